@@ -1,0 +1,1 @@
+//! Criterion benchmarks live in `benches/`; this half holds the inputs they share.

@@ -1,0 +1,2 @@
+//! Plain types shared by the kernel programs and the daemon.
+#![no_std]

@@ -1,0 +1,1 @@
+//! The sealed, tamper-evident log.

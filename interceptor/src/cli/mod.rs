@@ -1,0 +1,84 @@
+//! The command line: one file a subcommand. Exit status 0 done, 1 a negative answer, 2 wrong usage or environment.
+
+mod keys;
+mod log;
+mod mask;
+mod run;
+mod scan;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::StatePaths;
+
+/// Exit status of a negative answer: verification failed, findings where none are allowed.
+pub(crate) const NEGATIVE: u8 = 1;
+
+/// Exit status of wrong usage or a wrong environment.
+pub(crate) const UNUSABLE: u8 = 2;
+
+/// What a subcommand gives up with: a sentence that names the thing and the remedy.
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+#[derive(Debug, Parser)]
+#[command(name = "interceptor", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Directory of the audit log, CA, keys and sockets [env: INTERCEPTOR_STATE] [default: /var/lib/interceptor]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Global {
+    /// Where the state is, for subcommands that need nothing else of the configuration.
+    pub(crate) fn paths(&self) -> StatePaths {
+        StatePaths::resolve(self.state.as_deref(), None)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: capture, mask, audit
+    Run(run::Args),
+    /// Read, verify and unseal the audit log
+    Log(log::Args),
+    /// Find sensitive values in JSON Lines {"id","text"} from standard input
+    Scan(scan::Args),
+    /// Mask a text or a request body from standard input
+    Mask(mask::Args),
+    /// Generate an auditor's key pair
+    Keys(keys::Args),
+}
+
+/// Parses the arguments, runs the subcommand, reports what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args, &cli.global),
+        Command::Log(args) => log::run(args, &cli.global),
+        Command::Scan(args) => scan::run(args, &cli.global),
+        Command::Mask(args) => mask::run(args, &cli.global),
+        Command::Keys(args) => keys::run(args, &cli.global),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("interceptor: {failure}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}

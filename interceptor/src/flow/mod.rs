@@ -1,0 +1,13 @@
+//! The words every stage uses: addresses by role, ids, spans, located text, findings. Uses nothing of this crate.
+
+mod addr;
+mod finding;
+mod id;
+mod provider;
+mod text;
+
+pub use addr::{ClientAddr, OriginalDst};
+pub use finding::{Action, Finding, Located, RuleMeta, Severity};
+pub use id::{BodyDigest, ExchangeId};
+pub use provider::Provider;
+pub use text::{Access, ByteSpan, Field, Form, OffsetMap, Run};

@@ -1,0 +1,1 @@
+//! From a flow record to who called.

@@ -1,0 +1,1 @@
+//! Finds sensitive values and replaces them.

@@ -1,0 +1,1 @@
+//! One connection from accept to close: the only place that knows the order of the stages.

@@ -1,0 +1,1 @@
+//! The io_uring transport: one stream type that tokio-rustls can drive.

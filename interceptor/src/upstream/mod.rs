@@ -1,0 +1,1 @@
+//! Dials the original destination, verifies it, and sends what may be sent.

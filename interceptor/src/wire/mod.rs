@@ -1,0 +1,1 @@
+//! Providers' protocols: where is the text, and what does an error look like?

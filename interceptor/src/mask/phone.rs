@@ -31,9 +31,11 @@ pub(super) struct Written {
     /// Groups of digits.
     count: usize,
     digits: [u8; MOST_DIGITS],
-    /// Lengths of the groups, and where each ends in the text.
-    lengths: [usize; MOST_DIGITS],
-    ends: [usize; MOST_DIGITS],
+    /// Lengths of the groups, and how far behind the first digit each ends.
+    lengths: [u8; MOST_DIGITS],
+    ends: [u8; MOST_DIGITS],
+    /// First digit.
+    first: usize,
     /// What is behind each group but the last.
     separators: [u8; MOST_DIGITS],
 }
@@ -42,7 +44,7 @@ pub(super) struct Written {
 #[derive(Clone, Copy)]
 struct Groups<'w> {
     digits: &'w [u8],
-    lengths: &'w [usize],
+    lengths: &'w [u8],
     separators: &'w [u8],
     plus: bool,
     parentheses: bool,
@@ -75,10 +77,11 @@ impl Written {
             lengths: [0; MOST_DIGITS],
             ends: [0; MOST_DIGITS],
             separators: [0; MOST_DIGITS],
+            first,
         };
         written.groups(&text[..text.len().min(first + MOST_BYTES)], first);
         // What goes on with letters, or with more digits than a number has, is none; the groups before a blank may be.
-        let end = written.ends[written.count.checked_sub(1)?];
+        let end = written.end_of(written.count.checked_sub(1)?);
         if text.get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
             written.count = written.before_blank(written.count)?;
         }
@@ -100,8 +103,9 @@ impl Written {
                 total += 1;
             }
             at += len;
-            self.lengths[self.count] = len;
-            self.ends[self.count] = at;
+            // At most MOST_DIGITS and MOST_BYTES.
+            self.lengths[self.count] = len as u8;
+            self.ends[self.count] = (at - self.first) as u8;
             self.count += 1;
             let (skip, separator) = match text[at..] {
                 [b')', b' ' | b'-', b'0'..=b'9', ..] if open => (2, b')'),
@@ -121,6 +125,10 @@ impl Written {
         }
     }
 
+    fn end_of(&self, group: usize) -> usize {
+        self.first + usize::from(self.ends[group])
+    }
+
     /// How many of the first `count` groups there are before the last blank or opening parenthesis.
     fn before_blank(&self, count: usize) -> Option<usize> {
         self.separators[..count - 1].iter().rposition(|s| matches!(s, b' ' | b'(')).map(|at| at + 1)
@@ -130,7 +138,7 @@ impl Written {
     pub(super) fn end(&self, plan: Plan) -> Option<usize> {
         let mut count = self.count;
         loop {
-            let digits = self.lengths[..count].iter().sum::<usize>();
+            let digits = self.lengths[..count].iter().map(|&len| usize::from(len)).sum::<usize>();
             let groups = Groups {
                 digits: &self.digits[..digits],
                 lengths: &self.lengths[..count],
@@ -139,7 +147,7 @@ impl Written {
                 parentheses: self.parentheses,
             };
             if groups.fit(plan) {
-                return Some(self.ends[count - 1]);
+                return Some(self.end_of(count - 1));
             }
             count = self.before_blank(count)?;
         }

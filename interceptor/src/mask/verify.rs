@@ -115,10 +115,15 @@ impl<'v> View<'v> {
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
             Locate::After(_) if self.in_token(end) => None,
-            Locate::After(after) => after.captures(self.window(end..end + rule.reach)?).and_then(|captures| {
-                let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
-                Some(end + value.start()..end + value.end())
-            }),
+            Locate::After(after) => {
+                let window = self.window(end..end + rule.reach)?;
+                // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
+                let captures = if after.is_match(window) { after.captures(window) } else { None };
+                captures.and_then(|captures| {
+                    let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
+                    Some(end + value.start()..end + value.end())
+                })
+            }
             Locate::Special(Special::Email) => {
                 let walk = extent::email(self.text, end, &mut self.done.email);
                 self.walked(walk)?
@@ -161,7 +166,7 @@ impl<'v> View<'v> {
             self.phone(token.span.start, second)?;
         }
         let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
-        if colon || next == Some(&b'.') {
+        if colon || (next == Some(&b'.') && follows == Follows::Digit) {
             self.address(token)?;
         }
         Ok(())

@@ -38,15 +38,15 @@ pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         return Err(format!("standard input is longer than {LONGEST_TEXT} bytes; split the text").into());
     }
     let key = token_key(&global.paths().keys().join(KEY_FILE))?;
-    std::io::stdout().lock().write_all(&mask(text, &key)?)?;
+    std::io::stdout().lock().write_all(&mask(&text, &key)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn mask(text: String, key: &TokenKey) -> Result<bytes::Bytes, Failure> {
+fn mask(text: &str, key: &TokenKey) -> Result<bytes::Bytes, Failure> {
     let fields = [Field {
         path: "text".to_owned(),
         map: OffsetMap::identity(0, text.len()),
-        text: text.as_str().into(),
+        text: text.into(),
         form: Form::String { depth: 0 },
         access: Access::Editable,
     }];
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn text_around_values_is_kept() {
         let key = TokenKey::from_bytes([3; 32]);
-        let masked = mask("Mail jane@corp.example,\nnow.\n".to_owned(), &key).unwrap();
+        let masked = mask("Mail jane@corp.example,\nnow.\n", &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with("Mail [EMAIL_") && masked.ends_with("],\nnow.\n"), "{masked}");
     }

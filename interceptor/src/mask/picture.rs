@@ -56,7 +56,8 @@ impl Picture {
                 _ => Err(format!("picture {text:?} has a character outside ASCII")),
             })
             .collect::<Result<_, _>>()?;
-        let anchor = anchor(&cells, separators).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
+        let anchor =
+            anchor(&cells, separators).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
         Ok(Self { cells, separators: separators.bytes().collect(), anchor })
     }
 
@@ -101,7 +102,9 @@ fn anchor(cells: &[Cell], separators: &str) -> Option<Anchor> {
         for token in cells.split_inclusive(|cell| !in_token(cell)) {
             let body = token.iter().take_while(|cell| in_token(cell)).count();
             if token[..body].iter().any(digit) {
-                let goes_on = cells.get(offset + body + 1).map(|cell| if certain(cell) { Follows::Digit } else { Follows::Letter });
+                let goes_on = cells
+                    .get(offset + body + 1)
+                    .map(|cell| if certain(cell) { Follows::Digit } else { Follows::Letter });
                 let next = match cells.get(offset + body) {
                     Some(Cell::Literal(b)) => 1 << b.to_ascii_lowercase() | 1 << b.to_ascii_uppercase(),
                     Some(_) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),

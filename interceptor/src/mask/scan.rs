@@ -33,14 +33,7 @@ pub struct Scanner {
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
         let workspace = engine.database().workspace()?;
-        Ok(Self {
-            engine,
-            workspace,
-            hits: Vec::new(),
-            candidates: Vec::new(),
-            context: Context::default(),
-            work: 0,
-        })
+        Ok(Self { engine, workspace, hits: Vec::new(), candidates: Vec::new(), context: Context::default(), work: 0 })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking

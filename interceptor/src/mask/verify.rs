@@ -242,7 +242,8 @@ impl<'v> View<'v> {
             Source::Pattern { .. } => Tier::Prefixed,
             _ => Tier::Shaped,
         };
-        self.candidates.push(Candidate { span, rule: index, tier, score: score.min(1.0) });
+        let severity = rule.meta.severity;
+        self.candidates.push(Candidate { span, rule: index, tier, severity, score: score.min(1.0) });
         Ok(())
     }
 

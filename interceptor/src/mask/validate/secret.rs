@@ -101,7 +101,7 @@ pub(super) fn password_quoted(value: &[u8]) -> bool {
         && !matches!(value[0], b'#' | b'.' | b'&' | b'*' | b':' | b'-' | b'?')
         && !matches!(value.last(), Some(b':' | b'?'))
         && !lower.starts_with(b"arn:")
-        && !NOT_PASSWORDS.contains(&lower.as_slice())
+        && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
         && (!names_itself || (plain && lower.len() > 9))
 }
 
@@ -121,52 +121,11 @@ pub(super) fn password_bare(value: &[u8]) -> bool {
 }
 
 /// Words that follow `password` in forms, schemas and programs.
-const NOT_PASSWORDS: [&[u8]; 44] = [
-    b"password",
-    b"passwd",
-    b"passphrase",
-    b"pass",
-    b"required",
-    b"optional",
-    b"string",
-    b"text",
-    b"hidden",
-    b"none",
-    b"null",
-    b"nil",
-    b"true",
-    b"false",
-    b"username",
-    b"user",
-    b"login",
-    b"email",
-    b"name",
-    b"value",
-    b"type",
-    b"label",
-    b"current",
-    b"confirm",
-    b"invalid",
-    b"incorrect",
-    b"missing",
-    b"forgot",
-    b"reset",
-    b"change",
-    b"show",
-    b"hide",
-    b"enter",
-    b"input",
-    b"field",
-    b"prompt",
-    b"basic",
-    b"utf8",
-    b"utf-8",
-    b"undefined",
-    b"default",
-    b"object",
-    b"passwort",
-    b"default-src",
-];
+const NOT_PASSWORDS: &str = "\
+    password passwd passphrase pass required optional string text hidden none null nil true false \
+    username user login email name value type label current confirm invalid incorrect missing forgot \
+    reset change show hide enter input field prompt basic utf8 utf-8 undefined default object passwort \
+    default-src";
 
 /// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
 pub(super) fn not_a_placeholder(value: &[u8]) -> bool {

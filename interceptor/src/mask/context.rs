@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use regex::bytes::Regex;
+
 /// Bytes read before a candidate.
 const BEFORE: usize = 60;
 /// Bytes read after it.
@@ -22,14 +24,14 @@ impl Context {
         self.of = None;
     }
 
-    /// Whether one of `words` (lower case, blanks only) is near `span`, outside of `tokens`: their labels say nothing of
-    /// the value beside them. Gives the bytes looked at too.
+    /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of the value beside them.
+    /// Gives the bytes looked at too.
     pub(super) fn has_any(
         &mut self,
         text: &[u8],
         tokens: &[Range<usize>],
         span: &Range<usize>,
-        words: &[String],
+        words: &Words,
     ) -> (bool, usize) {
         let mut work = 0;
         if self.of.as_ref() != Some(span) {
@@ -37,10 +39,7 @@ impl Context {
             self.read(text, tokens, span);
             self.of = Some(span.clone());
         }
-        let found = words.iter().map(String::as_bytes).any(|word| {
-            contains_word(&self.flat, word) || (!self.split.is_empty() && contains_word(&self.split, word))
-        });
-        (found, work)
+        (words.0.is_match(&self.flat) || (!self.split.is_empty() && words.0.is_match(&self.split)), work)
     }
 
     fn read(&mut self, text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) {
@@ -84,18 +83,28 @@ impl Context {
     }
 }
 
-/// A word starts where no letter or digit stands before it; it may go on (`ssn` in `ssns`) by a plural `s` only.
-fn contains_word(text: &[u8], word: &[u8]) -> bool {
-    let ascii = word.is_ascii();
-    memchr::memmem::find_iter(text, word).any(|at| {
-        if !ascii {
-            return true;
-        }
-        let left = at.checked_sub(1).and_then(|i| text.get(i));
-        let tail = &text[at + word.len()..];
-        let tail = tail.strip_prefix(b"s").unwrap_or(tail);
-        !left.is_some_and(u8::is_ascii_alphanumeric) && !tail.first().is_some_and(u8::is_ascii_alphabetic)
-    })
+/// A rule's words as one expression.
+#[derive(Debug)]
+pub(super) struct Words(Regex);
+
+impl Words {
+    /// From words in lower case, with blanks only. A word starts where no letter or digit stands before it and may go on
+    /// by a plural `s` only (`ssn` in `ssns`); in scripts without blanks between words, anywhere.
+    pub(super) fn new(words: &[String]) -> Result<Self, String> {
+        let alternatives = |ascii: bool| {
+            let words: Vec<String> =
+                words.iter().filter(|word| word.is_ascii() == ascii).map(|word| regex::escape(word)).collect();
+            (!words.is_empty()).then(|| words.join("|"))
+        };
+        let bounded = alternatives(true).map(|words| format!("(?:\\A|[^a-z0-9])(?:{words})s?(?:[^a-z]|\\z)"));
+        let parts: Vec<String> = bounded.into_iter().chain(alternatives(false)).collect();
+        let expression = parts.join("|");
+        regex::bytes::RegexBuilder::new(&expression)
+            .unicode(false)
+            .build()
+            .map(Self)
+            .map_err(|error| format!("words: {error}"))
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +114,8 @@ mod tests {
     fn near(text: &str, value: &str, word: &str) -> bool {
         let start = text.find(value).unwrap();
         let tokens = crate::mask::token::find(text.as_bytes());
-        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &[word.to_owned()]).0
+        let words = Words::new(&[word.to_owned()]).unwrap();
+        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &words).0
     }
 
     #[test]

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use serde::Deserialize;
 
 use super::Error;
+use super::context::Words;
 use super::phone::Plan;
 use super::picture::Picture;
 use super::validate::{self, Validator};
@@ -200,7 +201,7 @@ pub(super) struct Rule {
     pub(super) left: Edge,
     pub(super) right: Edge,
     pub(super) validator: Option<Validator>,
-    pub(super) words: Vec<String>,
+    pub(super) words: Option<Words>,
     pub(super) need: Need,
     pub(super) generic: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
@@ -261,7 +262,7 @@ fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> R
         left: raw.left,
         right: raw.right,
         validator: raw.validator,
-        words: raw.words,
+        words: if raw.words.is_empty() { None } else { Some(Words::new(&raw.words)?) },
         need: raw.need,
         generic: raw.generic,
         examples: raw.examples,

@@ -248,11 +248,9 @@ impl<'v> View<'v> {
     }
 
     fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {
-        if rule.words.is_empty() {
-            return Ok(false);
-        }
+        let Some(words) = &rule.words else { return Ok(false) };
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
-        let (near, work) = self.context.has_any(self.text, tokens, span, &rule.words);
+        let (near, work) = self.context.has_any(self.text, tokens, span, words);
         self.spend(work)?;
         Ok(near)
     }

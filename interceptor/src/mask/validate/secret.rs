@@ -67,7 +67,9 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(at) = rest.iter().rposition(|&b| b == b'@') else { return false };
     let Some(colon) = rest[..at].iter().position(|&b| b == b':') else { return false };
     let password = &rest[colon + 1..at];
-    !password.is_empty() && !is_reference(password) && !masked(password)
+    // `%` alone begins an escape, so it does not make a reference here.
+    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
+    !password.is_empty() && !reference && !(masked(password) && password.len() > 3)
 }
 
 /// The value looks drawn at random from its alphabet: for vendors' tokens, whose prefix says the rest.

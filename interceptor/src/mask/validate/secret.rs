@@ -69,7 +69,8 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let password = &rest[colon + 1..at];
     // `%` alone begins an escape, so it does not make a reference here.
     let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
-    !password.is_empty() && !reference && !(masked(password) && password.len() > 3)
+    let placeholder = password.len() > 3 && masked(password);
+    !(password.is_empty() || reference || placeholder)
 }
 
 /// The value looks drawn at random from its alphabet: for vendors' tokens, whose prefix says the rest.

@@ -157,12 +157,12 @@ fn host(fields: &Fields, version: Version) -> Result<Option<&[u8]>, Error> {
 
 /// `uri-host [":" port]` of RFC 9110, 7.2: a registered name, an IPv4 address or a bracketed IPv6 address.
 fn is_authority(value: &[u8]) -> bool {
+    let in_brackets = value.starts_with(b"[");
     let (name, port) = match value.iter().rposition(|&b| b == b']') {
-        Some(end) if value[0] == b'[' => (&value[1..end], &value[end + 1..]),
+        Some(end) if in_brackets => (&value[1..end], &value[end + 1..]),
         Some(_) => return false,
         None => value.split_at(value.iter().position(|&b| b == b':').unwrap_or(value.len())),
     };
-    let in_brackets = value[..1] == *b"[";
     let name_ok = !name.is_empty()
         && name.iter().all(|&b| match b {
             b':' => in_brackets,

@@ -1,5 +1,5 @@
 //! Loads and attaches the kernel programs; looks up flow records.
 
-mod endpoints;
+mod catalogue;
 
-pub use endpoints::{Endpoint, Endpoints};
+pub use catalogue::{Catalogue, Endpoint};

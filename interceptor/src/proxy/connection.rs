@@ -17,7 +17,7 @@ use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
 use crate::identity::{self, Caller};
 use crate::sys::Stream;
-use crate::tls;
+use crate::tls::{self, Alpn, AlertDescription, DnsName};
 use crate::upstream::{self, DialError};
 
 /// The client's side after the handshake.
@@ -39,7 +39,7 @@ pub(super) struct Peer {
     pub(super) caller: Caller,
     pub(super) endpoint: Arc<Endpoint>,
     /// The name in the TLS hello.
-    pub(super) host: String,
+    pub(super) name: DnsName<'static>,
 }
 
 /// The connection to the endpoint. It is dialled while the client's handshake runs.
@@ -51,7 +51,7 @@ pub(super) enum Upstream {
 
 /// Takes an accepted connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr) {
-    let flow = match worker.shared.flows.take(client) {
+    let flow = match worker.shared.flows.take(client, worker.shared.listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return log::warn!("closing a connection from {client}: {e}"),
@@ -62,13 +62,12 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
     let caller = identity::resolve(&flow);
     if let Some(mut connection) = handshake(worker, stream, flow, caller, slot).await {
         connection.run().await;
-        connection.close().await;
     }
 }
 
 /// The TLS hello decides which endpoint this is. What fails here is recorded: the client only sees an alert.
 async fn handshake(worker: Rc<Worker>, stream: Stream, flow: Flow, caller: Caller, slot: Slot) -> Option<Connection> {
-    let deadline = worker.shared.settings.request_timeout;
+    let deadline = tokio::time::Instant::now() + worker.shared.settings.request_timeout;
     let hello = match tls::accept(stream, deadline).await {
         Ok(hello) => hello,
         Err(e) => {
@@ -76,33 +75,35 @@ async fn handshake(worker: Rc<Worker>, stream: Stream, flow: Flow, caller: Calle
             return None;
         }
     };
-    let host = hello.sni().unwrap_or_default().to_owned();
-    let Some(endpoint) = worker.shared.endpoints.find(&host, flow.original.port()).cloned() else {
-        let reason = if host.is_empty() {
-            "the TLS hello names no server; a model endpoint is only reached by name".to_owned()
-        } else {
-            format!("{host} is not an enrolled endpoint, but {} belongs to one", flow.original)
-        };
-        record::tls_failure(&worker, &flow, &caller, Some(&host), "tls.name", &reason).await;
-        hello.deny(tls::Denial::UnrecognizedName).await;
+    let Some(name) = hello.sni.clone() else {
+        let reason = "the TLS hello names no server; a model endpoint is only reached by name";
+        record::tls_failure(&worker, &flow, &caller, None, "tls.name", reason).await;
+        hello.deny(AlertDescription::UnrecognisedName).await;
         return None;
     };
-    let upstream = Upstream::dial(&worker, &flow, &host);
-    let leaf = match worker.shared.leaves.config(&host, &[b"http/1.1"]) {
+    let host = name.as_ref();
+    let Some(endpoint) = worker.shared.catalogue.find(host, flow.original.port()).cloned() else {
+        let reason = format!("{host} is not an enrolled endpoint, but {} belongs to one", flow.original);
+        record::tls_failure(&worker, &flow, &caller, Some(host), "tls.name", &reason).await;
+        hello.deny(AlertDescription::UnrecognisedName).await;
+        return None;
+    };
+    let upstream = Upstream::dial(&worker, &flow, &name);
+    let leaf = match worker.shared.leaves.server_config(&name, &[Alpn::Http11]) {
         Ok(leaf) => leaf,
         Err(e) => {
-            record::tls_failure(&worker, &flow, &caller, Some(&host), "tls.leaf", &e.to_string()).await;
-            hello.deny(tls::Denial::InternalError).await;
+            record::tls_failure(&worker, &flow, &caller, Some(host), "tls.leaf", &e.to_string()).await;
+            hello.deny(AlertDescription::InternalError).await;
             return None;
         }
     };
     match hello.intercept(leaf, deadline).await {
         Ok(client) => {
-            let peer = Peer { flow, caller, endpoint, host };
+            let peer = Peer { flow, caller, endpoint, name };
             Some(Connection { worker, client, reader: Reader::default(), peer, upstream, _slot: slot })
         }
         Err(e) => {
-            record::tls_failure(&worker, &flow, &caller, Some(&host), "tls.handshake", &e.to_string()).await;
+            record::tls_failure(&worker, &flow, &caller, Some(host), "tls.handshake", &e.to_string()).await;
             None
         }
     }
@@ -116,7 +117,7 @@ impl Connection {
             let started = Instant::now();
             let head = match timeout(deadline, self.reader.request_head(&mut self.client, &limits)).await {
                 Ok(Ok(Some(head))) => Ok(head),
-                Ok(Ok(None) | Err(ReadError::Io(_))) => return,
+                Ok(Ok(None) | Err(ReadError::Io(_))) => return self.close().await,
                 Ok(Err(e)) => Err(exchange::Rejection::unreadable(&e)),
                 Err(_) => Err(exchange::Rejection::timeout()),
             };
@@ -125,10 +126,14 @@ impl Connection {
                 Ok(head) => exchange::run(self, id, started, head).await,
                 Err(rejection) => exchange::reject_unparsed(self, id, started, rejection).await,
             };
-            if next == Next::Close {
-                return;
+            match next {
+                Next::KeepAlive => {}
+                Next::Close => return self.close().await,
+                // The client must not take what it got for the whole: no close_notify.
+                Next::Abort => return,
             }
         }
+        self.close().await;
     }
 
     /// Waits for the first byte of a request; false when there will be none. Watches the endpoint meanwhile, so that a
@@ -163,10 +168,10 @@ impl Connection {
 }
 
 impl Upstream {
-    fn dial(worker: &Rc<Worker>, flow: &Flow, host: &str) -> Self {
-        let (worker, original, host) = (Rc::clone(worker), flow.original, host.to_owned());
+    fn dial(worker: &Rc<Worker>, flow: &Flow, name: &DnsName<'static>) -> Self {
+        let (worker, original, name) = (Rc::clone(worker), flow.original, name.clone());
         Self::Dialling(tokio::task::spawn_local(async move {
-            let stream = worker.shared.dialer.dial(original, &host, worker.transport).await?;
+            let stream = worker.dialer.dial(original, &name, &[Alpn::Http11]).await?;
             let settings = &worker.shared.settings;
             Ok(upstream::Connection::new(stream, settings.http, settings.upstream_idle))
         }))
@@ -177,7 +182,7 @@ impl Upstream {
         &mut self,
         worker: &Rc<Worker>,
         flow: &Flow,
-        host: &str,
+        name: &DnsName<'static>,
     ) -> Result<&mut upstream::Connection, DialError> {
         if let Self::Open(connection) = self
             && connection.is_stale().await
@@ -185,7 +190,7 @@ impl Upstream {
             *self = Self::None;
         }
         if matches!(self, Self::None) {
-            *self = Self::dial(worker, flow, host);
+            *self = Self::dial(worker, flow, name);
         }
         if let Self::Dialling(task) = self {
             let dialled = task.await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::{Connection, Upstream};
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal};
@@ -22,6 +22,8 @@ use crate::wire::{self, Operation};
 pub(super) enum Next {
     KeepAlive,
     Close,
+    /// Without a farewell: the client must see that it was cut off.
+    Abort,
 }
 
 /// A request that does not leave: what the client is told and the record says.
@@ -129,11 +131,11 @@ async fn receive(
 fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection> {
     let host = head.host().unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
-    if !name.eq_ignore_ascii_case(&connection.peer.host) {
+    if !name.eq_ignore_ascii_case(connection.peer.name.as_ref()) {
         return Err(Rejection {
             refusal: Refusal::Misdirected,
             rule: "http.authority".into(),
-            reason: format!("the Host header does not name {}, which the TLS connection is for", connection.peer.host),
+            reason: format!("the Host header does not name {}, which the TLS connection is for", connection.peer.name.as_ref()),
         });
     }
     if head.upgrade().is_some() {
@@ -173,7 +175,7 @@ fn prepare(
     let caller = &connection.peer.caller;
     let facts = Facts {
         provider: connection.peer.endpoint.provider,
-        host: &connection.peer.host,
+        host: connection.peer.name.as_ref(),
         user: caller.user.as_deref(),
         groups: &caller.groups,
         // A body where none is expected was not looked at either.
@@ -183,7 +185,7 @@ fn prepare(
         opaque_documents: document.as_ref().is_some_and(wire::Document::has_documents),
     };
     match &document {
-        Some(document) => record::cover(&mut progress.record, document),
+        Some(document) => record::cover(&mut progress.record, document, worker),
         None => record::cover_unread(&mut progress.record, body.len()),
     }
     let plan = match worker.shared.policy.decide(&facts, &Findings { head: &in_head, body: &found, fields }) {
@@ -226,9 +228,9 @@ async fn send(
 ) -> Result<(), Rejection> {
     let Connection { worker, upstream, peer, .. } = connection;
     let endpoint = upstream
-        .open(worker, &peer.flow, &peer.host)
+        .open(worker, &peer.flow, &peer.name)
         .await
-        .map_err(|e| Rejection::upstream(e.rule(), &e.to_string()))?;
+        .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
     endpoint
         .send(head, received, masked, allowed, committed)
         .await
@@ -260,18 +262,20 @@ async fn reject(
 }
 
 /// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
-async fn fail(
+pub(super) async fn fail(
     connection: &mut Connection,
     mut progress: Progress,
     exchange: audit::Exchange,
     rejection: Rejection,
     next: Next,
 ) -> Next {
-    connection.upstream.discard();
+    connection.upstream = Upstream::None;
     let response = rejection.render(connection, progress.id, next);
     record::answered(&mut progress, rejection.refusal, response.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
-    relay::complete(exchange, completion).await;
+    if let Err(e) = exchange.complete(completion).await {
+        log::error!("the end of {} is not in the audit log: {e}", progress.id);
+    }
     answer(connection, &response, next).await
 }
 

@@ -10,6 +10,8 @@ pub(super) enum Refusal {
     Denied,
     /// Not HTTP, or not the provider's format.
     Malformed,
+    /// For another name than the TLS connection's.
+    Misdirected,
     /// Larger than a body may be.
     TooLarge,
     /// Took too long to arrive.
@@ -28,6 +30,7 @@ impl Refusal {
         match self {
             Self::Denied => 403,
             Self::Malformed => 400,
+            Self::Misdirected => 421,
             Self::TooLarge => 413,
             Self::Timeout => 408,
             Self::Overloaded | Self::AuditUnavailable => 503,
@@ -39,6 +42,7 @@ impl Refusal {
         match self {
             Self::Denied => "Forbidden",
             Self::Malformed => "Bad Request",
+            Self::Misdirected => "Misdirected Request",
             Self::TooLarge => "Content Too Large",
             Self::Timeout => "Request Timeout",
             Self::Overloaded | Self::AuditUnavailable => "Service Unavailable",
@@ -51,6 +55,7 @@ impl Refusal {
         match self {
             Self::Denied => "interceptor_denied",
             Self::Malformed => "interceptor_malformed_request",
+            Self::Misdirected => "interceptor_misdirected_request",
             Self::TooLarge => "interceptor_request_too_large",
             Self::Timeout => "interceptor_request_timeout",
             Self::Overloaded => "interceptor_overloaded",

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::{Budget, connection};
 use crate::audit;
-use crate::capture::{Endpoints, Flows};
+use crate::capture::{Catalogue, Flows, Listening};
 use crate::http;
 use crate::mask::{Engine, Scanner, TokenKey};
 use crate::policy::Policy;
-use crate::sys::{Listener, Transport};
+use crate::sys::Listener;
 use crate::tls::LeafCache;
 use crate::upstream::Dialer;
 
@@ -23,9 +23,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Shared {
     /// The model endpoints, by name.
-    pub endpoints: Endpoints,
+    pub catalogue: Catalogue,
     /// Flow records, written by the kernel programs.
     pub flows: Flows,
+    /// The listener that flow records must be made for.
+    pub listening: Listening,
     /// Certificates of the internal CA.
     pub leaves: LeafCache,
     /// The masking rules.
@@ -34,8 +36,6 @@ pub struct Shared {
     pub tokens: TokenKey,
     /// What may leave.
     pub policy: Policy,
-    /// The way to the real endpoints.
-    pub dialer: Dialer,
     /// How much clients may make the daemon hold.
     pub budget: Arc<Budget>,
     /// Limits and deadlines of one connection.
@@ -60,14 +60,14 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) scanner: RefCell<Scanner>,
     pub(super) audit: RefCell<audit::Worker>,
-    pub(super) transport: Transport,
+    pub(super) dialer: Dialer,
 }
 
 impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, transport: Transport) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit: RefCell::new(audit), transport })
+    pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit: RefCell::new(audit), dialer })
     }
 
     /// Accepts from `listeners` until the runtime ends.

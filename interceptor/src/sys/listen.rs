@@ -22,15 +22,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `addr` for the worker that runs on `transport`. Port 0 takes a free port. An IPv6 listener takes
-    /// IPv6 clients only: IPv4 ones, mapped or not, are redirected to 127.0.0.1.
+    /// Listens on `addr`, ready to be given to a worker with [`Listener::from_std`]. Port 0 takes a free port. An IPv6
+    /// listener takes IPv6 clients only: IPv4 ones, mapped or not, are redirected to 127.0.0.1.
     ///
     /// # Errors
     /// When the address is taken by a socket of another user or without `SO_REUSEPORT`, or is not this host's.
-    ///
-    /// # Panics
-    /// Outside of [`super::run_worker`].
-    pub fn bind(addr: SocketAddr, backlog: u32, transport: Transport) -> io::Result<Self> {
+    pub fn bind_std(addr: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), None)?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -39,7 +36,18 @@ impl Listener {
         socket.set_reuse_port(true)?;
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Self::from_std(socket.into(), transport)
+        Ok(socket.into())
+    }
+
+    /// [`Listener::bind_std`] for the worker that runs on `transport`.
+    ///
+    /// # Errors
+    /// Those of both steps.
+    ///
+    /// # Panics
+    /// Outside of [`super::run_worker`].
+    pub fn bind(addr: SocketAddr, backlog: u32, transport: Transport) -> io::Result<Self> {
+        Self::from_std(Self::bind_std(addr, backlog)?, transport)
     }
 
     /// Takes over a socket that listens already: one opened in another network namespace, or handed over.

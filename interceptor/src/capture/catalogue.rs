@@ -65,12 +65,12 @@ fn is_dns_name(name: &str) -> bool {
 
 /// All endpoints, found by name. Immutable; shared by the workers.
 #[derive(Clone, Debug)]
-pub struct Endpoints {
+pub struct Catalogue {
     list: Vec<Arc<Endpoint>>,
     by_name: HashMap<String, Arc<Endpoint>>,
 }
 
-impl Endpoints {
+impl Catalogue {
     /// The configured endpoints, or the built-in catalogue when none are.
     #[must_use]
     pub fn new(configured: &[Endpoint]) -> Self {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_found_by_name_and_port() {
-        let endpoints = Endpoints::new(&[]);
+        let endpoints = Catalogue::new(&[]);
         assert_eq!(endpoints.find("api.anthropic.com", 443).unwrap().provider, Provider::Anthropic);
         assert!(endpoints.find("api.anthropic.com", 80).is_none());
         assert!(endpoints.find("example.com", 443).is_none());
@@ -156,7 +156,7 @@ mod tests {
             ports: vec![443, 8443],
             addresses: vec!["203.0.113.10".parse().unwrap()],
         };
-        let (addresses, unresolved) = Endpoints::new(&[endpoint]).resolve();
+        let (addresses, unresolved) = Catalogue::new(&[endpoint]).resolve();
         let expected: Vec<SocketAddr> = vec!["203.0.113.10:443".parse().unwrap(), "203.0.113.10:8443".parse().unwrap()];
         assert_eq!((addresses, unresolved), (expected, Vec::new()));
     }

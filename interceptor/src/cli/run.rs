@@ -16,9 +16,9 @@ use super::{Failure, Global};
 use crate::audit::{self, AuditorPublic, Log};
 use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr};
 use crate::config::{Config, StatePaths};
-use crate::mask::{Engine, TokenKey};
+use crate::mask::Engine;
 use crate::policy::Policy;
-use crate::proxy::{self, Budget, Shared, Worker};
+use crate::proxy::{self, Budget, Shared, Tokens, Worker};
 use crate::sys::{self, Listener, Transport};
 use crate::tls::{Authority, LeafCache, Roots, UpstreamTls};
 use crate::upstream::Dialer;
@@ -76,7 +76,7 @@ impl Daemon {
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
         let engine = Engine::builtin()?;
-        let tokens = token_key(paths)?;
+        let tokens = tokens(paths)?;
         let transport = Transport::probe();
         log::info!("{transport}, {} upstream roots, {} masking rules", roots.len(), engine.rules().len());
         let listeners = bind(config)?;
@@ -96,7 +96,7 @@ impl Daemon {
             engine,
         });
         for (number, listeners) in listeners.into_iter().enumerate() {
-            start_worker(number, Arc::clone(&shared), log.worker(), dialer.clone(), listeners)?;
+            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
         }
         enrol(&mut capture, &catalogue)?;
         let pid_file = PidFile::create(&paths.run())?;
@@ -261,8 +261,8 @@ fn enrol_resolved(capture: &mut Capture, resolved: (Vec<SocketAddr>, Vec<String>
     Ok(())
 }
 
-/// The key of this host's tokens for the current epoch. The master key is made at the first start and kept.
-fn token_key(paths: &StatePaths) -> Result<TokenKey, Failure> {
+/// The tokens of this host. Their master key is made at the first start and kept.
+fn tokens(paths: &StatePaths) -> Result<Tokens, Failure> {
     let path = paths.keys().join("token.key");
     let master = match sys::read_secret_file(&path) {
         Ok(master) => master,
@@ -276,7 +276,7 @@ fn token_key(paths: &StatePaths) -> Result<TokenKey, Failure> {
     };
     let master = <[u8; 32]>::try_from(&master[..])
         .map_err(|_| format!("{} does not hold a 32-byte key; restore it from a copy, or move it away", path.display()))?;
-    Ok(TokenKey::from_bytes(master))
+    Ok(Tokens::new(Zeroizing::new(master)))
 }
 
 fn host() -> String {

@@ -215,7 +215,7 @@ fn apply(
     found: &mut [Located],
     actions: &[Action],
 ) -> Result<Masked, Rejection> {
-    Ok(mask::rewrite(id, body, fields, found, actions, &worker.shared.tokens)?)
+    Ok(mask::rewrite(id, body, fields, found, actions, &worker.shared.tokens.current())?)
 }
 
 async fn send(

@@ -10,7 +10,9 @@ mod exchange;
 mod record;
 mod relay;
 mod reply;
+mod tokens;
 mod worker;
 
 pub use budget::Budget;
+pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

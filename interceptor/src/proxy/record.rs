@@ -36,8 +36,8 @@ pub(super) struct StoredHead {
 impl StoredHead {
     pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
         let mut scanner = worker.scanner.borrow_mut();
-        let tokens = &worker.shared.tokens;
-        let path = redact(&mut scanner, tokens, head.target());
+        let tokens = worker.shared.tokens.current();
+        let path = redact(&mut scanner, &tokens, head.target());
         let start = |target: &str| format!("{} {target} HTTP/1.1\r\n", head.method()).into_bytes();
         let (mut original, mut masked) = (start(head.target()), start(&path));
         for (name, value) in head.fields().iter() {
@@ -46,7 +46,7 @@ impl StoredHead {
                 let token = tokens.token(&credential(), &value);
                 (token.clone(), token)
             } else {
-                (value.clone().into_owned(), redact(&mut scanner, tokens, &value))
+                (value.clone().into_owned(), redact(&mut scanner, &tokens, &value))
             };
             original.extend_from_slice(format!("{name}: {plain}\r\n").as_bytes());
             masked.extend_from_slice(format!("{name}: {safe}\r\n").as_bytes());
@@ -117,7 +117,7 @@ pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
 
 fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Record {
     let mut scanner = worker.scanner.borrow_mut();
-    let mut safe = |text: &str| redact(&mut scanner, &worker.shared.tokens, text);
+    let mut safe = |text: &str| redact(&mut scanner, &worker.shared.tokens.current(), text);
     let mut record = Record::new(id);
     record.caller = audit::Caller {
         uid: Some(caller.uid),
@@ -148,7 +148,7 @@ pub(super) async fn tls_failure(
 ) {
     let id = ExchangeId::new();
     let mut record = called(worker, id, flow, caller);
-    let safe = |text: &str| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens, text);
+    let safe = |text: &str| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
     record.endpoint.host = name.map(safe);
     record.endpoint.provider =
         name.and_then(|name| worker.shared.catalogue.find(name, flow.original.port())).map(|e| e.provider.to_string());
@@ -164,7 +164,7 @@ pub(super) async fn tls_failure(
 
 /// What of the body was looked at.
 pub(super) fn cover(record: &mut Record, document: &Document<'_>, worker: &Worker) {
-    let safe = |text: &String| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens, text);
+    let safe = |text: &String| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
     record.request.model = document.model.as_ref().map(safe);
     record.request.text_bytes = Some(document.text_bytes as u64);
     record.coverage = Coverage {

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Budget, connection};
+use super::{Budget, Tokens, connection};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, Listening};
 use crate::http;
-use crate::mask::{Engine, Scanner, TokenKey};
+use crate::mask::{Engine, Scanner};
 use crate::policy::Policy;
 use crate::sys::Listener;
 use crate::tls::LeafCache;
@@ -32,8 +32,8 @@ pub struct Shared {
     pub leaves: LeafCache,
     /// The masking rules.
     pub engine: Arc<Engine>,
-    /// The key of this host's tokens.
-    pub tokens: TokenKey,
+    /// The keys of this host's tokens.
+    pub tokens: Tokens,
     /// What may leave.
     pub policy: Policy,
     /// How much clients may make the daemon hold.

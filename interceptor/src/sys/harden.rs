@@ -76,3 +76,35 @@ fn has_capability(capability: u32) -> io::Result<bool> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status has no CapEff"))?;
     Ok(effective & (1 << capability) != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const CHILD: &str = "INTERCEPTOR_TEST_HARDEN";
+
+    /// Hardening cannot be undone, so it is done in a process of its own: this test, run again.
+    #[test]
+    fn a_hardened_process_cannot_be_dumped_or_gain_privileges() {
+        if std::env::var_os(CHILD).is_none() {
+            let this = std::env::current_exe().unwrap();
+            let name = "sys::harden::tests::a_hardened_process_cannot_be_dumped_or_gain_privileges";
+            let child = Command::new(this).args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+            assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+            return;
+        }
+        let lock = harden().unwrap();
+        assert!(!prctl::get_dumpable().unwrap());
+        assert!(prctl::get_no_new_privs().unwrap());
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap().trim();
+        match lock {
+            MemoryLock::Locked => assert_ne!(locked, "0 kB"),
+            MemoryLock::Limited { limit } => assert!(locked == "0 kB" && limit != RLIM_INFINITY),
+        }
+    }
+}

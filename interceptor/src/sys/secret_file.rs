@@ -164,3 +164,89 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_created_is_private_and_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("keys");
+        secret_dir(&keys).unwrap();
+        let path = keys.join("a.key");
+        create_secret_file(&path, b"shh").unwrap();
+        assert_eq!(std::fs::metadata(&keys).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read_secret_file(&path).unwrap().as_slice(), b"shh");
+        secret_dir(&keys).unwrap();
+    }
+
+    #[test]
+    fn an_existing_file_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.key");
+        create_secret_file(&path, b"first").unwrap();
+        assert!(create_secret_file(&path, b"second").unwrap_err().is_already_exists());
+        assert_eq!(read_secret_file(&path).unwrap().as_slice(), b"first");
+    }
+
+    #[test]
+    fn looser_modes_are_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.key");
+        create_secret_file(&path, b"shh").unwrap();
+        for mode in [0o640, 0o604, 0o660, 0o700, 0o4600] {
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let message = read_secret_file(&path).unwrap_err().to_string();
+            assert!(message.contains("chmod 0600") && message.contains("a.key"), "{message}");
+        }
+        set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        read_secret_file(&path).unwrap();
+
+        let keys = dir.path().join("keys");
+        std::fs::create_dir(&keys).unwrap();
+        set_permissions(&keys, Permissions::from_mode(0o750)).unwrap();
+        assert!(secret_dir(&keys).unwrap_err().to_string().contains("chmod 0700"));
+    }
+
+    #[test]
+    fn links_and_other_kinds_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a.key"), dir.path().join("link"));
+        create_secret_file(&file, b"shh").unwrap();
+        symlink(&file, &link).unwrap();
+        assert!(matches!(read_secret_file(&link), Err(SecretFileError::Kind { .. })));
+        assert!(matches!(read_secret_file(dir.path()), Err(SecretFileError::Kind { .. })));
+        assert!(matches!(secret_dir(&file), Err(SecretFileError::Kind { .. })));
+        assert!(create_secret_file(&link, b"x").unwrap_err().is_already_exists());
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(read_secret_file(&fifo), Err(SecretFileError::Kind { .. })), "and opening does not hang");
+    }
+
+    #[test]
+    fn files_of_other_users_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut path = dir.path().join("a.key");
+        create_secret_file(&path, b"shh").unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        } else {
+            path = PathBuf::from("/etc/passwd");
+        }
+        let error = read_secret_file(&path).unwrap_err();
+        assert!(matches!(error, SecretFileError::Owner { .. }), "{error}");
+        assert!(error.to_string().contains("chown"));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_secret_file(&dir.path().join("none")).unwrap_err().is_not_found());
+        assert!(!read_secret_file(dir.path()).unwrap_err().is_not_found());
+    }
+}

@@ -1,7 +1,10 @@
 //! The narrow seam every other room sees: a connected TCP socket as [`AsyncRead`] and [`AsyncWrite`].
 
+#![expect(unsafe_code, reason = "tokio-uring lends its descriptors only raw")]
+
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -96,6 +99,17 @@ impl Stream {
             // The peer was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             other => other,
+        }
+    }
+}
+
+impl AsFd for Stream {
+    /// To ask the socket about itself. Reading or writing through it would take what the stream is owed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.io {
+            // SAFETY: the ring socket that `self` owns keeps the descriptor open at least as long as the borrow.
+            Io::Ring(ring) => unsafe { BorrowedFd::borrow_raw(ring.socket().as_raw_fd()) },
+            Io::Epoll(socket) => socket.as_fd(),
         }
     }
 }

@@ -115,7 +115,7 @@ impl LeafCache {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let clock = state.clock;
-        if !state.leaves.get(&name).is_some_and(|leaf| SystemTime::now() < leaf.renew_at) {
+        if state.leaves.get(&name).is_none_or(|leaf| SystemTime::now() >= leaf.renew_at) {
             if !self.authority.covers(name.as_ref()) {
                 return Err(MintError::NotCovered { name: name.as_ref().into() });
             }

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 
 use super::{LAB_FAILURE, cgroup, netns};
@@ -63,6 +63,8 @@ pub(crate) fn run(args: &Args) -> u8 {
 }
 
 fn place(args: &Args) -> Result<()> {
+    // The lab takes its signals from a descriptor, and a child inherits what it blocks for that.
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot tie the program's life to the lab's")?;
     if u32::try_from(getppid().as_raw()) != Ok(args.lab) {
         bail!("the lab is gone");

@@ -7,14 +7,19 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::names::{CLIENT, ENROLLED, PREFIX_V4, PREFIX_V6};
+
+/// Hardware addresses of the wire's two ends, locally administered.
+const CLIENT_MAC: &str = "02:00:00:00:00:02";
+const ENDPOINT_MAC: &str = "02:00:00:00:00:10";
 
 /// The network namespaces of one lab.
 #[derive(Debug)]
@@ -78,28 +83,40 @@ fn fresh() -> Result<File> {
     current()
 }
 
-fn client_side(endpoint: &std::path::Path) -> String {
-    format!(
+fn client_side(endpoint: &Path) -> String {
+    let mut batch = format!(
         "link set dev lo up\n\
-         link add lab0 type veth peer name lab0 netns {peer}\n\
-         link set dev lab0 addrgenmode none\n\
-         addr add {v4}/{PREFIX_V4} dev lab0\n\
-         addr add {v6}/{PREFIX_V6} dev lab0 nodad\n\
-         link set dev lab0 up\n",
-        peer = endpoint.display(),
-        v4 = CLIENT.0,
-        v6 = CLIENT.1,
-    )
+         link add lab0 address {CLIENT_MAC} type veth peer name lab0 address {ENDPOINT_MAC} netns {}\n\
+         link set dev lab0 addrgenmode none\n",
+        endpoint.display()
+    );
+    address(&mut batch, CLIENT.0, CLIENT.1);
+    batch.push_str("link set dev lab0 up\n");
+    for server in &ENROLLED {
+        neighbour(&mut batch, server.v4, server.v6, ENDPOINT_MAC);
+    }
+    batch
 }
 
 fn endpoint_side() -> String {
     let mut batch = String::from("link set dev lo up\nlink set dev lab0 addrgenmode none\n");
     for server in &ENROLLED {
-        let _ = writeln!(batch, "addr add {}/{PREFIX_V4} dev lab0", server.v4);
-        let _ = writeln!(batch, "addr add {}/{PREFIX_V6} dev lab0 nodad", server.v6);
+        address(&mut batch, server.v4, server.v6);
     }
     batch.push_str("link set dev lab0 up\n");
+    neighbour(&mut batch, CLIENT.0, CLIENT.1, CLIENT_MAC);
     batch
+}
+
+fn address(batch: &mut String, v4: Ipv4Addr, v6: Ipv6Addr) {
+    let _ = writeln!(batch, "addr add {v4}/{PREFIX_V4} dev lab0\naddr add {v6}/{PREFIX_V6} dev lab0 nodad");
+}
+
+/// Who has which address is known beforehand; asking costs a second when the wire is fresh.
+fn neighbour(batch: &mut String, v4: Ipv4Addr, v6: Ipv6Addr, mac: &str) {
+    for address in [IpAddr::V4(v4), IpAddr::V6(v6)] {
+        let _ = writeln!(batch, "neigh add {address} lladdr {mac} dev lab0 nud permanent");
+    }
 }
 
 /// Runs ip(8) commands, one a line, in the current namespace.

@@ -32,7 +32,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on, signals wait here. Programs started with `std::process` begin with none blocked.
+    /// From now on, signals wait here; children inherit that they are blocked.
     pub(crate) fn take() -> Result<Self> {
         let mask: SigSet = TAKEN.into_iter().collect();
         mask.thread_block().context("cannot block signals")?;

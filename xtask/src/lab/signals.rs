@@ -55,8 +55,8 @@ impl Signals {
         let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
         Ok(signal.map(|signal| match signal {
             Signal::SIGCHLD => Event::Child,
-            // The kernel's own signals carry no sender.
-            signal => Event::End { signal, from_terminal: info.ssi_pid == 0 },
+            // The kernel's own signals carry no sender. A hangup goes to the session's leader alone.
+            signal => Event::End { signal, from_terminal: info.ssi_pid == 0 && signal != Signal::SIGHUP },
         }))
     }
 }

@@ -10,7 +10,7 @@ use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal};
 use super::worker::Worker;
-use crate::audit::{self, Record};
+use crate::audit::{self, Outgoing, Record};
 use crate::flow::{Action, ExchangeId, Located};
 use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Exemption, Masked};
@@ -71,14 +71,10 @@ pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: In
     let Prepared { masked, allowed } = prepared;
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
 
-    let begun = connection.worker.audit.borrow_mut().begin(
-        progress.record.clone(),
-        &stored.original(&received.content),
-        &stored.masked,
-        masked.body(),
-        masked.digest(),
-    );
-    let (exchange, committed) = match begun.await {
+    let outgoing = Outgoing { head: &stored.masked, body: masked.body() };
+    let original = stored.original(&received.content);
+    let begun = connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await;
+    let (exchange, committed) = match begun {
         Ok(begun) => begun,
         Err(e) => return without_record(connection, &progress, &e).await,
     };
@@ -249,12 +245,8 @@ async fn reject(
     let response = rejection.render(connection, progress.id, next);
     rejection.describe(&mut progress.record);
     record::answered(&mut progress, rejection.refusal, response.len());
-    let original = received.map(|received| stored.original(&received.content));
-    let refused = connection.worker.audit.borrow_mut().refuse(
-        progress.record,
-        original.as_deref().unwrap_or_else(|| stored.original_head()),
-        &response,
-    );
+    let original = stored.original(received.map_or(&[], |received| &received.content));
+    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
     if let Err(e) = refused.await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }

@@ -156,7 +156,7 @@ pub(super) async fn tls_failure(
     record.decision.rule = Some(rule.into());
     record.decision.reason = Some(safe(reason));
     log::info!("connection of pid {} to {} ended: {reason} [{rule}, audit {id}]", caller.pid, flow.original);
-    let refused = worker.audit.borrow_mut().refuse(record, None, &[]);
+    let refused = worker.audit.refuse(record, None, &[]);
     if let Err(e) = refused.await {
         log::error!("the end of connection {id} is not in the audit log: {e}");
     }

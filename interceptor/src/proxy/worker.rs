@@ -59,7 +59,7 @@ pub struct Settings {
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) scanner: RefCell<Scanner>,
-    pub(super) audit: RefCell<audit::Worker>,
+    pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
 }
 
@@ -67,7 +67,7 @@ impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit: RefCell::new(audit), dialer })
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer })
     }
 
     /// Accepts from `listeners` until the runtime ends.

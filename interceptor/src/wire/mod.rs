@@ -19,7 +19,10 @@ mod locate;
 mod openai;
 mod operation;
 mod path;
+mod reply;
 mod schema;
+mod sse;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod unescape;
@@ -28,3 +31,6 @@ pub use document::{Document, Kind, Part, Reason, Status};
 pub use error::Error;
 pub use locate::{fuzz_locate, locate};
 pub use operation::Operation;
+pub use reply::error_body;
+pub use sse::{Event, EventStream, fuzz_sse};
+pub use summary::{Outcome, Summary};

@@ -82,7 +82,8 @@ impl Sealer {
             return Err(Error::NoAuditor);
         }
         let dir = epochs_dir(keys);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| Error::io("mkdir", &dir, e))?;
+        make_dir(keys, 0o700)?;
+        make_dir(&dir, 0o700)?;
         Ok(Self { auditors, dir, epoch })
     }
 

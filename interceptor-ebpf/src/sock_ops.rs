@@ -27,7 +27,10 @@ fn record(ops: &SockOps<'_>) {
     if pending.stage != stage::REDIRECTED {
         return;
     }
-    let local = if pending.flow.original.address.as_v4().is_some() { ops.local_v4() } else { ops.local_v6() };
+    // Both are read before the choice: merged branches would read the context at a variable offset, which the verifier
+    // refuses.
+    let (v4, v6) = (ops.local_v4(), ops.local_v6());
+    let local = if pending.flow.original.address.as_v4().is_some() { v4 } else { v6 };
     pending.key = FlowKey::new(pending.flow.netns_cookie, local, ops.local_port());
     // Not NOEXIST: a stale flow of an earlier connection with the same tuple must give way.
     if FLOWS.insert(&pending.key, &pending.flow, u64::from(BPF_ANY)).is_err() {

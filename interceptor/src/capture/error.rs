@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
 
-/// Why capture is not in force.
+/// Why capture is not in force. Each message is complete: it includes its cause, which is therefore no
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no cgroup2 hierarchy.
@@ -39,50 +40,50 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file or directory cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A system call failed.
-    #[error("{call}: {source}{}", remedy(.source))]
+    #[error("{call}: {cause}{}", remedy(.cause))]
     Syscall {
         /// Which.
         call: &'static str,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The kernel refused the object as a whole.
-    #[error("cannot load the kernel programs: {}{}", chain(.source), remedy_in(.source))]
+    #[error("cannot load the kernel programs: {}{}", chain(.cause), remedy_in(.cause))]
     Load {
         /// Why.
-        source: Box<aya::EbpfError>,
+        cause: Box<aya::EbpfError>,
     },
     /// The kernel refused one program. The verifier's log is part of the message.
-    #[error("kernel program `{program}`: {}{}", chain(.source), remedy_in(.source))]
+    #[error("kernel program `{program}`: {}{}", chain(.cause), remedy_in(.cause))]
     Program {
         /// Which.
         program: &'static str,
         /// Why.
-        source: Box<ProgramError>,
+        cause: Box<ProgramError>,
     },
     /// A link cannot be pinned.
-    #[error("cannot pin {path}: {}{}", chain(.source), remedy_in(.source))]
+    #[error("cannot pin {path}: {}{}", chain(.cause), remedy_in(.cause))]
     Pin {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: Box<aya::pin::PinError>,
+        cause: Box<aya::pin::PinError>,
     },
     /// A map operation failed.
-    #[error("map {map}: {}{}", chain(.source), full(.source))]
+    #[error("map {map}: {}{}", chain(.cause), full(.cause))]
     Map {
         /// Which.
         map: &'static str,
         /// Why.
-        source: Box<MapError>,
+        cause: Box<MapError>,
     },
     /// The embedded object lacks something: the two halves of the build do not fit.
     #[error("the embedded kernel object has no `{what}`; build again from a clean checkout")]
@@ -105,20 +106,20 @@ pub enum Error {
 
 impl Error {
     pub(super) fn map(map: &'static str) -> impl Fn(MapError) -> Self {
-        move |source| Self::Map { map, source: Box::new(source) }
+        move |cause| Self::Map { map, cause: Box::new(cause) }
     }
 
     pub(super) fn program(program: &'static str) -> impl Fn(ProgramError) -> Self {
-        move |source| Self::Program { program, source: Box::new(source) }
+        move |cause| Self::Program { program, cause: Box::new(cause) }
     }
 
     pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { path, source }
+        move |cause| Self::File { path, cause }
     }
 
     pub(super) fn syscall(call: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Syscall { call, source }
+        move |cause| Self::Syscall { call, cause }
     }
 }
 
@@ -151,7 +152,7 @@ fn remedy_in(error: &(dyn std::error::Error + 'static)) -> &'static str {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(nix::libc::EPERM | nix::libc::EACCES) => {
+        Some(nix::libc::EPERM) => {
             "; it needs root, or CAP_BPF with CAP_NET_ADMIN (and, before Linux 5.11, a higher `ulimit -l`)"
         }
         Some(nix::libc::ENOMEM) => "; the memory limit of the daemon's cgroup is too low for the maps",

@@ -24,7 +24,7 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
     for name in names::MAPS {
         loader.map_pin_path(name, pins.map(name));
     }
-    loader.load(OBJECT).map_err(|source| Error::Load { source: Box::new(source) })
+    loader.load(OBJECT).map_err(|cause| Error::Load { cause: Box::new(cause) })
 }
 
 /// The directory of one instance and layout version on a BPF file system.
@@ -99,7 +99,7 @@ impl Pins {
         let fresh = self.link(&format!("{name}-new"));
         // Left over from a process that died between pin and rename.
         remove_if_present(&fresh)?;
-        link.pin(&fresh).map_err(|source| Error::Pin { path: fresh.clone(), source: Box::new(source) })?;
+        link.pin(&fresh).map_err(|cause| Error::Pin { path: fresh.clone(), cause: Box::new(cause) })?;
         fs::rename(&fresh, &at).map_err(Error::file(at))
     }
 

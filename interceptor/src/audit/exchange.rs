@@ -70,7 +70,7 @@ impl Worker {
     /// # Errors
     /// The request must not leave.
     pub async fn begin(
-        &mut self,
+        &self,
         mut record: Record,
         original: &[u8],
         outgoing: Outgoing<'_>,
@@ -106,7 +106,7 @@ impl Worker {
     /// # Errors
     /// When nothing could be recorded.
     pub async fn refuse(
-        &mut self,
+        &self,
         mut record: Record,
         original: Option<&[u8]>,
         response: &[u8],
@@ -298,13 +298,14 @@ impl Exchange {
         Ok(())
     }
 
-    /// Records the end. As durable as the settings say when this returns.
+    /// Records the end: safe from the death of this process at once, as durable as the settings say when the future is
+    /// done.
     ///
     /// # Errors
     /// When it could not be recorded.
-    pub async fn complete(mut self, completion: Completion) -> Result<(), Error> {
-        let ticket = self.end(&completion)?;
-        wait(ticket).await
+    pub fn complete(mut self, completion: &Completion) -> impl Future<Output = Result<(), Error>> + use<> {
+        let ticket = self.end(completion);
+        async move { wait(ticket?).await }
     }
 
     fn end(&mut self, completion: &Completion) -> Result<Option<Ticket>, Error> {

@@ -1,6 +1,6 @@
 //! A strict HTTP/1.1 codec that keeps heads byte-exact: RFC 9112 (message syntax) and RFC 9110 (semantics).
 //!
-//! Nothing here does I/O: bytes go in, heads and body ranges come out. Header order, case and whitespace survive,
+//! But for [`Reader`], nothing here does I/O: bytes go in, heads and body ranges come out. Header order, case and whitespace survive,
 //! because a head is its raw bytes plus spans, and an edit touches only the line it must.
 //!
 //! Two parties read every message that passes (this codec and the endpoint), so anything on which two readers could
@@ -19,6 +19,7 @@ mod chunked;
 mod error;
 mod fields;
 mod framing;
+mod reader;
 mod request;
 mod response;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use body::{BodyDecoder, Decoded, encode_single_chunk, fuzz_body};
 pub use error::Error;
 pub use fields::Fields;
 pub use framing::BodyFraming;
+pub use reader::{ReadError, Reader, ReceivedBody};
 pub use request::{RequestHead, fuzz_request_head};
 pub use response::{ResponseHead, fuzz_response_head};
 

@@ -265,7 +265,7 @@ pub(super) async fn fail(
     let response = rejection.render(connection, progress.id, next);
     record::answered(&mut progress, rejection.refusal, response.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
-    if let Err(e) = exchange.complete(completion).await {
+    if let Err(e) = exchange.complete(&completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
     answer(connection, &response, next).await
@@ -351,7 +351,7 @@ impl Rejection {
     }
 
     fn render(&self, connection: &Connection, id: ExchangeId, next: Next) -> Vec<u8> {
-        let message = format!("{} [rule {}, audit {id}]", self.reason, self.rule);
+        let message = format!("{} [rule {}]", self.reason, self.rule);
         reply::render(connection.peer.endpoint.provider, self.refusal, &message, id, next == Next::Close)
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::connection::{Connection, Peer};
 use super::exchange::Progress;
 use super::reply::Refusal;
@@ -16,7 +18,7 @@ use crate::mask::{self, Scanner, redact};
 use crate::policy::Plan;
 use crate::tls::ConnectError;
 use crate::upstream::DialError;
-use crate::wire::{Document, Operation, Summary};
+use crate::wire::{Document, Operation, Outcome};
 
 /// Header fields that authenticate the caller to the provider. They are never scanned (they are meant for the endpoint)
 /// and never stored, not even sealed: a keyed hash tells equal ones from others.
@@ -250,12 +252,14 @@ pub(super) fn unanswered(progress: &Progress) -> Completion {
 }
 
 /// What a response said about itself.
-pub(super) fn response(status: u16, bytes: u64, summary: &Summary) -> audit::Response {
+pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Response {
+    let usage = (outcome.input_tokens.is_some() || outcome.output_tokens.is_some())
+        .then(|| json!({ "input_tokens": outcome.input_tokens, "output_tokens": outcome.output_tokens }));
     audit::Response {
         status: Some(status),
         bytes: Some(bytes),
-        finish_reason: summary.finish_reason().map(str::to_owned),
-        usage: summary.usage(),
+        finish_reason: (!outcome.finish_reasons.is_empty()).then(|| outcome.finish_reasons.join(",")),
+        usage,
         body: None,
     }
 }

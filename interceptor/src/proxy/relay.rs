@@ -10,6 +10,7 @@ use super::connection::{ClientStream, Connection, Upstream};
 use super::exchange::{self, Next, Progress, Rejection};
 use super::record;
 use crate::audit::{self, Completion};
+use crate::flow::Provider;
 use crate::http::{BodyDecoder, BodyFraming, Error, Reader, RequestHead, ResponseHead};
 use crate::upstream::{self, Failure};
 use crate::wire::Summary;
@@ -29,7 +30,8 @@ enum Broken {
 struct Response {
     decoder: BodyDecoder,
     framing: BodyFraming,
-    summary: Summary,
+    /// None once it has been read out.
+    summary: Option<Summary>,
     status: u16,
     first_byte: Instant,
 }
@@ -64,7 +66,7 @@ pub(super) async fn run(
     let mut response = Response {
         decoder: BodyDecoder::new(framing, &worker.shared.settings.http.streaming()),
         framing,
-        summary: Summary::new(peer.endpoint.provider),
+        summary: Some(summary(peer.endpoint.provider, &head)),
         status: head.status(),
         first_byte: Instant::now(),
     };
@@ -75,9 +77,17 @@ pub(super) async fn run(
         *upstream = Upstream::None;
     }
     match completed {
-        Ok(last) => finish(connection, &progress, exchange, &response, &last, next).await,
-        Err(reason) => abort(connection, &progress, exchange, Some(&response), reason).await,
+        Ok(last) => finish(connection, &progress, exchange, &mut response, &last, next).await,
+        Err(reason) => abort(connection, &progress, exchange, Some(&mut response), reason).await,
     }
+}
+
+/// An observer of the response's content. What is compressed tells it nothing.
+fn summary(provider: Provider, head: &ResponseHead) -> Summary {
+    let fields = head.fields();
+    let readable = fields.all("content-encoding").all(|coding| coding.eq_ignore_ascii_case(b"identity"));
+    let content_type = fields.get("content-type").filter(|_| readable).and_then(|kind| std::str::from_utf8(kind).ok());
+    Summary::new(provider, content_type)
 }
 
 /// The final response head. Interim ones are forwarded, but for the `100 Continue` that the proxy has given itself.
@@ -112,7 +122,9 @@ async fn body(
     loop {
         let piece = response.take(endpoint.reader()).map_err(|e| format!("the endpoint's response is malformed: {e}"))?;
         if !piece.content.is_empty() {
-            response.summary.feed(&piece.content);
+            if let Some(summary) = &mut response.summary {
+                summary.feed(&piece.content);
+            }
             exchange.chunk(&piece.content).map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
         outgoing.extend_from_slice(&piece.raw);
@@ -166,12 +178,12 @@ async fn finish(
     connection: &mut Connection,
     progress: &Progress,
     exchange: audit::Exchange,
-    response: &Response,
+    response: &mut Response,
     last: &[u8],
     next: Next,
 ) -> Next {
     let completion = response.completion(progress);
-    let durable = exchange.complete(completion);
+    let durable = exchange.complete(&completion);
     let forwarded = forward(&mut connection.client, last).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
@@ -184,13 +196,13 @@ async fn abort(
     connection: &mut Connection,
     progress: &Progress,
     exchange: audit::Exchange,
-    response: Option<&Response>,
+    response: Option<&mut Response>,
     reason: String,
 ) -> Next {
     connection.upstream = Upstream::None;
     let completion = response.map_or_else(|| record::unanswered(progress), |response| response.completion(progress));
     let completion = Completion { state: audit::State::Aborted, reason: Some(reason), ..completion };
-    if let Err(e) = exchange.complete(completion).await {
+    if let Err(e) = exchange.complete(&completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
     Next::Abort
@@ -209,12 +221,13 @@ impl Response {
         Ok(Piece { raw: reader.take(consumed), content })
     }
 
-    fn completion(&self, progress: &Progress) -> Completion {
+    fn completion(&mut self, progress: &Progress) -> Completion {
+        let outcome = self.summary.take().map(Summary::finish).unwrap_or_default();
         let mut timing = progress.record.timing.clone();
         timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
         timing.total_us = Some(record::micros(progress.started.elapsed()));
         Completion {
-            response: record::response(self.status, self.decoder.content_bytes(), &self.summary),
+            response: record::response(self.status, self.decoder.content_bytes(), &outcome),
             timing,
             ..Completion::default()
         }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 a negative answer, 2 wrong usage or environment.
 
+mod ca;
 mod keys;
 mod log;
 mod mask;
@@ -61,6 +62,8 @@ enum Command {
     Mask(mask::Args),
     /// Generate an auditor's key pair
     Keys(keys::Args),
+    /// Show the internal CA's certificate
+    Ca(ca::Args),
 }
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(args, &cli.global),
         Command::Mask(args) => mask::run(args, &cli.global),
         Command::Keys(args) => keys::run(args, &cli.global),
+        Command::Ca(args) => ca::run(args, &cli.global),
     };
     match result {
         Ok(code) => code,

@@ -1,13 +1,304 @@
-//! `interceptor run`.
+//! `interceptor run`: the daemon.
 
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::num::NonZero;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
 
 use super::{Failure, Global};
+use crate::audit::{self, AuditorPublic, Log};
+use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr};
+use crate::config::{Config, StatePaths};
+use crate::mask::Engine;
+use crate::policy::Policy;
+use crate::proxy::{self, Budget, Shared, Tokens, Worker};
+use crate::sys::{self, Listener, Transport};
+use crate::tls::{Authority, LeafCache, Roots, UpstreamTls};
+use crate::upstream::Dialer;
+use crate::{capture, http};
+
+/// How often endpoint names are resolved again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often flow records that nobody accepted are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Names whose leaves are kept.
+const LEAVES: usize = 1024;
+
+/// Connections waiting to be accepted by one worker.
+const BACKLOG: u32 = 4096;
 
 /// Arguments of `interceptor run`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor run --config /etc/interceptor/interceptor.toml
+  INTERCEPTOR_LOG=debug interceptor run --state /tmp/state
+
+Stops on SIGTERM or SIGINT. The programs stay attached then (enrolled connections are refused until the next
+start) unless capture.detach_on_exit is set.")]
 pub(crate) struct Args {}
 
-pub(crate) fn run(_args: &Args, _global: &Global) -> Result<ExitCode, Failure> {
-    Err("not built yet".into())
+pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("INTERCEPTOR_LOG", "info")).init();
+    let config = Config::load(global.config.as_deref())?;
+    let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
+    match sys::harden()? {
+        sys::MemoryLock::Locked => {}
+        partly => log::warn!("memory is not fully locked: {partly:?}"),
+    }
+    Daemon::start(&config, &paths)?.run()
+}
+
+/// What runs, and what must be undone when it stops.
+struct Daemon {
+    capture: Capture,
+    catalogue: Catalogue,
+    log: Log,
+    detach_on_exit: bool,
+    _pid_file: PidFile,
+}
+
+impl Daemon {
+    /// Everything that can fail does so before the first connection is redirected.
+    fn start(config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+        prepare(paths)?;
+        let catalogue = Catalogue::new(&config.endpoints);
+        let log = Log::open(audit_settings(config, paths)?)?;
+        let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
+        let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
+        let engine = Engine::builtin()?;
+        let tokens = tokens(paths)?;
+        let transport = Transport::probe();
+        log::info!("{transport}, {} upstream roots, {} masking rules", roots.len(), engine.rules().len());
+        let listeners = bind(config)?;
+        let dialer = dialer(config, roots, transport)?;
+
+        let mut capture = Capture::attach(&capture_settings(config)?)?;
+        let limits = &config.limits;
+        let shared = Arc::new(Shared {
+            catalogue: catalogue.clone(),
+            flows: capture.flows(),
+            listening: capture.listening(),
+            leaves: LeafCache::new(authority, LEAVES)?,
+            tokens,
+            policy: Policy::new(config.policy.clone()),
+            budget: Budget::new(limits.connections, limits.connections_per_user, limits.buffered_bytes),
+            settings: connection_settings(config),
+            engine,
+        });
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
+        }
+        enrol(&mut capture, &catalogue)?;
+        let pid_file = PidFile::create(&paths.run())?;
+        Ok(Self { capture, catalogue, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
+    }
+
+    fn run(mut self) -> Result<ExitCode, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.until_stopped())?;
+        log::info!("stopping");
+        self.log.close()?;
+        if self.detach_on_exit {
+            self.capture.detach()?;
+        } else {
+            log::info!("the programs stay attached: enrolled connections are refused until the next start");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn until_stopped(&mut self) -> Result<(), Failure> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        resolve.reset();
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = resolve.tick() => {
+                    let catalogue = self.catalogue.clone();
+                    // A resolver may take seconds; sweeping must not wait for it.
+                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
+                    // Keeping the old addresses is safer than none: what was captured stays captured.
+                    if let Err(e) = enrol_resolved(&mut self.capture, resolved) {
+                        log::error!("endpoint addresses are not up to date: {e}");
+                    }
+                }
+                _ = sweep.tick() => match self.capture.flows().sweep() {
+                    Ok(0) => {}
+                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                    Err(e) => log::error!("stale flow records stay: {e}"),
+                },
+            }
+        }
+    }
+}
+
+/// The state directories, closed to others.
+fn prepare(paths: &StatePaths) -> Result<(), Failure> {
+    let state = fs::DirBuilder::new().recursive(true).mode(0o750).create(paths.root());
+    state.map_err(|e| format!("cannot create state directory {}: {e}", paths.root().display()))?;
+    for (dir, mode) in [(paths.audit(), 0o750), (paths.run(), 0o750), (paths.keys(), 0o700), (paths.ca(), 0o700)] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(&dir)
+            .map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+    }
+    Ok(())
+}
+
+fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
+    let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>()?;
+    if auditors.is_empty() {
+        return Err("no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
+                    --out auditor.key` and name auditor.key.pub in audit.auditors"
+            .into());
+    }
+    Ok(audit::Settings {
+        dir: paths.audit(),
+        keys: paths.keys(),
+        host: host(),
+        durability: config.audit.durability,
+        auditors,
+        segment_bytes: config.audit.segment_bytes,
+    })
+}
+
+fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
+    let cgroup = match &config.capture.cgroup {
+        Some(cgroup) => cgroup.clone(),
+        None => Cgroups::find()?.root().to_path_buf(),
+    };
+    Ok(capture::Settings {
+        cgroup,
+        pin_dir: config.capture.pin.clone(),
+        mark: config.capture.mark,
+        listener_port: config.listen.port,
+    })
+}
+
+fn connection_settings(config: &Config) -> proxy::Settings {
+    let limits = &config.limits;
+    proxy::Settings {
+        http: http::Limits { body: limits.body_bytes as u64, ..http::Limits::default() },
+        request_timeout: Duration::from_secs(limits.request_timeout_s),
+        keep_alive: Duration::from_secs(limits.keep_alive_s),
+        upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
+    }
+}
+
+fn dialer(config: &Config, roots: Roots, transport: Transport) -> Result<Dialer, Failure> {
+    let timeout = Duration::from_secs(config.upstream.connect_timeout_s);
+    Ok(Dialer {
+        mark: config.capture.mark,
+        connect_timeout: timeout,
+        handshake_timeout: timeout,
+        tls: Arc::new(UpstreamTls::new(roots)?),
+        listeners: listener_addresses(config).to_vec(),
+        transport,
+    })
+}
+
+fn listener_addresses(config: &Config) -> [SocketAddr; 2] {
+    let port = config.listen.port;
+    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+}
+
+/// The sockets of every worker, listening before the first connection is redirected to them.
+fn bind(config: &Config) -> Result<Vec<Vec<TcpListener>>, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = if config.listen.workers == 0 { cores } else { config.listen.workers };
+    let listen = |addr: SocketAddr| {
+        Listener::bind_std(addr, BACKLOG).map_err(|e| {
+            Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port, or stop who has it"))
+        })
+    };
+    (0..workers).map(|_| listener_addresses(config).into_iter().map(listen).collect()).collect()
+}
+
+fn start_worker(
+    number: usize,
+    shared: Arc<Shared>,
+    audit: audit::Worker,
+    dialer: Dialer,
+    listeners: Vec<TcpListener>,
+) -> Result<(), Failure> {
+    let scanner = shared.engine.scanner()?;
+    let transport = dialer.transport;
+    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
+        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
+        match listeners {
+            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
+            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
+        }
+    })?;
+    Ok(())
+}
+
+fn enrol(capture: &mut Capture, catalogue: &Catalogue) -> Result<(), Failure> {
+    enrol_resolved(capture, catalogue.resolve())
+}
+
+fn enrol_resolved(capture: &mut Capture, resolved: (Vec<SocketAddr>, Vec<String>)) -> Result<(), Failure> {
+    let (addresses, unresolved) = resolved;
+    for name in &unresolved {
+        log::warn!("endpoint {name}: connections to it are not captured until it resolves");
+    }
+    let endpoints: Vec<_> = addresses.iter().map(|a| EndpointAddr::single(a.ip(), a.port())).collect();
+    capture.enrol(&endpoints)?;
+    log::debug!("{} endpoint addresses enrolled", endpoints.len());
+    Ok(())
+}
+
+/// The tokens of this host. Their master key is made at the first start and kept.
+fn tokens(paths: &StatePaths) -> Result<Tokens, Failure> {
+    let path = paths.keys().join("token.key");
+    let master = match sys::read_secret_file(&path) {
+        Ok(master) => master,
+        Err(e) if e.is_not_found() => {
+            let mut fresh = Zeroizing::new([0; 32]);
+            aws_lc_rs::rand::fill(&mut *fresh).map_err(|_| "the system has no random numbers")?;
+            sys::create_secret_file(&path, &*fresh)?;
+            Zeroizing::new(fresh.to_vec())
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let master = <[u8; 32]>::try_from(&master[..])
+        .map_err(|_| format!("{} does not hold a 32-byte key; restore it from a copy, or move it away", path.display()))?;
+    Ok(Tokens::new(Zeroizing::new(master)))
+}
+
+fn host() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Says that the daemon is ready, and who it is; gone after a clean stop.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn create(run: &Path) -> Result<Self, Failure> {
+        let path = run.join("daemon.pid");
+        fs::write(&path, format!("{}\n", std::process::id()))
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_file(&self.0) {
+            log::warn!("cannot remove {}: {e}", self.0.display());
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segment,
+//! replaces data keys at the end of their epoch, publishes signed checkpoints.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use nix::libc;
+
+use super::Error;
+use super::checkpoint::Checkpoint;
+use super::seal::{Epoch, Sealer, Slot};
+use super::segment::Spare;
+use super::writer::{Extent, Shared};
+
+/// At most one checkpoint in this time, and a look at each data key's age.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The workers' data keys.
+#[derive(Default)]
+pub(crate) struct Slots(Mutex<Vec<Weak<Mutex<Epoch>>>>);
+
+impl Slots {
+    pub(crate) fn add(&self, slot: &Slot) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(std::sync::Arc::downgrade(slot));
+    }
+
+    fn refresh(&self, sealer: &Sealer) {
+        let slots = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|slot| slot.strong_count() > 0);
+            slots.clone()
+        };
+        for slot in slots.iter().filter_map(Weak::upgrade) {
+            if let Err(error) = sealer.refresh(&slot) {
+                log::error!("audit log: no new data key: {error}; sealing stops when the present one is too old");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The keeper thread: returns when the log is closed.
+    pub(crate) fn keeper_loop(&self, keys: Option<(&Slots, &Sealer)>) {
+        let mut published = None;
+        loop {
+            self.keep_spare();
+            if let Some((slots, sealer)) = keys {
+                slots.refresh(sealer);
+            }
+            self.publish_if_new(&mut published);
+            let state = self.lock();
+            if state.closing {
+                return;
+            }
+            let _ = self.keep.wait_timeout(state, INTERVAL);
+        }
+    }
+
+    fn keep_spare(&self) {
+        let wanted = {
+            let state = self.lock();
+            state.spare.is_none() && !state.closing && state.current.is_some()
+        };
+        if !wanted {
+            return;
+        }
+        match Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes) {
+            Ok(spare) => {
+                let mut state = self.lock();
+                if state.spare.is_none() && !state.closing {
+                    state.spare = Some(spare);
+                } else {
+                    drop(state);
+                    spare.discard();
+                }
+            }
+            Err(error) => {
+                log::error!("audit log: {error}; requests will be denied when the present segment is full");
+            }
+        }
+    }
+
+    fn publish_if_new(&self, published: &mut Option<(u64, std::time::Instant)>) {
+        let durable = self.lock().durable.clone();
+        if published.is_some_and(|(frames, at)| frames == durable.frames || at.elapsed() < INTERVAL) {
+            return;
+        }
+        match self.publish(&durable) {
+            Ok(()) => *published = Some((durable.frames, std::time::Instant::now())),
+            Err(error) => log::error!("audit log: no checkpoint: {error}"),
+        }
+    }
+
+    /// Signs what is durable and puts it in the checkpoint's place.
+    pub(crate) fn publish(&self, durable: &Extent) -> Result<(), Error> {
+        let checkpoint = Checkpoint {
+            origin: self.key.verifying().name(self.stream),
+            size: durable.tree.size(),
+            root: durable.tree.root(),
+            frames: durable.frames,
+            chain: durable.chain,
+        };
+        let path = self.dir.join(self.stream.checkpoint());
+        replace(&path, self.key.sign(&checkpoint).as_bytes())?;
+        self.sync_directory()
+    }
+}
+
+/// Replaces a file's content so that there is always either the old or the new one. The directory is the caller's to
+/// sync.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_added_extension("tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &temporary, e)),
+        _ => {}
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(&temporary)
+        .map_err(|e| Error::io("create", &temporary, e))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", &temporary, e))?;
+    std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))
+}

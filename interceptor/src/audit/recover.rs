@@ -1,0 +1,289 @@
+//! Opening a log that exists: find its end, tell a torn tail from damage.
+//!
+//! A frame is known to have been durable when the signed checkpoint covers it or when a valid later frame says so
+//! (`durable`). If such a frame cannot be read, the log was damaged: refuse. Otherwise whatever follows the last valid
+//! frame was never acknowledged as durable: it is copied to a `.quarantine` file, cut off, and a note of it is appended.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::checkpoint::{Checkpoint, VerifyingKey};
+use super::frame::FrameError;
+use super::header::{HEADER, Stream};
+use super::scan::{Depth, SegmentFile, Step, segments};
+use super::tree::chain;
+use super::writer::Extent;
+use super::{Error, Time};
+
+/// Where an existing log ends.
+pub(crate) struct Recovered {
+    pub(crate) extent: Extent,
+    /// Id of the newest segment; zeros for an empty log.
+    pub(crate) newest: [u8; 16],
+    /// What had to be cut off.
+    pub(crate) torn: Option<Torn>,
+}
+
+/// A tail that was cut off: the content of the note about it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Torn {
+    event: &'static str,
+    time: Time,
+    segment: String,
+    offset: u64,
+    sequence: u64,
+    reason: String,
+    bytes: u64,
+    later_frames: u64,
+    quarantine: Vec<String>,
+}
+
+/// Where walking through the log stopped.
+struct Walk {
+    extent: Extent,
+    newest: [u8; 16],
+    /// The segment and offset behind the last valid frame, and what stands there.
+    end: Option<(usize, u64, Option<FrameError>)>,
+}
+
+/// Finds the end of `stream`, cuts off a torn tail.
+pub(crate) fn recover(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Recovered, Error> {
+    let paths = segments(dir, stream).map_err(|e| Error::io("readdir", dir, e))?;
+    let checkpoint = read_checkpoint(dir, stream, key)?;
+    let (paths, unfinished) = drop_unfinished_headers(paths)?;
+    let walk = walk(&paths, checkpoint.as_ref())?;
+    if let Some(checkpoint) = &checkpoint
+        && walk.extent.frames < checkpoint.frames
+    {
+        let (path, offset, source) = match walk.end {
+            Some((index, offset, source)) => (paths[index].clone(), offset, source),
+            None => (dir.to_path_buf(), 0, None),
+        };
+        return Err(match source {
+            Some(source) => Error::Damaged { path, offset, sequence: walk.extent.frames, source },
+            None => Error::Inconsistent {
+                path,
+                reason: format!(
+                    "the log ends after {} frames, but the signed checkpoint covers {}: records were removed",
+                    walk.extent.frames, checkpoint.frames
+                ),
+            },
+        });
+    }
+    let torn = match walk.end {
+        Some((index, offset, source)) => cut(dir, &paths, index, offset, source, &walk.extent)?,
+        None => None,
+    };
+    if let Some(path) = unfinished {
+        let target = quarantine_path(&path);
+        std::fs::rename(&path, &target).map_err(|e| Error::io("rename", &path, e))?;
+        log::warn!("audit log: moved a segment without a header to {}", target.display());
+    }
+    let newest = remove_if_empty(&paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
+    Ok(Recovered { extent: walk.extent, newest, torn })
+}
+
+fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Option<Checkpoint>, Error> {
+    let path = dir.join(stream.checkpoint());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("read", &path, e)),
+    };
+    Checkpoint::verify(&text, key, stream).map(Some).map_err(|e| Error::Inconsistent { path, reason: e.to_string() })
+}
+
+/// A last segment whose header page never reached the disk holds nothing that was acknowledged.
+fn drop_unfinished_headers(mut paths: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Option<PathBuf>), Error> {
+    let Some(last) = paths.last() else { return Ok((paths, None)) };
+    let mut page = vec![0; HEADER];
+    let file = super::auditor::open(last)?;
+    let got = std::io::Read::read(&mut &file, &mut page).map_err(|e| Error::io("read", last, e))?;
+    if page[..got].iter().all(|&byte| byte == 0) {
+        let last = paths.pop();
+        return Ok((paths, last));
+    }
+    Ok((paths, None))
+}
+
+/// Walks from the segment that the checkpoint points into: what is older was checked before, and is `log verify`'s.
+fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Error> {
+    let (start, mut walk) = start(paths, checkpoint)?;
+    for (index, path) in paths.iter().enumerate().skip(start) {
+        let mut segment = SegmentFile::open(path)?;
+        let header = &segment.header;
+        let fits = header.first_sequence == walk.extent.frames
+            && header.chain == walk.extent.chain
+            && header.previous_id == walk.newest
+            && header.tree == walk.extent.tree;
+        if !fits {
+            if index == start {
+                let reason = "the log's first segment is missing".to_owned();
+                return Err(Error::Inconsistent { path: path.clone(), reason });
+            }
+            // Frames at the end of the segment before are missing: what follows them cannot be reached any more.
+            return Ok(walk);
+        }
+        walk.newest = header.segment_id;
+        let mut link = segment.link;
+        let mut at = HEADER as u64;
+        loop {
+            let head = match segment.step(at, Depth::Bodies)? {
+                Step::Frame(head) => head,
+                Step::End => {
+                    walk.end = Some((index, at, None));
+                    break;
+                }
+                Step::Invalid(error) => {
+                    walk.end = Some((index, at, Some(error)));
+                    return Ok(walk);
+                }
+            };
+            let value = chain(&link, &head.leaf);
+            if head.entry.sequence != walk.extent.frames || head.chain != value {
+                let reason = format!("the frame at byte {at} does not continue the chain");
+                return Err(Error::Inconsistent { path: path.clone(), reason });
+            }
+            link = value;
+            at += head.length as u64;
+            advance(&mut walk.extent, &head, value);
+            check(&walk.extent, checkpoint, path)?;
+        }
+    }
+    Ok(walk)
+}
+
+fn start(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<(usize, Walk), Error> {
+    let covered = checkpoint.map_or(0, |c| c.frames);
+    for (index, path) in paths.iter().enumerate().skip(1).rev() {
+        let header = SegmentFile::open(path)?.header;
+        if header.first_sequence < covered {
+            let extent = Extent { frames: header.first_sequence, chain: header.chain, tree: header.tree };
+            return Ok((index, Walk { extent, newest: header.previous_id, end: None }));
+        }
+    }
+    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None }))
+}
+
+fn advance(extent: &mut Extent, head: &super::frame::Head, chain: super::tree::Hash) {
+    extent.frames += 1;
+    extent.chain = chain;
+    if head.entry.kind.is_leaf() {
+        extent.tree.push(head.leaf);
+    }
+}
+
+/// Where the checkpoint was taken, the log must be what it says.
+fn check(extent: &Extent, checkpoint: Option<&Checkpoint>, path: &Path) -> Result<(), Error> {
+    match checkpoint {
+        Some(c) if c.frames == extent.frames => {
+            if c.chain == extent.chain && c.size == extent.tree.size() && c.root == extent.tree.root() {
+                return Ok(());
+            }
+            let reason = format!("the first {} frames are not those that the checkpoint was signed over", c.frames);
+            Err(Error::Inconsistent { path: path.to_path_buf(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Quarantines and cuts off what follows `offset` in segment `index`, all later segments included.
+fn cut(
+    dir: &Path,
+    paths: &[PathBuf],
+    index: usize,
+    offset: u64,
+    source: Option<FrameError>,
+    extent: &Extent,
+) -> Result<Option<Torn>, Error> {
+    let path = &paths[index];
+    let mut segment = SegmentFile::open(path)?;
+    let length = segment.len()?;
+    let garbage = segment.first_nonzero(offset)?;
+    let later = segment.later_frames(offset)?;
+    let mut proof = later.iter().map(|(_, head)| head.entry.durable).max().unwrap_or(0);
+    let mut later_frames = later.len() as u64;
+    for path in &paths[index + 1..] {
+        let mut next = SegmentFile::open(path)?;
+        for (_, head) in next.later_frames(HEADER as u64)? {
+            later_frames += 1;
+            proof = proof.max(head.entry.durable);
+        }
+    }
+    if proof > extent.frames {
+        let source = source.unwrap_or(FrameError::Short);
+        return Err(Error::Damaged { path: path.clone(), offset, sequence: extent.frames, source });
+    }
+    let mut torn = None;
+    if garbage.is_some() || index + 1 < paths.len() {
+        let mut quarantine = Vec::new();
+        if garbage.is_some() {
+            quarantine.push(copy_tail(&mut segment, offset, length)?);
+        }
+        for path in &paths[index + 1..] {
+            let target = quarantine_path(path);
+            std::fs::rename(path, &target).map_err(|e| Error::io("rename", path, e))?;
+            quarantine.push(name(&target));
+        }
+        torn = Some(Torn {
+            event: "recovered",
+            time: Time::now(),
+            segment: name(path),
+            offset,
+            sequence: extent.frames,
+            reason: source.map_or_else(|| "unfinished frame".to_owned(), |e| e.to_string()),
+            bytes: length - offset,
+            later_frames,
+            quarantine,
+        });
+    }
+    truncate(dir, path, offset)?;
+    Ok(torn)
+}
+
+fn truncate(dir: &Path, path: &Path, length: u64) -> Result<(), Error> {
+    let file = File::options().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
+    file.set_len(length).map_err(|e| Error::io("ftruncate", path, e))?;
+    file.sync_all().map_err(|e| Error::io("fsync", path, e))?;
+    let dir_file = File::open(dir).map_err(|e| Error::io("open", dir, e))?;
+    dir_file.sync_all().map_err(|e| Error::io("fsync", dir, e))
+}
+
+/// A segment without frames would have the same name as the next one.
+fn remove_if_empty(paths: &[PathBuf], end: Option<(usize, u64)>, newest: [u8; 16]) -> Result<[u8; 16], Error> {
+    let Some((index, offset)) = end else { return Ok(newest) };
+    if offset > HEADER as u64 {
+        return Ok(newest);
+    }
+    let path = &paths[index];
+    let previous = SegmentFile::open(path)?.header.previous_id;
+    std::fs::remove_file(path).map_err(|e| Error::io("unlink", path, e))?;
+    Ok(previous)
+}
+
+fn copy_tail(segment: &mut SegmentFile, from: u64, to: u64) -> Result<String, Error> {
+    let target = quarantine_path(&segment.path);
+    let mut file = File::create_new(&target).map_err(|e| Error::io("create", &target, e))?;
+    let mut at = from;
+    while at < to {
+        let bytes = segment.bytes(at, 1 << 20)?;
+        if bytes.is_empty() {
+            break;
+        }
+        file.write_all(bytes).map_err(|e| Error::io("write", &target, e))?;
+        at += bytes.len() as u64;
+    }
+    file.sync_all().map_err(|e| Error::io("fsync", &target, e))?;
+    Ok(name(&target))
+}
+
+fn quarantine_path(path: &Path) -> PathBuf {
+    path.with_added_extension(format!("{}.quarantine", Time::now().unix_ns()))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,126 @@
+//! The compiled rule set, made once and shared by all threads.
+
+use std::sync::{Arc, OnceLock};
+
+use super::hyperscan::{self, Database};
+use super::phone::Plan;
+use super::rules::{self, Rule, Source};
+use super::{Error, Scanner};
+use crate::flow::RuleMeta;
+
+/// Longest token that a picture's anchor may have.
+pub(super) const LONGEST_ANCHOR: usize = 40;
+
+/// Compiled rules. Cheap to share; a [`Scanner`] for each thread does the work.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Vec<Rule>,
+    database: Database,
+    /// The rule of each pattern of the database.
+    patterns: Vec<u32>,
+    /// Pictures by the length of their anchor token.
+    pictures: Vec<Vec<Shape>>,
+    phones: Vec<(u32, Plan)>,
+    ipv4: Vec<u32>,
+}
+
+/// A picture of a rule, and what the gate can tell of it at a glance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) rule: u32,
+    pub(super) picture: u32,
+    pub(super) offset: u32,
+    pub(super) digits: bool,
+}
+
+impl Engine {
+    /// The rules that come with the program, compiled at the first call (about a second) and shared after that.
+    ///
+    /// # Errors
+    /// When the linked Hyperscan fails its self-test or cannot compile the rules.
+    pub fn builtin() -> Result<Arc<Self>, Error> {
+        static BUILTIN: OnceLock<Result<Arc<Engine>, Error>> = OnceLock::new();
+        BUILTIN
+            .get_or_init(|| {
+                hyperscan::self_test()?;
+                let mut rules = Vec::new();
+                for (file, text) in rules::BUILTIN {
+                    rules.extend(rules::parse(file, text, hyperscan::width)?);
+                }
+                Self::new(rules).map(Arc::new)
+            })
+            .clone()
+    }
+
+    fn new(rules: Vec<Rule>) -> Result<Self, Error> {
+        let mut patterns = Vec::new();
+        let mut expressions = Vec::new();
+        let mut pictures = vec![Vec::new(); LONGEST_ANCHOR + 1];
+        let mut phones = Vec::new();
+        let mut ipv4 = Vec::new();
+        for (index, rule) in (0u32..).zip(&rules) {
+            match &rule.source {
+                Source::Pattern { pattern, .. } => {
+                    patterns.push(index);
+                    expressions.push(pattern.as_str());
+                }
+                Source::Pictures { pictures: drawn, .. } => {
+                    for (picture, anchor) in (0u32..).zip(drawn.iter().map(super::picture::Picture::anchor)) {
+                        let shapes: &mut Vec<Shape> = pictures.get_mut(anchor.len).ok_or_else(|| Error::Rules {
+                            file: rule.meta.id.clone(),
+                            reason: format!("a token of a picture is longer than {LONGEST_ANCHOR}"),
+                        })?;
+                        let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
+                        shapes.push(Shape { rule: index, picture, offset, digits: anchor.digits });
+                    }
+                }
+                Source::Phone(plan) => phones.push((index, *plan)),
+                Source::Ipv4 => ipv4.push(index),
+            }
+        }
+        let database = Database::compile(expressions)?;
+        Ok(Self { rules, database, patterns, pictures, phones, ipv4 })
+    }
+
+    /// The loaded rules, in the order of their files.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleMeta>> {
+        self.rules.iter().map(|rule| &rule.meta)
+    }
+
+    /// A scanner for one thread.
+    ///
+    /// # Errors
+    /// When Hyperscan cannot allocate its scratch memory.
+    pub fn scanner(self: &Arc<Self>) -> Result<Scanner, Error> {
+        Scanner::new(Arc::clone(self))
+    }
+
+    pub(super) fn rule(&self, index: u32) -> &Rule {
+        &self.rules[index as usize]
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn rule_of_pattern(&self, pattern: usize) -> u32 {
+        self.patterns[pattern]
+    }
+
+    pub(super) fn shapes(&self, anchor: usize) -> &[Shape] {
+        self.pictures.get(anchor).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn phones(&self) -> &[(u32, Plan)] {
+        &self.phones
+    }
+
+    pub(super) fn ipv4(&self) -> &[u32] {
+        &self.ipv4
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+}

@@ -1,0 +1,137 @@
+//! Pictures: the shape of a number as COBOL would draw it.
+//!
+//! `9` is a digit, `A` a capital, `a` a letter of either case, `X` a capital or digit, `x` a letter or digit, `-` one
+//! separator of the rule's set (the same throughout), any other character itself in either case. `999-99-9999` is a
+//! US social security number.
+
+/// One element of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    Digit,
+    Upper,
+    Letter,
+    UpperOrDigit,
+    LetterOrDigit,
+    Separator,
+    Literal(u8),
+}
+
+/// A parsed picture, and the token of it by which the gate finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    cells: Vec<Cell>,
+    separators: Vec<u8>,
+    anchor: Anchor,
+}
+
+/// The first token of a picture that surely holds a digit; if none does, the first that may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    /// Bytes before the token.
+    pub(super) offset: usize,
+    /// Bytes of the token.
+    pub(super) len: usize,
+    /// The token is digits only.
+    pub(super) digits: bool,
+}
+
+impl Picture {
+    pub(super) fn parse(text: &str, separators: &str) -> Result<Self, String> {
+        let cells: Vec<Cell> = text
+            .bytes()
+            .map(|b| match b {
+                b'9' => Ok(Cell::Digit),
+                b'A' => Ok(Cell::Upper),
+                b'a' => Ok(Cell::Letter),
+                b'X' => Ok(Cell::UpperOrDigit),
+                b'x' => Ok(Cell::LetterOrDigit),
+                b'-' => Ok(Cell::Separator),
+                0x20..=0x7e => Ok(Cell::Literal(b)),
+                _ => Err(format!("picture {text:?} has a character outside ASCII")),
+            })
+            .collect::<Result<_, _>>()?;
+        let anchor = anchor(&cells).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
+        Ok(Self { cells, separators: separators.bytes().collect(), anchor })
+    }
+
+    pub(super) fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// Whether the picture fits `text` from `start` on; gives where it ends.
+    pub(super) fn fit(&self, text: &[u8], start: usize) -> Option<usize> {
+        let window = text.get(start..start.checked_add(self.cells.len())?)?;
+        let mut separator = None;
+        let fits = self.cells.iter().zip(window).all(|(cell, &byte)| match *cell {
+            Cell::Digit => byte.is_ascii_digit(),
+            Cell::Upper => byte.is_ascii_uppercase(),
+            Cell::Letter => byte.is_ascii_alphabetic(),
+            Cell::UpperOrDigit => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Cell::LetterOrDigit => byte.is_ascii_alphanumeric(),
+            Cell::Literal(b) => byte.eq_ignore_ascii_case(&b),
+            Cell::Separator => match separator {
+                Some(first) => byte == first,
+                None => {
+                    separator = Some(byte);
+                    self.separators.contains(&byte)
+                }
+            },
+        });
+        fits.then_some(start + self.cells.len())
+    }
+}
+
+/// Tokens are what the gate sees: letters and digits in a row.
+fn anchor(cells: &[Cell]) -> Option<Anchor> {
+    let in_token = |cell: &Cell| match cell {
+        Cell::Separator => false,
+        Cell::Literal(b) => b.is_ascii_alphanumeric(),
+        _ => true,
+    };
+    let certain = |cell: &Cell| matches!(cell, Cell::Digit) || matches!(cell, Cell::Literal(b) if b.is_ascii_digit());
+    let possible = |cell: &Cell| certain(cell) || matches!(cell, Cell::UpperOrDigit | Cell::LetterOrDigit);
+    let first = |digit: &dyn Fn(&Cell) -> bool| {
+        let mut offset = 0;
+        for token in cells.split_inclusive(|cell| !in_token(cell)) {
+            let body = token.iter().take_while(|cell| in_token(cell)).count();
+            if token[..body].iter().any(digit) {
+                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain) });
+            }
+            offset += token.len();
+        }
+        None
+    };
+    first(&certain).or_else(|| first(&possible))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_must_be_the_same_throughout() {
+        let picture = Picture::parse("999-99-9999", " -").unwrap();
+        assert_eq!(picture.fit(b"x 536-90-4399", 2), Some(13));
+        assert_eq!(picture.fit(b"536 90 4399", 0), Some(11));
+        assert_eq!(picture.fit(b"536-90 4399", 0), None);
+        assert_eq!(picture.fit(b"536-90-439", 0), None);
+        assert_eq!(picture.fit(b"536/90/4399", 0), None);
+    }
+
+    #[test]
+    fn the_anchor_is_the_first_token_that_must_hold_a_digit() {
+        let anchor = |text| Picture::parse(text, " -").unwrap().anchor();
+        assert_eq!(anchor("999-99"), Anchor { offset: 0, len: 3, digits: true });
+        assert_eq!(anchor("AAA-999AA"), Anchor { offset: 4, len: 5, digits: false });
+        assert_eq!(anchor("(999) 999"), Anchor { offset: 1, len: 3, digits: true });
+        assert_eq!(anchor("XXXX-9999"), Anchor { offset: 5, len: 4, digits: true });
+        assert!(Picture::parse("AAAA", " -").is_err());
+    }
+
+    #[test]
+    fn literals_match_in_either_case() {
+        let picture = Picture::parse("DE99", "").unwrap();
+        assert_eq!(picture.fit(b"de12", 0), Some(4));
+        assert_eq!(picture.fit(b"dx12", 0), None);
+    }
+}

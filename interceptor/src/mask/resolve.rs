@@ -1,0 +1,129 @@
+//! Overlapping candidates: which one names the bytes.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How much a candidate's rule knows of the value, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    /// Anything random after a word such as `token`.
+    Generic,
+    /// A shape without a checksum.
+    Shaped,
+    /// A vendor's prefix, or a delimiter that only this kind of value has.
+    Prefixed,
+    /// A checksum or structure holds.
+    Confirmed,
+}
+
+/// A value that passed its rule's checks.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) span: Range<usize>,
+    pub(super) rule: u32,
+    pub(super) tier: Tier,
+    pub(super) score: f32,
+}
+
+/// Hands the winners to `emit`, in order and without overlaps. `tokens` are spans that masking put there, in order;
+/// what lies in one is dropped.
+///
+/// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
+/// though `pw@host.example` looks like one); among the rest the higher tier, the longer span, the higher score.
+pub(super) fn resolve(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>], mut emit: impl FnMut(Candidate)) {
+    if !tokens.is_empty() {
+        outside_tokens(candidates, tokens);
+    }
+    drop_contained(candidates);
+    candidates.sort_by(|a, b| {
+        let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.span.len()));
+        key(a).cmp(&key(b)).then(b.score.total_cmp(&a.score)).then(a.span.start.cmp(&b.span.start)).then(a.rule.cmp(&b.rule))
+    });
+    let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
+    for candidate in candidates.drain(..) {
+        let before = taken.range(..candidate.span.end).next_back();
+        if before.is_none_or(|(_, other)| other.span.end <= candidate.span.start) {
+            taken.insert(candidate.span.start, candidate);
+        }
+    }
+    taken.into_values().for_each(&mut emit);
+}
+
+/// Drops candidates that lie in a longer one of tier `Prefixed` or higher.
+fn drop_contained(candidates: &mut Vec<Candidate>) {
+    candidates.sort_by_key(|c| (c.span.start, Reverse(c.span.end)));
+    let mut reach = 0..0;
+    candidates.retain(|c| {
+        let contained = c.span.end <= reach.end && c.span != reach && c.span.start >= reach.start;
+        if c.tier >= Tier::Prefixed && c.span.end > reach.end {
+            reach = c.span.clone();
+        }
+        !contained
+    });
+}
+
+/// Cuts the tokens out of the candidates; a generic one that touches a token is dropped.
+fn outside_tokens(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>]) {
+    let mut pieces = Vec::new();
+    candidates.retain(|c| {
+        let first = tokens.partition_point(|token| token.end <= c.span.start);
+        let touching = tokens[first..].iter().take_while(|token| token.start < c.span.end);
+        let mut from = c.span.start;
+        let mut touched = false;
+        for token in touching {
+            touched = true;
+            if c.tier > Tier::Generic && from < token.start {
+                pieces.push(Candidate { span: from..token.start, ..c.clone() });
+            }
+            from = token.end;
+        }
+        if touched && c.tier > Tier::Generic && from < c.span.end {
+            pieces.push(Candidate { span: from..c.span.end, ..c.clone() });
+        }
+        !touched
+    });
+    candidates.append(&mut pieces);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn winners(candidates: &[(Range<usize>, Tier)], tokens: &[Range<usize>]) -> Vec<(Range<usize>, Tier)> {
+        let mut candidates = (0u32..)
+            .zip(candidates)
+            .map(|(rule, (span, tier))| Candidate { span: span.clone(), rule, tier: *tier, score: 0.5 })
+            .collect();
+        let mut out = Vec::new();
+        resolve(&mut candidates, tokens, |c| out.push((c.span, c.tier)));
+        out
+    }
+
+    #[test]
+    fn a_confirmed_value_wins_over_a_longer_guess() {
+        assert_eq!(winners(&[(0..30, Tier::Generic), (5..20, Tier::Confirmed)], &[]), [(5..20, Tier::Confirmed)]);
+        assert_eq!(winners(&[(0..30, Tier::Shaped), (5..20, Tier::Confirmed)], &[]), [(5..20, Tier::Confirmed)]);
+    }
+
+    #[test]
+    fn a_specific_value_wins_over_what_it_contains() {
+        assert_eq!(winners(&[(0..30, Tier::Prefixed), (5..20, Tier::Confirmed)], &[]), [(0..30, Tier::Prefixed)]);
+    }
+
+    #[test]
+    fn of_equals_the_longer_wins_and_neighbours_both_stay() {
+        assert_eq!(winners(&[(0..10, Tier::Shaped), (5..20, Tier::Shaped)], &[]), [(5..20, Tier::Shaped)]);
+        assert_eq!(winners(&[(0..5, Tier::Shaped), (5..9, Tier::Shaped)], &[]).len(), 2);
+    }
+
+    #[test]
+    fn tokens_are_cut_out() {
+        assert_eq!(winners(&[(4..10, Tier::Confirmed)], &[4..10]), []);
+        assert_eq!(winners(&[(2..12, Tier::Generic)], &[4..10]), []);
+        assert_eq!(
+            winners(&[(2..12, Tier::Prefixed)], &[4..10]),
+            [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! Replacing findings in the raw body. Spans are patched; nothing is parsed or serialised again.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::token::{LENGTHS, TokenKey, normalised};
+use super::{Error, Scanner};
+use crate::flow::{Access, Action, BodyDigest, ByteSpan, ExchangeId, Field, Form, Located, RuleMeta};
+
+/// A request body that may leave: every value that policy wants masked has been replaced, or an exemption says why
+/// nothing was looked for. Only this module makes one.
+#[derive(Clone, Debug)]
+pub struct Masked {
+    exchange: ExchangeId,
+    digest: BodyDigest,
+    body: Bytes,
+    changed: bool,
+}
+
+/// Why a body leaves without having been scanned. Every use can be found by searching for this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exemption {
+    /// There is no body.
+    NoBody,
+    /// Policy lets this endpoint's opaque bodies pass.
+    OpaqueByPolicy,
+}
+
+impl Masked {
+    /// A body that was not scanned.
+    #[must_use]
+    pub fn exempt(exchange: ExchangeId, body: Bytes, _why: Exemption) -> Self {
+        Self { exchange, digest: BodyDigest::of(&body), body, changed: false }
+    }
+
+    /// The exchange the body belongs to.
+    #[must_use]
+    pub fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+
+    /// SHA-256 of the body as it leaves.
+    #[must_use]
+    pub fn digest(&self) -> BodyDigest {
+        self.digest
+    }
+
+    /// The body as it leaves.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Whether it differs from what the client sent.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+}
+
+/// Replaces the findings whose action is `Mask` by tokens. `found` and `actions` pair up; `fields` are those that were
+/// scanned. Bytes outside the findings are not touched.
+///
+/// # Errors
+/// [`Error::ReadOnly`] when a finding to be masked is in a field that must not change, [`Error::Denied`] when an action
+/// is `Deny`, and [`Error::Misplaced`] or [`Error::Unpaired`] when the arguments do not belong together.
+pub fn rewrite(
+    exchange: ExchangeId,
+    body: Bytes,
+    fields: &[Field<'_>],
+    found: &[Located],
+    actions: &[Action],
+    key: &TokenKey,
+) -> Result<Masked, Error> {
+    if found.len() != actions.len() {
+        return Err(Error::Unpaired { findings: found.len(), actions: actions.len() });
+    }
+    let mut tokens = Tokens { key, given: HashMap::new() };
+    let mut edits = Vec::new();
+    for (located, action) in found.iter().zip(actions) {
+        let path = || fields.get(located.field).map_or_else(String::new, |field| field.path.clone());
+        let entity = || located.finding.rule.entity.clone();
+        match action {
+            Action::Allow => continue,
+            Action::Deny => return Err(Error::Denied { path: path(), entity: entity() }),
+            Action::Mask => {}
+        }
+        let field = fields.get(located.field).ok_or_else(|| Error::Misplaced { path: path() })?;
+        if field.access == Access::ReadOnly {
+            return Err(Error::ReadOnly { path: path(), entity: entity() });
+        }
+        edits.push(edit(field, located, &body, &mut tokens).ok_or_else(|| Error::Misplaced { path: path() })?);
+    }
+    if edits.is_empty() {
+        return Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: false });
+    }
+    let body = patch(&body, merged(edits));
+    Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: true })
+}
+
+/// Raw bytes and what replaces them.
+#[derive(Debug)]
+struct Edit {
+    raw: ByteSpan,
+    text: String,
+}
+
+fn edit(field: &Field<'_>, located: &Located, body: &Bytes, tokens: &mut Tokens<'_>) -> Option<Edit> {
+    let span = &located.finding.span;
+    let value = field.text.get(span.clone()).filter(|value| !value.is_empty())?;
+    let token = tokens.token(&located.finding.rule, value);
+    let (raw, text) = match field.form {
+        // A token has no character that JSON escapes, at any depth.
+        Form::String { .. } => (field.map.to_raw(span), token),
+        Form::Number { depth } => {
+            // Each JSON string around the number doubles the backslashes of its quotes and adds one.
+            let quote = format!("{}\"", "\\".repeat((1usize << depth.min(16)) - 1));
+            (field.map.to_raw(&(0..field.text.len())), format!("{quote}{token}{quote}"))
+        }
+    };
+    (raw.start < raw.end && raw.end <= body.len()).then_some(Edit { raw, text })
+}
+
+/// Edits in order. Two of the same bytes (a document inside a string that is also a field of its own, two values in one
+/// escape) become one edit, which replaces all that either would.
+fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
+    edits.sort_by_key(|edit| (edit.raw.start, std::cmp::Reverse(edit.raw.end)));
+    let mut out: Vec<Edit> = Vec::with_capacity(edits.len());
+    for edit in edits {
+        match out.last_mut() {
+            Some(last) if edit.raw.start < last.raw.end => {
+                if edit.raw.end > last.raw.end {
+                    last.raw.end = edit.raw.end;
+                    last.text.push_str(&edit.text);
+                }
+            }
+            _ => out.push(edit),
+        }
+    }
+    out
+}
+
+fn patch(body: &[u8], edits: Vec<Edit>) -> Bytes {
+    let grown: usize = edits.iter().map(|edit| edit.text.len()).sum();
+    let mut out = Vec::with_capacity(body.len() + grown);
+    let mut from = 0;
+    for edit in edits {
+        out.extend_from_slice(&body[from..edit.raw.start]);
+        out.extend_from_slice(edit.text.as_bytes());
+        from = edit.raw.end;
+    }
+    out.extend_from_slice(&body[from..]);
+    out.into()
+}
+
+/// The tokens of one request: two values never share one.
+struct Tokens<'k> {
+    key: &'k TokenKey,
+    /// Token to kind and normalised value.
+    given: HashMap<String, (String, String)>,
+}
+
+impl Tokens<'_> {
+    fn token(&mut self, rule: &RuleMeta, value: &str) -> String {
+        let value = normalised(&rule.entity, value);
+        let mut longest = String::new();
+        for length in LENGTHS {
+            let token = self.key.token_of(rule, &value, length);
+            let (entity, first) =
+                self.given.entry(token.clone()).or_insert_with(|| (rule.entity.clone(), value.clone()));
+            if *entity == rule.entity && *first == value {
+                return token;
+            }
+            longest = token;
+        }
+        // Two values that agree in 120 bits of HMAC do not occur; if they did, both are still masked.
+        longest
+    }
+}
+
+/// Masks a text that is stored, not sent: a command line, a path, a header value. A text that cannot be scanned is
+/// withheld altogether.
+pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
+    let mut found = Vec::new();
+    if scanner.scan(text, &mut found).is_err() {
+        return "[REDACTED]".to_owned();
+    }
+    let mut tokens = Tokens { key, given: HashMap::new() };
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for finding in found {
+        out.push_str(&text[from..finding.span.start]);
+        out.push_str(&tokens.token(&finding.rule, &text[finding.span.clone()]));
+        from = finding.span.end;
+    }
+    out.push_str(&text[from..]);
+    out
+}

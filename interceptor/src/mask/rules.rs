@@ -1,0 +1,278 @@
+//! Rules as data: what a rule file says, checked and compiled.
+//!
+//! A rule finds its candidates in one of three ways: `pattern` (Hyperscan), `pictures` (shapes of digit-bearing
+//! tokens, see [`super::picture`]) or `phone` (numbering plans). What a pattern found is then located exactly by one of
+//! the [`Locate`] ways, checked by `validator`, and weighed with the words around it.
+
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+use serde::Deserialize;
+
+use super::Error;
+use super::phone::Plan;
+use super::picture::Picture;
+use super::validate::{self, Validator};
+use crate::flow::{RuleMeta, Severity};
+
+/// Longest value that `verify` and `after` look at, unless the rule says more.
+const DEFAULT_REACH: usize = 256;
+/// Widest match whose start is searched for.
+const WIDEST: usize = 512;
+/// What `{=}` in `after` stands for: the rest of a name, and what may stand between a name and its value in code,
+/// configuration, JSON, YAML, XML and prose.
+const ASSIGNMENT: &str = r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
+
+/// The families that come with the program: file name and text.
+pub(super) const BUILTIN: &[(&str, &str)] = &[
+    ("payment.toml", include_str!("../../rules/payment.toml")),
+    ("contact.toml", include_str!("../../rules/contact.toml")),
+    ("national.toml", include_str!("../../rules/national.toml")),
+    ("network.toml", include_str!("../../rules/network.toml")),
+    ("secrets.toml", include_str!("../../rules/secrets.toml")),
+    ("generic.toml", include_str!("../../rules/generic.toml")),
+];
+
+/// A rule file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rule: Vec<Raw>,
+}
+
+/// A rule as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    id: String,
+    entity: String,
+    label: String,
+    severity: Severity,
+    confidence: f32,
+    #[serde(default)]
+    pattern: Option<String>,
+    #[serde(default)]
+    pictures: Vec<String>,
+    #[serde(default)]
+    separators: Option<String>,
+    #[serde(default)]
+    phone: Option<Plan>,
+    #[serde(default)]
+    ipv4: bool,
+    #[serde(default)]
+    verify: Option<String>,
+    #[serde(default)]
+    after: Option<String>,
+    #[serde(default)]
+    locate: Option<Special>,
+    #[serde(default)]
+    reach: Option<usize>,
+    #[serde(default)]
+    left: Edge,
+    #[serde(default)]
+    right: Edge,
+    #[serde(default)]
+    validator: Option<Validator>,
+    #[serde(default)]
+    words: Vec<String>,
+    #[serde(default)]
+    need: Need,
+    #[serde(default)]
+    generic: bool,
+    #[serde(default)]
+    examples: Vec<String>,
+    #[serde(default)]
+    counter: Vec<String>,
+}
+
+/// What must not stand next to a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Edge {
+    /// A letter, digit or underscore.
+    #[default]
+    Word,
+    /// Those and `-`: tokens whose alphabet is base64url.
+    Url,
+    /// Those and `+ / =`: tokens whose alphabet is base64.
+    Base64,
+    /// Letters, digits and what joins them in addresses: `_ . : -`.
+    Address,
+    /// Anything may.
+    Any,
+}
+
+/// What a rule needs beside its shape before it is reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Need {
+    /// Nothing; words raise the score.
+    #[default]
+    Nothing,
+    /// One of the words nearby.
+    Words,
+    /// One of the words nearby, or nothing else in the field: an answer to "what is your ...?".
+    Lone,
+}
+
+/// Values whose extent a regular expression does not describe well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Special {
+    /// Both sides of an `@`.
+    Email,
+    /// Hexadecimal groups around a `:`.
+    Ipv6,
+    /// From BEGIN to its END line.
+    Pem,
+}
+
+/// How the exact span is found from where Hyperscan says a match ends.
+#[derive(Debug)]
+pub(super) enum Locate {
+    /// The pattern has one width: the value starts that far back, and `verify` says how far it goes.
+    Fixed { width: usize, verify: Option<Regex> },
+    /// The pattern matches at most `back` bytes: `verify` is searched from there on, and what it finds reaches the end.
+    Window { back: usize, verify: Regex },
+    /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value.
+    After(Regex),
+    /// Code.
+    Special(Special),
+}
+
+/// Where candidates come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Pattern { pattern: String, locate: Locate },
+    Pictures { pictures: Vec<Picture>, verify: Option<Regex> },
+    Phone(Plan),
+    Ipv4,
+}
+
+/// A rule, ready to use.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) meta: Arc<RuleMeta>,
+    pub(super) source: Source,
+    pub(super) confidence: f32,
+    pub(super) reach: usize,
+    pub(super) left: Edge,
+    pub(super) right: Edge,
+    pub(super) validator: Option<Validator>,
+    pub(super) words: Vec<String>,
+    pub(super) need: Need,
+    pub(super) generic: bool,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
+    pub(super) examples: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
+    pub(super) counter: Vec<String>,
+}
+
+/// Reads one rule file. `width` gives the smallest and largest match of a pattern, as Hyperscan sees it.
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    width: impl Fn(&str) -> Result<(usize, usize), Error>,
+) -> Result<Vec<Rule>, Error> {
+    let fail = |reason: String| Error::Rules { file: file.to_owned(), reason };
+    let parsed: File = toml::from_str(text).map_err(|error| fail(error.to_string()))?;
+    parsed
+        .rule
+        .into_iter()
+        .map(|raw| {
+            let id = raw.id.clone();
+            compile(raw, &width).map_err(|reason| fail(format!("rule {id}: {reason}")))
+        })
+        .collect()
+}
+
+fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Rule, String> {
+    let source = match (&raw.pattern, raw.pictures.is_empty(), raw.phone, raw.ipv4) {
+        (Some(pattern), true, None, false) => {
+            let locate = locate(&raw, pattern, width)?;
+            Source::Pattern { pattern: pattern.clone(), locate }
+        }
+        (None, false, None, false) => {
+            let separators = raw.separators.as_deref().unwrap_or(" -");
+            let pictures = raw.pictures.iter().map(|p| Picture::parse(p, separators)).collect::<Result<_, _>>()?;
+            Source::Pictures { pictures, verify: raw.verify.as_deref().map(anchored).transpose()? }
+        }
+        (None, true, None, true) => Source::Ipv4,
+        (None, true, Some(plan), false) => Source::Phone(plan),
+        _ => return Err("give exactly one of `pattern`, `pictures`, `phone` and `ipv4`".into()),
+    };
+    if !(0.0..=1.0).contains(&raw.confidence) {
+        return Err(format!("confidence {} is not between 0 and 1", raw.confidence));
+    }
+    if raw.need != Need::Nothing && raw.words.is_empty() {
+        return Err("`need` asks for words, but `words` is empty".into());
+    }
+    if raw.label.is_empty() || !raw.label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+        return Err(format!("label {:?} must be made of A-Z, 0-9 and _", raw.label));
+    }
+    Ok(Rule {
+        meta: Arc::new(RuleMeta { id: raw.id, entity: raw.entity, label: raw.label, severity: raw.severity }),
+        source,
+        confidence: raw.confidence,
+        reach: raw.reach.unwrap_or(DEFAULT_REACH),
+        left: raw.left,
+        right: raw.right,
+        validator: raw.validator,
+        words: raw.words,
+        need: raw.need,
+        generic: raw.generic,
+        examples: raw.examples,
+        counter: raw.counter,
+    })
+}
+
+fn locate(raw: &Raw, pattern: &str, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Locate, String> {
+    match (raw.locate, &raw.after) {
+        (Some(special), None) => Ok(Locate::Special(special)),
+        (None, Some(after)) => Ok(Locate::After(anchored(after)?)),
+        (None, None) => {
+            let (min, max) = width(pattern).map_err(|error| error.to_string())?;
+            if min == max {
+                return Ok(Locate::Fixed { width: min, verify: raw.verify.as_deref().map(anchored).transpose()? });
+            }
+            if max > WIDEST {
+                return Err(format!(
+                    "the pattern matches up to {max} bytes, so finding its start has no bound: bound its repeats, end it \
+                     at a fixed width and let `verify` go on, or use `after`"
+                ));
+            }
+            let verify = build(raw.verify.as_deref().unwrap_or(pattern))?;
+            Ok(Locate::Window { back: max, verify })
+        }
+        (Some(_), Some(_)) => Err("give one of `locate` and `after`".into()),
+    }
+}
+
+fn anchored(pattern: &str) -> Result<Regex, String> {
+    build(&format!(r"\A(?:{})", pattern.replace("{=}", ASSIGNMENT)))
+}
+
+/// Bytes, not characters: windows are cut at any byte.
+fn build(pattern: &str) -> Result<Regex, String> {
+    regex::bytes::RegexBuilder::new(pattern).unicode(false).size_limit(4 << 20).build().map_err(|error| error.to_string())
+}
+
+impl Edge {
+    /// Whether `byte` next to a value means that the value is only part of something longer.
+    pub(super) fn holds(self, byte: u8) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Word => byte.is_ascii_alphanumeric() || byte == b'_',
+            Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),
+            Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'='),
+        }
+    }
+}
+
+impl Rule {
+    /// Runs the validator on the located value.
+    pub(super) fn verdict(&self, value: &[u8]) -> validate::Verdict {
+        self.validator.map_or(validate::Verdict::Plausible, |validator| validator.check(value))
+    }
+}

@@ -1,0 +1,450 @@
+//! Scanning one text: candidates from Hyperscan and from the digit gate, each verified in a bounded window.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::engine::Engine;
+use super::gate::{Token, Tokens};
+use super::hyperscan::Workspace;
+use super::phone::Written;
+use super::resolve::{Candidate, Tier, resolve};
+use super::rules::{Locate, Need, Rule, Source, Special};
+use super::validate::Verdict;
+use super::{Error, token};
+use crate::flow::{Field, Finding, Located};
+
+/// Candidates that any text may have, and one more for so many bytes.
+const CANDIDATES: usize = 4096;
+const BYTES_PER_CANDIDATE: usize = 4;
+/// Bytes that verifying may look at in any text, and so many more for each byte of it.
+const WORK: usize = 4 << 20;
+const WORK_PER_BYTE: usize = 128;
+/// How far a private key may reach.
+const LONGEST_PEM: usize = 16 << 10;
+/// What context and a checksum add to a rule's confidence.
+const WORDS_BONUS: f32 = 0.2;
+const CONFIRMED_BONUS: f32 = 0.1;
+
+/// Finds sensitive values. One for each thread: it owns Hyperscan's scratch memory and its own buffers.
+#[derive(Debug)]
+pub struct Scanner {
+    engine: Arc<Engine>,
+    workspace: Workspace,
+    /// (rule, end) of what Hyperscan reported.
+    hits: Vec<(u32, u32)>,
+    candidates: Vec<Candidate>,
+    context: Context,
+    work: usize,
+}
+
+impl Scanner {
+    pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
+        let workspace = engine.database().workspace()?;
+        Ok(Self {
+            engine,
+            workspace,
+            hits: Vec::new(),
+            candidates: Vec::new(),
+            context: Context::default(),
+            work: 0,
+        })
+    }
+
+    /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
+    /// left in the text are not findings.
+    ///
+    /// # Errors
+    /// When the text would cost more than its length allows, or Hyperscan fails. `out` is then unchanged.
+    pub fn scan(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        self.work = 0;
+        self.hits.clear();
+        self.candidates.clear();
+        self.context.reset();
+        self.match_patterns(text.as_bytes())?;
+        let engine = Arc::clone(&self.engine);
+        let mut view = View {
+            text: text.as_bytes(),
+            lone: lone(text),
+            limit: Limit::of(text.len()),
+            context: &mut self.context,
+            candidates: &mut self.candidates,
+            work: &mut self.work,
+        };
+        let mut done = Done::default();
+        for &(rule, end) in &self.hits {
+            view.verify_hit(&engine, rule, end as usize, &mut done)?;
+        }
+        for token in Tokens::new(text.as_bytes()) {
+            view.verify_token(&engine, &token)?;
+        }
+        if !self.candidates.is_empty() {
+            let tokens = token::find(text.as_bytes());
+            resolve(&mut self.candidates, &tokens, |candidate| {
+                let start = text.floor_char_boundary(candidate.span.start);
+                let end = text.ceil_char_boundary(candidate.span.end);
+                let rule = Arc::clone(&engine.rule(candidate.rule).meta);
+                out.push(Finding { span: start..end, rule, score: candidate.score });
+            });
+        }
+        Ok(())
+    }
+
+    /// Scans the text of every field.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    pub fn scan_fields(&mut self, fields: &[Field<'_>]) -> Result<Vec<Located>, Error> {
+        let mut found = Vec::new();
+        let mut located = Vec::new();
+        for (field, at) in fields.iter().zip(0..) {
+            self.scan(&field.text, &mut found)?;
+            located.extend(found.drain(..).map(|finding| Located { field: at, finding }));
+        }
+        Ok(located)
+    }
+
+    /// Bytes that verifying looked at in the last scan: what the cap on work counts.
+    #[must_use]
+    pub fn work(&self) -> usize {
+        self.work
+    }
+
+    fn match_patterns(&mut self, text: &[u8]) -> Result<(), Error> {
+        let limit = Limit::of(text.len()).candidates;
+        let (engine, hits) = (&self.engine, &mut self.hits);
+        let mut over = false;
+        engine.database().scan(text, &mut self.workspace, |pattern, end| {
+            over = hits.len() >= limit;
+            // The text is shorter than 4 GiB: the database refuses others.
+            hits.push((engine.rule_of_pattern(pattern), end as u32));
+            !over
+        })?;
+        if over { Err(Error::TooManyMatches { limit, bytes: text.len() }) } else { Ok(()) }
+    }
+}
+
+/// What one text may cost.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    candidates: usize,
+    work: usize,
+}
+
+impl Limit {
+    fn of(bytes: usize) -> Self {
+        Self {
+            candidates: CANDIDATES + bytes / BYTES_PER_CANDIDATE,
+            work: WORK.saturating_add(bytes.saturating_mul(WORK_PER_BYTE)),
+        }
+    }
+}
+
+/// How far the last value of each special kind reached, so that none is walked twice.
+#[derive(Debug, Default)]
+struct Done {
+    email: usize,
+    ipv6: usize,
+    pem: usize,
+}
+
+/// One text being verified.
+struct View<'v> {
+    text: &'v [u8],
+    lone: Range<usize>,
+    limit: Limit,
+    context: &'v mut Context,
+    candidates: &'v mut Vec<Candidate>,
+    work: &'v mut usize,
+}
+
+impl View<'_> {
+    fn spend(&mut self, bytes: usize) -> Result<(), Error> {
+        *self.work += bytes;
+        if *self.work > self.limit.work {
+            return Err(Error::TooMuchWork { limit: self.limit.work, bytes: self.text.len() });
+        }
+        Ok(())
+    }
+
+    /// Finds the value whose match ends at `end`.
+    fn verify_hit(&mut self, engine: &Engine, index: u32, end: usize, done: &mut Done) -> Result<(), Error> {
+        let rule = engine.rule(index);
+        let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
+        let span = match locate {
+            Locate::Fixed { width, verify } => {
+                let start = end - width;
+                match verify {
+                    None => Some(start..end),
+                    Some(_) if !self.edge_is_free(rule, start) => None,
+                    Some(verify) => {
+                        let window = &self.text[start..self.text.len().min(start + rule.reach)];
+                        self.spend(window.len())?;
+                        verify.find(window).map(|m| start..start + m.end())
+                    }
+                }
+            }
+            Locate::Window { back, verify } => {
+                let from = end.saturating_sub(*back);
+                let window = &self.text[from..self.text.len().min(end + rule.reach)];
+                self.spend(window.len())?;
+                let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
+                verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end())
+            }
+            Locate::After(after) => {
+                let window = &self.text[end..self.text.len().min(end + rule.reach)];
+                self.spend(window.len())?;
+                after.captures(window).and_then(|c| {
+                    let value = c.iter().skip(1).flatten().next().or_else(|| c.get(0))?;
+                    Some(end + value.start()..end + value.end())
+                })
+            }
+            Locate::Special(Special::Email) => self.email(end, &mut done.email)?,
+            Locate::Special(Special::Ipv6) => self.ipv6(end, &mut done.ipv6)?,
+            Locate::Special(Special::Pem) => self.pem(end, &mut done.pem)?,
+        };
+        match span {
+            Some(span) if matches!(locate, Locate::After(_)) || self.edge_is_free(rule, span.start) => {
+                self.propose(index, rule, span)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares the shapes around a digit-bearing token with the rules' pictures and number plans.
+    fn verify_token(&mut self, engine: &Engine, token: &Token) -> Result<(), Error> {
+        for shape in engine.shapes(token.span.len()) {
+            if shape.digits != token.digits {
+                continue;
+            }
+            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
+            let rule = engine.rule(shape.rule);
+            let Source::Pictures { pictures, verify } = &rule.source else { continue };
+            let Some(end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
+            self.spend(end - start)?;
+            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
+                continue;
+            }
+            if self.edge_is_free(rule, start) && !self.number_goes_on(start, end) {
+                self.propose(shape.rule, rule, start..end)?;
+            }
+        }
+        if token.digits {
+            self.phone(engine, token)?;
+            self.ipv4(engine, token)?;
+        }
+        Ok(())
+    }
+
+    fn ipv4(&mut self, engine: &Engine, token: &Token) -> Result<(), Error> {
+        const LONGEST: usize = 15;
+        let start = token.span.start;
+        let before = start.checked_sub(1).map(|i| self.text[i]);
+        let dotted = token.span.len() <= 3 && self.text.get(token.span.end) == Some(&b'.');
+        if !dotted || before.is_some_and(|b| matches!(b, b'.' | b'-' | b'_') || b.is_ascii_alphanumeric()) {
+            return Ok(());
+        }
+        let until = self.text.len().min(start + LONGEST + 1);
+        let mut end = start + self.text[start..until].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+        self.spend(end - start)?;
+        if self.text[end - 1] == b'.' {
+            end -= 1;
+        }
+        let labelled = &self.text[start.saturating_sub(9)..start];
+        if memchr::memmem::find(&labelled.to_ascii_lowercase(), b"version").is_some() {
+            return Ok(());
+        }
+        for &index in engine.ipv4() {
+            let rule = engine.rule(index);
+            let address = &self.text[start..end];
+            if rule.verdict(address) != Verdict::Reject {
+                self.propose(index, rule, start..self.with_prefix_length(end, 32))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an address that ends at `end` ends with its `/24`.
+    fn with_prefix_length(&self, end: usize, most: u32) -> usize {
+        let Some(rest) = self.text[end..].strip_prefix(b"/") else { return end };
+        let digits = rest.iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+        let length = std::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse::<u32>().ok());
+        let ends = !rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
+        if ends && digits <= 3 && length.is_some_and(|length| length <= most) { end + 1 + digits } else { end }
+    }
+
+    fn phone(&mut self, engine: &Engine, token: &Token) -> Result<(), Error> {
+        let start = token.span.start;
+        // Most numbers in a text are years and counts: a telephone number is longer, or goes on, or has a plus.
+        let before = start.checked_sub(1).map(|i| self.text[i]);
+        let goes_on = matches!(self.text.get(token.span.end), Some(b' ' | b'-' | b'.' | b'/' | b')' | b'('));
+        if token.span.len() < 7 && !goes_on {
+            return Ok(());
+        }
+        // The middle of a number was read from its start.
+        if before.is_some_and(|b| matches!(b, b'-' | b'.' | b'/')) && start > 1 && self.text[start - 2].is_ascii_digit() {
+            return Ok(());
+        }
+        self.spend(16)?;
+        let Some(written) = Written::read(self.text, start) else { return Ok(()) };
+        for &(index, plan) in engine.phones() {
+            if written.fits(plan) && !self.number_goes_on(written.span.start, written.span.end) {
+                self.propose(index, engine.rule(index), written.span.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The checks that every candidate passes: edges, validator, words.
+    fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
+        if span.is_empty() || self.text.get(span.end).is_some_and(|&b| rule.right.holds(b)) {
+            return Ok(());
+        }
+        self.spend(span.len())?;
+        let verdict = rule.verdict(&self.text[span.clone()]);
+        if verdict == Verdict::Reject {
+            return Ok(());
+        }
+        let mut near = false;
+        if !rule.words.is_empty() {
+            let (found, work) = self.context.has_any(self.text, &span, &rule.words);
+            self.spend(work)?;
+            near = found;
+        }
+        let enough = match rule.need {
+            Need::Nothing => true,
+            Need::Words => near,
+            Need::Lone => near || span == self.lone,
+        };
+        if !enough {
+            return Ok(());
+        }
+        if self.candidates.len() >= self.limit.candidates {
+            return Err(Error::TooManyMatches { limit: self.limit.candidates, bytes: self.text.len() });
+        }
+        let confirmed = verdict == Verdict::Confirmed;
+        let mut score = rule.confidence;
+        score += if near { WORDS_BONUS } else { 0.0 };
+        score += if confirmed { CONFIRMED_BONUS } else { 0.0 };
+        let tier = match &rule.source {
+            _ if rule.generic => Tier::Generic,
+            _ if confirmed => Tier::Confirmed,
+            Source::Pattern { .. } => Tier::Prefixed,
+            _ => Tier::Shaped,
+        };
+        self.candidates.push(Candidate { span, rule: index, tier, score: score.min(1.0) });
+        Ok(())
+    }
+
+    /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.
+    fn edge_is_free(&self, rule: &Rule, start: usize) -> bool {
+        let Some(previous) = start.checked_sub(1).map(|i| self.text[i]) else { return true };
+        let escape = matches!(previous, b'n' | b't' | b'r') && start > 1 && self.text[start - 2] == b'\\';
+        escape || !rule.left.holds(previous)
+    }
+
+    /// Whether digits before or after make `start..end` part of a longer number or of a decimal fraction.
+    fn number_goes_on(&self, start: usize, end: usize) -> bool {
+        let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
+        let joins = |b: Option<&u8>| b.is_some_and(|b| matches!(b, b'.' | b'-' | b',' | b'/' | b':'));
+        let before = start.checked_sub(1).and_then(|i| self.text.get(i));
+        (joins(before) && digit(start.checked_sub(2)))
+            || (joins(self.text.get(end)) && digit(Some(end + 1)) && self.text[end] != b',' && self.text[end] != b':')
+    }
+
+    /// Walks from the last `@` before `end` to both sides.
+    fn email(&mut self, end: usize, done: &mut usize) -> Result<Option<Range<usize>>, Error> {
+        const LONGEST_LOCAL: usize = 64;
+        const LONGEST_DOMAIN: usize = 253;
+        let local = |b: u8| b.is_ascii_alphanumeric() || b"._%+-'!#$&*/=?^`{|}~".contains(&b) && b"._%+-".contains(&b);
+        let domain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        if end <= *done {
+            return Ok(None);
+        }
+        let floor = (*done).max(end.saturating_sub(LONGEST_DOMAIN));
+        let Some(at) = memchr::memrchr(b'@', &self.text[floor..end]).map(|i| floor + i) else { return Ok(None) };
+        let from = (*done).max(at.saturating_sub(LONGEST_LOCAL));
+        let before = self.text[from..at].iter().rev().take_while(|&&b| local(b)).count();
+        let until = self.text.len().min(at + 1 + LONGEST_DOMAIN);
+        let after = self.text[at + 1..until].iter().take_while(|&&b| domain(b)).count();
+        self.spend(end - at + before + after)?;
+        let mut span = at - before..at + 1 + after;
+        *done = span.end;
+        // A full stop ends the sentence; a dot or hyphen before the name belongs to what is before.
+        while matches!(self.text[span.end - 1], b'.' | b'-') {
+            span.end -= 1;
+        }
+        while matches!(self.text[span.start], b'.' | b'-' | b'+' | b'%') {
+            span.start += 1;
+        }
+        Ok((span.start < at && span.end > at + 1).then_some(span))
+    }
+
+    /// Widens to all hexadecimal digits, colons and dots around `end`.
+    fn ipv6(&mut self, end: usize, done: &mut usize) -> Result<Option<Range<usize>>, Error> {
+        const LONGEST: usize = 45;
+        let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+        if end <= *done {
+            return Ok(None);
+        }
+        let before = self.text[end.saturating_sub(LONGEST)..end].iter().rev().take_while(|b| part(b)).count();
+        let until = self.text.len().min(end + LONGEST);
+        let after = self.text[end..until].iter().take_while(|b| part(b)).count();
+        self.spend(before + after)?;
+        let mut span = end - before..end + after;
+        *done = span.end;
+        while span.end > span.start && matches!(self.text[span.end - 1], b'.') {
+            span.end -= 1;
+        }
+        if span.len() > LONGEST {
+            return Ok(None);
+        }
+        // A sentence's colon after the address.
+        let text = &self.text[span.clone()];
+        if text.ends_with(b":") && !text.ends_with(b"::") {
+            span.end -= 1;
+        }
+        span.end = self.with_prefix_length(span.end, 128);
+        Ok(Some(span))
+    }
+
+    /// From the BEGIN line before `end` to the END line; without one, as far as it looks like a key.
+    fn pem(&mut self, end: usize, done: &mut usize) -> Result<Option<Range<usize>>, Error> {
+        const LONGEST_LABEL: usize = 80;
+        if end <= *done {
+            return Ok(None);
+        }
+        let floor = end.saturating_sub(LONGEST_LABEL);
+        let Some(start) = memchr::memmem::rfind(&self.text[floor..end], b"-----BEGIN").map(|i| floor + i) else {
+            return Ok(None);
+        };
+        let body = &self.text[end..self.text.len().min(end + LONGEST_PEM)];
+        let dashes = memchr::memmem::find(body, b"-----");
+        let closes = dashes.filter(|&i| body[i..].starts_with(b"-----END"));
+        let length = match closes {
+            Some(i) => {
+                let line = &body[i + 8..body.len().min(i + 8 + LONGEST_LABEL)];
+                i + 8 + memchr::memmem::find(line, b"-----").map_or(0, |i| i + 5)
+            }
+            None => body[..dashes.unwrap_or(body.len())].iter().take_while(|&&b| in_pem(b)).count(),
+        };
+        self.spend(end - start + length)?;
+        *done = end + length;
+        // A mention of the BEGIN line alone is no key.
+        let letters = body[..length].iter().filter(|b| b.is_ascii_alphanumeric()).take(64).count();
+        Ok((letters >= 40).then_some(start..end + length))
+    }
+}
+
+/// Base64, its line breaks (also written as `\n`), quotes and concatenation of source code, and PEM headers.
+fn in_pem(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(&byte)
+}
+
+/// What is left of a text without blanks, quotes and a full stop around it.
+fn lone(text: &str) -> Range<usize> {
+    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.');
+    let start = text.len() - text.trim_start_matches(dull).len();
+    let end = text.trim_end_matches(dull).len();
+    start..end.max(start)
+}

@@ -1,0 +1,280 @@
+//! What is written down of an exchange: stage results become the audit record's fields, values masked first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::connection::{Connection, Peer};
+use super::exchange::Progress;
+use super::reply::Refusal;
+use super::worker::Worker;
+use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record};
+use crate::capture::Flow;
+use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta, Severity};
+use crate::http::RequestHead;
+use crate::identity::Caller;
+use crate::mask::{self, Scanner, redact};
+use crate::policy::Plan;
+use crate::tls::ConnectError;
+use crate::upstream::DialError;
+use crate::wire::{Document, Operation, Outcome};
+
+/// Header fields that authenticate the caller to the provider. They are never scanned (they are meant for the endpoint)
+/// and never stored, not even sealed: a keyed hash tells equal ones from others.
+const CREDENTIALS: [&str; 7] =
+    ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-amz-security-token"];
+
+/// A request head in the two forms that are stored.
+pub(super) struct StoredHead {
+    method: Option<String>,
+    path: Option<String>,
+    /// As it came, but for credentials; sealed.
+    original: Vec<u8>,
+    /// Every value masked; readable.
+    pub(super) masked: Vec<u8>,
+}
+
+impl StoredHead {
+    pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
+        let mut scanner = worker.scanner.borrow_mut();
+        let tokens = worker.shared.tokens.current();
+        let path = redact(&mut scanner, &tokens, head.target());
+        let start = |target: &str| format!("{} {target} HTTP/1.1\r\n", head.method()).into_bytes();
+        let (mut original, mut masked) = (start(head.target()), start(&path));
+        for (name, value) in head.fields().iter() {
+            let value = String::from_utf8_lossy(value);
+            let (plain, safe) = if is_credential(name) {
+                let token = tokens.token(&credential(), &value);
+                (token.clone(), token)
+            } else {
+                (value.clone().into_owned(), redact(&mut scanner, &tokens, &value))
+            };
+            original.extend_from_slice(format!("{name}: {plain}\r\n").as_bytes());
+            masked.extend_from_slice(format!("{name}: {safe}\r\n").as_bytes());
+        }
+        original.extend_from_slice(b"\r\n");
+        masked.extend_from_slice(b"\r\n");
+        Self { method: Some(head.method().to_owned()), path: Some(path), original, masked }
+    }
+
+    /// For a head that could not be parsed, so that nothing is known to be safe to store.
+    pub(super) fn unreadable() -> Self {
+        Self { method: None, path: None, original: Vec::new(), masked: Vec::new() }
+    }
+
+    pub(super) fn describe(&self, record: &mut Record, operation: Operation) {
+        record.request.method.clone_from(&self.method);
+        record.request.path.clone_from(&self.path);
+        record.request.operation = Some(operation.as_str().to_owned());
+    }
+
+    /// Head and body, to be sealed.
+    pub(super) fn original(&self, body: &[u8]) -> Vec<u8> {
+        [&self.original[..], body].concat()
+    }
+}
+
+fn is_credential(name: &str) -> bool {
+    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+}
+
+fn credential() -> RuleMeta {
+    RuleMeta {
+        id: "http.credential".into(),
+        entity: "CREDENTIAL".into(),
+        label: "CREDENTIAL".into(),
+        severity: Severity::High,
+    }
+}
+
+/// Findings in the target, in header values and in trailers. Credentials for the endpoint are not findings.
+pub(super) fn scan_head(
+    scanner: &mut Scanner,
+    head: &RequestHead,
+    trailers: &[u8],
+) -> Result<Vec<Finding>, mask::Error> {
+    let mut found = Vec::new();
+    scanner.scan(head.target(), &mut found)?;
+    let mut more = Vec::new();
+    for (name, value) in head.fields().iter() {
+        if !is_credential(name) {
+            scanner.scan(&String::from_utf8_lossy(value), &mut more)?;
+            found.append(&mut more);
+        }
+    }
+    scanner.scan(&String::from_utf8_lossy(trailers), &mut more)?;
+    found.append(&mut more);
+    Ok(found)
+}
+
+/// The record of a request that has just begun to arrive.
+pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
+    let Peer { flow, caller, endpoint, name } = &connection.peer;
+    let mut record = called(&connection.worker, id, flow, caller);
+    record.endpoint.provider = Some(endpoint.provider.to_string());
+    record.endpoint.host = Some(name.as_ref().to_owned());
+    record
+}
+
+fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Record {
+    let mut scanner = worker.scanner.borrow_mut();
+    let mut safe = |text: &str| redact(&mut scanner, &worker.shared.tokens.current(), text);
+    let mut record = Record::new(id);
+    record.caller = audit::Caller {
+        uid: Some(caller.uid),
+        user: caller.user.clone(),
+        groups: caller.groups.clone(),
+        pid: Some(caller.pid),
+        exe: caller.exe.as_deref().map(|exe| safe(&exe.to_string_lossy())),
+        cmdline: caller.cmdline.as_ref().map(|words| safe(&words.join(" "))),
+        cwd: caller.cwd.as_deref().map(|cwd| safe(&cwd.to_string_lossy())),
+        cgroup: caller.cgroup.clone(),
+        container: caller.container.clone(),
+        unit: caller.unit.clone(),
+        identity: None,
+    };
+    record.endpoint.ip = Some(flow.original.ip());
+    record.endpoint.port = Some(flow.original.port());
+    record
+}
+
+/// A connection that never became a request. The name is the client's claim, masked like any other text.
+pub(super) async fn tls_failure(
+    worker: &Worker,
+    flow: &Flow,
+    caller: &Caller,
+    name: Option<&str>,
+    rule: &str,
+    reason: &str,
+) {
+    let id = ExchangeId::new();
+    let mut record = called(worker, id, flow, caller);
+    let safe = |text: &str| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
+    record.endpoint.host = name.map(safe);
+    record.endpoint.provider =
+        name.and_then(|name| worker.shared.catalogue.find(name, flow.original.port())).map(|e| e.provider.to_string());
+    record.decision.action = Some("deny".into());
+    record.decision.rule = Some(rule.into());
+    record.decision.reason = Some(safe(reason));
+    log::info!("connection of pid {} to {} ended: {reason} [{rule}, audit {id}]", caller.pid, flow.original);
+    let refused = worker.audit.refuse(record, None, &[]);
+    if let Err(e) = refused.await {
+        log::error!("the end of connection {id} is not in the audit log: {e}");
+    }
+}
+
+/// What of the body was looked at.
+pub(super) fn cover(record: &mut Record, document: &Document<'_>, worker: &Worker) {
+    let safe = |text: &String| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
+    record.request.model = document.model.as_ref().map(safe);
+    record.request.text_bytes = Some(document.text_bytes as u64);
+    record.coverage = Coverage {
+        scanned_bytes: Some(document.scanned_bytes as u64),
+        opaque_bytes: Some(document.opaque_bytes as u64),
+        parts: document
+            .parts
+            .iter()
+            .map(|part| Part {
+                path: part.path.clone(),
+                bytes: Some(part.bytes as u64),
+                status: part.status.to_string(),
+                reason: part.reason.map(|reason| reason.to_string()),
+            })
+            .collect(),
+    };
+}
+
+/// A body whose format is not known: none of it was looked at, and the record says so.
+pub(super) fn cover_unread(record: &mut Record, bytes: usize) {
+    record.coverage.scanned_bytes = Some(0);
+    record.coverage.opaque_bytes = Some(bytes as u64);
+    if bytes > 0 {
+        record.coverage.parts = vec![Part {
+            path: "body".into(),
+            bytes: Some(bytes as u64),
+            status: "opaque".into(),
+            reason: Some("the text of this operation cannot be located".into()),
+        }];
+    }
+}
+
+/// Findings by rule and action. Those in the head are never replaced: they are recorded, or the request is refused.
+pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], action: impl Fn(usize) -> Action) {
+    let mut counts: BTreeMap<(String, String, &'static str), (Action, u64)> = BTreeMap::new();
+    let mut add = |rule: &RuleMeta, action: Action| {
+        let name = match action {
+            Action::Allow => "allow",
+            Action::Mask => "mask",
+            Action::Deny => "deny",
+        };
+        counts.entry((rule.entity.clone(), rule.id.clone(), name)).or_insert((action, 0)).1 += 1;
+    };
+    for (index, located) in found.iter().enumerate() {
+        add(&located.finding.rule, action(index));
+    }
+    for finding in head {
+        add(&finding.rule, if finding.rule.severity == Severity::High { Action::Deny } else { Action::Allow });
+    }
+    record.findings = counts
+        .into_iter()
+        .map(|((entity, rule, _), (action, count))| FindingCount { entity, rule, count, action })
+        .collect();
+}
+
+pub(super) fn decided(record: &mut Record, plan: &Plan) {
+    record.decision.action = Some(plan.action().to_string());
+    record.decision.rule = Some(plan.rule().to_owned());
+}
+
+/// The proxy answers itself.
+pub(super) fn answered(progress: &mut Progress, refusal: Refusal, bytes: usize) {
+    progress.record.response.status = Some(refusal.status());
+    progress.record.response.bytes = Some(bytes as u64);
+    progress.record.timing.total_us = Some(micros(progress.started.elapsed()));
+}
+
+/// The end of a request that was recorded but could not be delivered.
+pub(super) fn undelivered(record: Record, rule: &str, reason: &str) -> Completion {
+    Completion {
+        response: record.response,
+        timing: record.timing,
+        reason: Some(format!("{reason} [rule {rule}]")),
+        ..Completion::default()
+    }
+}
+
+/// The end of a request whose response never began.
+pub(super) fn unanswered(progress: &Progress) -> Completion {
+    let mut timing = progress.record.timing.clone();
+    timing.total_us = Some(micros(progress.started.elapsed()));
+    Completion { timing, ..Completion::default() }
+}
+
+/// What a response said about itself.
+pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Response {
+    let usage = (outcome.input_tokens.is_some() || outcome.output_tokens.is_some())
+        .then(|| json!({ "input_tokens": outcome.input_tokens, "output_tokens": outcome.output_tokens }));
+    audit::Response {
+        status: Some(status),
+        bytes: Some(bytes),
+        finish_reason: (!outcome.finish_reasons.is_empty()).then(|| outcome.finish_reasons.join(",")),
+        usage,
+        body: None,
+    }
+}
+
+/// The rule that a failed dial stands for.
+pub(super) fn dial_rule(error: &DialError) -> &'static str {
+    match error {
+        DialError::Tls { source: ConnectError::Certificate { .. }, .. } => "upstream.certificate",
+        DialError::Tls { .. } => "upstream.tls",
+        DialError::Loop { .. } => "upstream.loop",
+        _ => "upstream.connect",
+    }
+}
+
+/// Whole microseconds.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

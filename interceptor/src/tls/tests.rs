@@ -1,0 +1,1 @@
+//! Handshakes against rustls and OpenSSL, good and bad.

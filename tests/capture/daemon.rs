@@ -1,0 +1,143 @@
+//! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
+//!
+//! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `stats`, `waiting`, `withdraw`, `detach`.
+
+#![expect(clippy::print_stdout, reason = "the tests read it")]
+
+use std::io::{BufRead, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use interceptor::capture::{Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
+use interceptor::flow::ClientAddr;
+use serde_json::{Value, json};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const MARK: u32 = 0x1c7;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR listen|deaf ENDPOINT...")?);
+    let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
+    let listening = args.next().as_deref() == Some("listen");
+    let endpoints = args.map(|text| parse(&text)).collect::<Result<Vec<_>>>()?;
+
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = v4.local_addr()?.port();
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))?;
+    let mut capture = Capture::attach(&Settings { cgroup, pin_dir, mark: MARK, listener_port: port })?;
+    capture.enrol(&endpoints)?;
+    let flows = capture.flows();
+    let at = capture.listening();
+    if listening {
+        for listener in [v4, v6] {
+            let flows = flows.clone();
+            std::thread::spawn(move || serve(&listener, &flows, at));
+        }
+    } else {
+        drop((v4, v6));
+    }
+    say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
+    answer(capture, &flows, at)
+}
+
+/// `ADDRESS/PREFIX PORT` with a comma in between.
+fn parse(text: &str) -> Result<EndpointAddr> {
+    let (network, port) = text.split_once(',').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
+    let (ip, prefix) = network.split_once('/').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
+    Ok(EndpointAddr { ip: ip.parse()?, prefix: prefix.parse()?, port: port.parse()? })
+}
+
+fn serve(listener: &TcpListener, flows: &Flows, at: Listening) {
+    for accepted in listener.incoming() {
+        let Ok(mut stream) = accepted else { continue };
+        let Ok(client) = stream.peer_addr() else { continue };
+        match flows.take(ClientAddr(client), at) {
+            Ok(flow) => {
+                say(&json!({"flow": describe(client, &flow)}));
+                // The client may be gone; that is its business.
+                let _ = writeln!(stream, "{}", flow.original);
+            }
+            Err(error @ (TakeError::Missing { .. } | TakeError::Stale { .. } | TakeError::Syscall(_))) => {
+                say(&json!({"no_flow": error.to_string()}));
+            }
+        }
+    }
+}
+
+fn describe(client: SocketAddr, flow: &Flow) -> Value {
+    json!({
+        "client": client.to_string(),
+        "original": flow.original.to_string(),
+        "tgid": flow.tgid,
+        "tid": flow.tid,
+        "uid": flow.uid,
+        "gid": flow.gid,
+        "task_cgroup": flow.task_cgroup,
+        "socket_cgroup": flow.socket_cgroup,
+        "netns": flow.netns.0,
+        "connected_at": flow.connected_at.as_nanos(),
+    })
+}
+
+fn answer(mut capture: Capture, flows: &Flows, at: Listening) -> Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["dial", to, how] => say(&json!({"dial": dial(to.parse()?, how == "marked")})),
+            ["stats"] => {
+                let stats = capture.stats()?;
+                let counts: serde_json::Map<_, _> =
+                    stats.iter().map(|(counter, value)| (format!("{counter:?}"), value.into())).collect();
+                say(&json!({"stats": counts}));
+            }
+            ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
+            ["withdraw"] => {
+                capture.withdraw(at.netns)?;
+                say(&json!({"withdraw": "done"}));
+            }
+            ["enrol", ref endpoints @ ..] => {
+                let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+                capture.enrol(&endpoints)?;
+                say(&json!({"enrol": "done"}));
+            }
+            ["detach"] => {
+                capture.detach()?;
+                say(&json!({"detach": "done"}));
+                return Ok(());
+            }
+            _ => bail!("what is {line:?}?"),
+        }
+    }
+    Ok(())
+}
+
+/// A connection of the daemon's own: what it came to.
+fn dial(to: SocketAddr, marked: bool) -> String {
+    let connect = || -> std::io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        if marked {
+            socket.set_mark(MARK)?;
+        }
+        socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
+        Ok(socket.into())
+    };
+    let read = |stream: TcpStream| -> std::io::Result<String> {
+        let mut line = String::new();
+        std::io::BufReader::new(stream).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    };
+    connect().and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+/// One line, whole: several threads speak.
+fn say(value: &Value) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    println!("{value}");
+}

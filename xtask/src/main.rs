@@ -4,6 +4,7 @@
 
 mod endpoint;
 mod lab;
+mod setup;
 mod workspace;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Bring everything that is needed to build and test
+    Setup(setup::Args),
     /// Run a command as an enrolled client: own network namespaces and cgroups, everything but the model real
     Lab(lab::Args),
     /// The lab's model endpoint
@@ -36,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Lab(args) => return lab::main(&args),
+        Task::Setup(args) => setup::run(&args),
         Task::LabEnter(args) => return ExitCode::from(lab::enter(&args)),
         Task::Endpoint(args) => endpoint::run(&args),
         Task::LabWatch(args) => lab::watch(&args),

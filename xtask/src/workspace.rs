@@ -11,11 +11,9 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies one directory below the workspace")
 }
 
-/// The target directory: where this very program was built, so that `CARGO_TARGET_DIR` is honoured.
-pub(crate) fn target() -> Result<PathBuf> {
-    let program = this_program()?;
-    let target = program.ancestors().nth(2).context("this program does not lie in a cargo target directory")?;
-    Ok(target.to_path_buf())
+/// Where tools are kept that only this workspace uses; `interceptor/build.rs` looks here too.
+pub(crate) fn tools() -> PathBuf {
+    root().join("target/tools")
 }
 
 /// This program, to start it again as one of its helpers.

@@ -185,11 +185,7 @@ impl Flows {
     /// # Errors
     /// When the kernel refuses.
     pub fn waiting(&self) -> Result<usize, Error> {
-        self.inner
-            .map
-            .keys()
-            .try_fold(0, |count, key| key.map(|_| count + 1))
-            .map_err(Error::map(names::FLOWS))
+        self.inner.map.keys().try_fold(0, |count, key| key.map(|_| count + 1)).map_err(Error::map(names::FLOWS))
     }
 }
 

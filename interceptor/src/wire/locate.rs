@@ -329,7 +329,7 @@ pub fn fuzz_locate(data: &[u8]) {
             let mut layer = String::from_utf8(data[raw].to_vec()).expect("spans end between characters");
             let layers = if matches!(field.form, Form::Number { .. }) { depth } else { depth + 1 };
             for _ in 0..layers {
-                let text = Text { inside: 0..layer.len(), escaped: layer.contains('\\') };
+                let text = Text { inside: 0..layer.len(), escaped: layer.contains('\\'), runs: 0 };
                 layer = unescape(&layer, &text, usize::MAX).expect("no limit").0.into_owned();
             }
             assert_eq!(layer, field.text, "at {}", field.path);

@@ -16,6 +16,7 @@ use super::{Failure, Global};
 use crate::audit::{self, AuditorPublic, Log};
 use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr};
 use crate::config::{Config, StatePaths};
+use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
 use crate::proxy::{self, Budget, Shared, Tokens, Worker};
@@ -88,6 +89,7 @@ impl Daemon {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
             listening: capture.listening(),
+            callers: Resolver::new(),
             leaves: LeafCache::new(authority, LEAVES)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
@@ -178,7 +180,7 @@ fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings
 fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
     let cgroup = match &config.capture.cgroup {
         Some(cgroup) => cgroup.clone(),
-        None => Cgroups::find()?.root().to_path_buf(),
+        None => Cgroups::find()?.mount().to_path_buf(),
     };
     Ok(capture::Settings {
         cgroup,

@@ -9,12 +9,13 @@ const BEFORE: usize = 60;
 /// Bytes read after it.
 const AFTER: usize = 20;
 
-/// The text around a candidate in the form that words are compared in: lower case, one space for `_`, `-` and between
-/// a small letter and a capital (`accountNumber`).
+/// The text around a candidate in the forms that words are compared in: lower case, a blank for `_` and `-`.
 #[derive(Debug, Default)]
 pub(super) struct Context {
     of: Option<Range<usize>>,
-    words: Vec<u8>,
+    flat: Vec<u8>,
+    /// With a blank between a small letter and a capital too (`accountNumber`); empty where that changes nothing.
+    split: Vec<u8>,
 }
 
 impl Context {
@@ -23,7 +24,7 @@ impl Context {
         self.of = None;
     }
 
-    /// Whether one of `words` (lower case, spaces only) is near `span`. Gives the bytes looked at.
+    /// Whether one of `words` (lower case, blanks only) is near `span`. Gives the bytes looked at too.
     pub(super) fn has_any(&mut self, text: &[u8], span: &Range<usize>, words: &[String]) -> (bool, usize) {
         let mut work = 0;
         if self.of.as_ref() != Some(span) {
@@ -31,43 +32,55 @@ impl Context {
             self.read(text, span);
             self.of = Some(span.clone());
         }
-        (words.iter().any(|word| contains_word(&self.words, word.as_bytes())), work)
+        let found = words.iter().map(String::as_bytes).any(|word| {
+            contains_word(&self.flat, word) || (!self.split.is_empty() && contains_word(&self.split, word))
+        });
+        (found, work)
     }
 
     fn read(&mut self, text: &[u8], span: &Range<usize>) {
-        self.words.clear();
-        self.words.push(b' ');
-        self.push(&text[span.start.saturating_sub(BEFORE)..span.start]);
-        // No word reaches from one side of the value to the other.
-        self.words.push(b'\n');
-        self.push(&text[span.end..text.len().min(span.end + AFTER)]);
-        self.words.push(b' ');
+        self.flat.clear();
+        self.split.clear();
+        let mut camel = false;
+        let before = &text[span.start.saturating_sub(BEFORE)..span.start];
+        let after = &text[span.end..text.len().min(span.end + AFTER)];
+        for side in [before, after] {
+            // No word reaches from one side of the value to the other.
+            self.push(b'\n');
+            camel |= self.side(side);
+        }
+        if !camel {
+            self.split.clear();
+        }
     }
 
-    fn push(&mut self, side: &[u8]) {
-        let mut last_small = false;
+    /// Adds one side; says whether it has a capital after a small letter.
+    fn side(&mut self, side: &[u8]) -> bool {
+        let (mut camel, mut last_small) = (false, false);
         let mut at = 0;
-        while at < side.len() {
+        while let Some(&byte) = side.get(at) {
             // The label of a token already in the text says nothing of the value beside it.
-            if side[at] == b'['
+            if byte == b'['
                 && let Some(len) = token::length(&side[at..])
             {
-                self.words.push(b'\n');
+                self.push(b'\n');
                 at += len;
-                last_small = false;
                 continue;
             }
-            let byte = side[at];
             if last_small && byte.is_ascii_uppercase() {
-                self.words.push(b' ');
+                camel = true;
+                self.split.push(b' ');
             }
             last_small = byte.is_ascii_lowercase();
-            self.words.push(match byte {
-                b'_' | b'-' => b' ',
-                _ => byte.to_ascii_lowercase(),
-            });
+            self.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
             at += 1;
         }
+        camel
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.flat.push(byte);
+        self.split.push(byte);
     }
 }
 
@@ -100,6 +113,7 @@ mod tests {
         assert!(near("my ssns: 123", "123", "ssn"));
         assert!(near(r#"{"account_number": "123"}"#, "123", "account number"));
         assert!(near("accountNumber=123", "123", "account number"));
+        assert!(near("IdNr. 123", "123", "idnr"));
         assert!(near("123 is my IMEI", "123", "imei"));
         assert!(near("身份证号码 123", "123", "身份证"));
     }

@@ -98,6 +98,8 @@ pub(super) enum Edge {
     Base64,
     /// Letters, digits and what joins them in addresses: `_ . : -`.
     Address,
+    /// An opening parenthesis: what looks like a value is a function.
+    Call,
     /// Anything may.
     Any,
 }
@@ -262,6 +264,7 @@ impl Edge {
     pub(super) fn holds(self, byte: u8) -> bool {
         match self {
             Self::Any => false,
+            Self::Call => byte == b'(',
             Self::Word => byte.is_ascii_alphanumeric() || byte == b'_',
             Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),

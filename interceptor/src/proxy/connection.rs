@@ -15,7 +15,7 @@ use super::worker::Worker;
 use crate::capture::{Endpoint, Flow};
 use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
-use crate::identity::{self, Caller};
+use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{self, Alpn, AlertDescription, DnsName};
 use crate::upstream::{self, DialError};
@@ -59,7 +59,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         return log::warn!("closing a connection of uid {}: too many are open", flow.uid);
     };
-    let caller = identity::resolve(&flow);
+    let caller = worker.shared.callers.resolve(&flow);
     if let Some(mut connection) = handshake(worker, stream, flow, caller, slot).await {
         connection.run().await;
     }

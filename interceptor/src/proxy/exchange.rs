@@ -15,7 +15,7 @@ use crate::flow::{Action, ExchangeId, Located};
 use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Exemption, Masked};
 use crate::policy::{Allowed, Denial, Facts, Findings, Verdict};
-use crate::wire::{self, Operation};
+use crate::wire::{self, Kind, Operation};
 
 /// What happens to the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,21 +164,22 @@ fn prepare(
     };
     let fields = document.as_ref().map_or(&[][..], |document| &document.fields);
     let mut scanner = worker.scanner.borrow_mut();
-    let mut found = scanner.scan_fields(fields)?;
+    let found = scanner.scan_fields(fields)?;
     let in_head = record::scan_head(&mut scanner, head, &received.trailers)?;
     drop(scanner);
 
+    let has = |kind| document.iter().flat_map(|document| &document.parts).any(|part| part.kind == kind);
     let caller = &connection.peer.caller;
     let facts = Facts {
         provider: connection.peer.endpoint.provider,
         host: connection.peer.name.as_ref(),
         user: caller.user.as_deref(),
-        groups: &caller.groups,
+        groups: caller.groups.as_deref().unwrap_or_default(),
         // A body where none is expected was not looked at either.
         known_operation: known && (document.is_some() || body.is_empty()),
         has_body: !body.is_empty(),
-        opaque_media: document.as_ref().is_some_and(wire::Document::has_media),
-        opaque_documents: document.as_ref().is_some_and(wire::Document::has_documents),
+        opaque_media: has(Kind::Media),
+        opaque_documents: has(Kind::Document),
     };
     match &document {
         Some(document) => record::cover(&mut progress.record, document, worker),
@@ -194,7 +195,7 @@ fn prepare(
     record::count(&mut progress.record, &found, &in_head, |index| plan.actions()[index]);
     record::decided(&mut progress.record, &plan);
     let masked = if document.is_some() {
-        apply(worker, progress.id, body.clone(), fields, &mut found, plan.actions())?
+        apply(worker, progress.id, body.clone(), fields, &found, plan.actions())?
     } else {
         let exemption = if body.is_empty() { Exemption::NoBody } else { Exemption::OpaqueByPolicy };
         Masked::exempt(progress.id, body.clone(), exemption)
@@ -208,7 +209,7 @@ fn apply(
     id: ExchangeId,
     body: bytes::Bytes,
     fields: &[crate::flow::Field<'_>],
-    found: &mut [Located],
+    found: &[Located],
     actions: &[Action],
 ) -> Result<Masked, Rejection> {
     Ok(mask::rewrite(id, body, fields, found, actions, &worker.shared.tokens.current())?)

@@ -129,9 +129,9 @@ fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Reco
         exe: caller.exe.as_deref().map(|exe| safe(&exe.to_string_lossy())),
         cmdline: caller.cmdline.as_ref().map(|words| safe(&words.join(" "))),
         cwd: caller.cwd.as_deref().map(|cwd| safe(&cwd.to_string_lossy())),
-        cgroup: caller.cgroup.clone(),
-        container: caller.container.clone(),
-        unit: caller.unit.clone(),
+        cgroup: caller.cgroup.as_ref().map(ToString::to_string),
+        container: caller.container().map(|container| container.id),
+        unit: caller.unit().map(str::to_owned),
         identity: None,
     };
     record.endpoint.ip = Some(flow.original.ip());

@@ -29,7 +29,6 @@ enum Broken {
 /// A response that is being forwarded.
 struct Response {
     decoder: BodyDecoder,
-    framing: BodyFraming,
     /// None once it has been read out.
     summary: Option<Summary>,
     status: u16,
@@ -65,7 +64,6 @@ pub(super) async fn run(
     let framing = head.framing(request.method());
     let mut response = Response {
         decoder: BodyDecoder::new(framing, &worker.shared.settings.http.streaming()),
-        framing,
         summary: Some(summary(peer.endpoint.provider, &head)),
         status: head.status(),
         first_byte: Instant::now(),

@@ -10,6 +10,7 @@ use super::{Budget, Tokens, connection};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, Listening};
 use crate::http;
+use crate::identity::Resolver;
 use crate::mask::{Engine, Scanner};
 use crate::policy::Policy;
 use crate::sys::Listener;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub flows: Flows,
     /// The listener that flow records must be made for.
     pub listening: Listening,
+    /// Names the callers.
+    pub callers: Resolver,
     /// Certificates of the internal CA.
     pub leaves: LeafCache,
     /// The masking rules.

@@ -35,7 +35,7 @@ const DEBIAN: Compiler = Compiler { program: "/usr/bin/rustc", arguments: &[] };
 impl Compiler {
     /// The one that the build of the kernel programs will use.
     fn find() -> Option<Self> {
-        [NIGHTLY, DEBIAN].into_iter().find(|compiler| compiler.has_core_source())
+        [NIGHTLY, DEBIAN].into_iter().find(Compiler::has_core_source)
     }
 
     fn ask(&self, question: &[&str]) -> Option<String> {

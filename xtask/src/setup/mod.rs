@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 pub(crate) use clients::{node, node_modules, python};
+pub(crate) use packages::runs;
 
 use crate::workspace;
 
@@ -49,6 +50,7 @@ const BUILD: &[Step] = &[
 ];
 
 const CLIENTS: &[Step] = &[
+    ("rustfmt and clippy", packages::rust_components),
     ("packages of the test clients", packages::clients),
     ("Python clients", clients::set_up_python),
     ("Node clients", clients::set_up_node),

@@ -51,8 +51,21 @@ pub(super) fn clients() -> Result<Outcome> {
     provide(CLIENTS)
 }
 
+/// The parts of Rust's toolchain that only checks need.
+pub(super) fn rust_components() -> Result<Outcome> {
+    let there = || runs("cargo", &["fmt", "--version"]) && runs("cargo", &["clippy", "--version"]);
+    if there() {
+        return Ok(Outcome::There);
+    }
+    let _ = workspace::run(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]));
+    if !there() {
+        bail!("install rustfmt and clippy for this toolchain: rustup component add rustfmt clippy");
+    }
+    Ok(Outcome::Made)
+}
+
 /// Whether a program can be run and succeeds.
-pub(super) fn runs(program: &str, arguments: &[&str]) -> bool {
+pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

@@ -5,7 +5,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_ops};
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_setsockopt};
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
-use interceptor_ebpf::{Address, Pending, Peer};
+use interceptor_ebpf::{Address, Peer, Pending};
 
 use crate::maps::{PENDING, pending_of};
 
@@ -53,8 +53,7 @@ impl SockAddr {
     #[inline(always)]
     pub(crate) fn peer_v6(&self) -> Peer {
         let at = self.0.sock_addr;
-        let words =
-            [load!(at, user_ip6[0]), load!(at, user_ip6[1]), load!(at, user_ip6[2]), load!(at, user_ip6[3])];
+        let words = [load!(at, user_ip6[0]), load!(at, user_ip6[1]), load!(at, user_ip6[2]), load!(at, user_ip6[3])];
         Peer::new(Address(words), self.port())
     }
 
@@ -122,13 +121,7 @@ impl SockAddr {
         let mut none = [0_u8; 4];
         // SAFETY: the buffer is on the stack and as long as said; the connect hook holds the socket's lock.
         let status = unsafe {
-            bpf_setsockopt(
-                self.0.as_ptr(),
-                SOL_SOCKET,
-                SO_BINDTODEVICE,
-                none.as_mut_ptr().cast(),
-                none.len() as i32,
-            )
+            bpf_setsockopt(self.0.as_ptr(), SOL_SOCKET, SO_BINDTODEVICE, none.as_mut_ptr().cast(), none.len() as i32)
         };
         if status == 0 { Ok(()) } else { Err(()) }
     }

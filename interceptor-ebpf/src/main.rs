@@ -20,8 +20,8 @@ mod getpeername;
 mod maps;
 mod sendmsg;
 mod sock_create;
-mod sock_release;
 mod sock_ops;
+mod sock_release;
 mod verdict;
 
 #[panic_handler]

@@ -49,7 +49,8 @@ pub(crate) fn count(counter: Counter) {
 #[inline(always)]
 pub(crate) unsafe fn pending_of<'a>(sk: *mut bpf_sock) -> Option<&'a mut Pending> {
     // SAFETY: the caller's promise; without the create flag the value argument is not read.
-    let found = unsafe { bpf_sk_storage_get((&raw const PENDING).cast_mut().cast(), sk.cast(), core::ptr::null_mut(), 0) };
+    let found =
+        unsafe { bpf_sk_storage_get((&raw const PENDING).cast_mut().cast(), sk.cast(), core::ptr::null_mut(), 0) };
     // SAFETY: null or the socket's own storage, alive as long as the socket, which outlives the program's run. Hooks
     // that write hold the socket's lock.
     unsafe { found.cast::<Pending>().as_mut() }

@@ -1,19 +1,21 @@
 //! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
-//! each line of standard input: `dial ADDRESS marked|unmarked`, `stats`, `waiting`, `withdraw`, `detach`.
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
+//! `withdraw`, `detach`.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
 
 use std::io::{BufRead, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use interceptor::capture::{Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
+use interceptor::capture::{BootTime, Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
 use interceptor::flow::ClientAddr;
+use interceptor::identity::{Caller, CgroupPath, Resolver};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,9 +23,9 @@ const MARK: u32 = 0x1c7;
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR listen|deaf ENDPOINT...")?);
+    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
     let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
-    let listening = args.next().as_deref() == Some("listen");
+    let mode = args.next().context("accept, hold or deaf")?;
     let endpoints = args.map(|text| parse(&text)).collect::<Result<Vec<_>>>()?;
 
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -33,13 +35,19 @@ fn main() -> Result<()> {
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
     let at = capture.listening();
-    if listening {
-        for listener in [v4, v6] {
-            let flows = flows.clone();
-            std::thread::spawn(move || serve(&listener, &flows, at));
+    let mut held = Vec::new();
+    match mode.as_str() {
+        "accept" => {
+            let resolver = Arc::new(Resolver::new());
+            for listener in [v4, v6] {
+                let (flows, resolver) = (flows.clone(), Arc::clone(&resolver));
+                std::thread::spawn(move || serve(&listener, &flows, at, &resolver));
+            }
         }
-    } else {
-        drop((v4, v6));
+        // Connections queue and are never accepted.
+        "hold" => held.extend([v4, v6]),
+        "deaf" => drop((v4, v6)),
+        other => bail!("{other}: accept, hold or deaf"),
     }
     say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
     answer(capture, &flows, at)
@@ -52,21 +60,30 @@ fn parse(text: &str) -> Result<EndpointAddr> {
     Ok(EndpointAddr { ip: ip.parse()?, prefix: prefix.parse()?, port: port.parse()? })
 }
 
-fn serve(listener: &TcpListener, flows: &Flows, at: Listening) {
+fn serve(listener: &TcpListener, flows: &Flows, at: Listening, resolver: &Resolver) {
     for accepted in listener.incoming() {
-        let Ok(mut stream) = accepted else { continue };
+        let Ok(stream) = accepted else { continue };
         let Ok(client) = stream.peer_addr() else { continue };
         match flows.take(ClientAddr(client), at) {
             Ok(flow) => {
-                say(&json!({"flow": describe(client, &flow)}));
+                say(&json!({"flow": describe(client, &flow), "caller": name(&resolver.resolve(&flow))}));
                 // The client may be gone; that is its business.
-                let _ = writeln!(stream, "{}", flow.original);
+                let _ = tell(stream, &flow);
             }
             Err(error @ (TakeError::Missing { .. } | TakeError::Stale { .. } | TakeError::Syscall(_))) => {
                 say(&json!({"no_flow": error.to_string()}));
             }
         }
     }
+}
+
+/// Where it meant to go. Then reads to the end: a close with bytes unread would reset the connection.
+fn tell(mut stream: TcpStream, flow: &Flow) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    writeln!(stream, "{}", flow.original)?;
+    stream.shutdown(Shutdown::Write)?;
+    std::io::copy(&mut stream, &mut std::io::sink())?;
+    Ok(())
 }
 
 fn describe(client: SocketAddr, flow: &Flow) -> Value {
@@ -84,6 +101,20 @@ fn describe(client: SocketAddr, flow: &Flow) -> Value {
     })
 }
 
+fn name(caller: &Caller) -> Value {
+    json!({
+        "user": caller.user,
+        "groups": caller.groups,
+        "exe": caller.exe,
+        "cmdline": caller.cmdline,
+        "cwd": caller.cwd,
+        "cgroup": caller.cgroup.as_ref().map(CgroupPath::as_path),
+        "container": caller.container().map(|container| container.to_string()),
+        "unit": caller.unit(),
+        "started_at": caller.started_at.map(BootTime::as_nanos),
+    })
+}
+
 fn answer(mut capture: Capture, flows: &Flows, at: Listening) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -97,6 +128,7 @@ fn answer(mut capture: Capture, flows: &Flows, at: Listening) -> Result<()> {
                 say(&json!({"stats": counts}));
             }
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
+            ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
             ["withdraw"] => {
                 capture.withdraw(at.netns)?;
                 say(&json!({"withdraw": "done"}));

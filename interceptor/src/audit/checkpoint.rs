@@ -90,6 +90,12 @@ impl Checkpoint {
         })
     }
 
+    /// What a note says, its signature unchecked: for readers that show where they are, not for those who verify.
+    #[must_use]
+    pub fn peek(note: &str) -> Option<Self> {
+        Self::parse(&note[..=note.rfind("\n\n")?])
+    }
+
     /// Parses a signed note and checks the signature of `key`'s owner for `stream`.
     ///
     /// # Errors

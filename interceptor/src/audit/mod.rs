@@ -11,6 +11,7 @@
 //!                      └─ keeper thread: next segment, data keys, checkpoint
 //! ```
 
+mod access;
 mod auditor;
 mod checkpoint;
 mod commit;
@@ -23,16 +24,20 @@ mod keeper;
 mod lock;
 mod log;
 mod mapping;
+mod reader;
 mod record;
 mod recover;
 mod rescue;
 mod scan;
 mod seal;
 mod segment;
+mod suspect;
 mod time;
 mod tree;
+mod verify;
 mod writer;
 
+pub use access::Access;
 pub use auditor::{AuditorPublic, AuditorSecret};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use error::{Error, SharedIo};
@@ -40,6 +45,7 @@ pub use exchange::{Committed, Exchange, Outgoing, Worker};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use header::{Header, HeaderError, Stream};
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
+pub use reader::{Damage, Index, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Part,
     Position, Record, Request, Response, ResponseBody, State, Timing,
@@ -48,6 +54,7 @@ pub use scan::fuzz_frames;
 pub use seal::{KeyId, Opener, UnsealError};
 pub use time::Time;
 pub use tree::{Frontier, Hash};
+pub use verify::{Fault, Report, Trust, Verdict, verify};
 
 /// A text that is no verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

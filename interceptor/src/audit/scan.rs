@@ -61,6 +61,7 @@ pub(crate) struct SegmentFile {
     pub(crate) link: Hash,
     window: Vec<u8>,
     window_at: u64,
+    known_len: u64,
 }
 
 impl SegmentFile {
@@ -79,6 +80,7 @@ impl SegmentFile {
             header,
             window: Vec::new(),
             window_at: 0,
+            known_len: 0,
         })
     }
 
@@ -108,9 +110,10 @@ impl SegmentFile {
         Ok(())
     }
 
-    /// Forgets what was read ahead: a writer may have gone on.
+    /// Forgets what was read ahead: a writer may have gone on, or have cut the file to what it used.
     pub(crate) fn refresh(&mut self) {
         self.window.clear();
+        self.known_len = 0;
     }
 
     /// What stands at `at`.
@@ -124,7 +127,11 @@ impl SegmentFile {
             Ok(head) => head,
             Err(error) => return Ok(Step::Invalid(error)),
         };
-        if at + head.length as u64 > self.len()? {
+        let end = at + head.length as u64;
+        if end > self.known_len {
+            self.known_len = self.len()?;
+        }
+        if end > self.known_len {
             return Ok(Step::Invalid(FrameError::Short));
         }
         if depth == Depth::Bodies {

@@ -17,6 +17,7 @@
 //! counter of the key; the associated data is [`associated_data`].
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -292,6 +293,14 @@ impl<'a> Opener<'a> {
         Self { keys, secret, opened: HashMap::new() }
     }
 
+    /// The data key `id`.
+    pub(crate) fn unwrap(&mut self, id: &KeyId) -> Result<&LessSafeKey, UnsealError> {
+        match self.opened.entry(*id) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(WrappedKey::read(self.keys, id)?.unwrap(self.secret)?)),
+        }
+    }
+
     /// Opens one sealed section.
     pub(crate) fn open(
         &mut self,
@@ -301,12 +310,7 @@ impl<'a> Opener<'a> {
         ordinal: u32,
         sealed: &[u8],
     ) -> Result<Vec<u8>, UnsealError> {
-        let key = match self.opened.entry(*id) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(WrappedKey::read(self.keys, id)?.unwrap(self.secret)?)
-            }
-        };
+        let key = self.unwrap(id)?;
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Altered)?;
         let mut buffer = sealed.to_vec();
         let aad = associated_data(exchange, id, content, ordinal);

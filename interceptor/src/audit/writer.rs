@@ -75,7 +75,6 @@ impl<'a> Plan<'a> {
 /// What became of a frame.
 #[derive(Debug)]
 pub(crate) struct Appended {
-    pub(crate) sequence: u64,
     pub(crate) leaf: Hash,
 }
 
@@ -216,7 +215,7 @@ impl Shared {
             state.extent.tree.push(leaf);
         }
         state.dirty_since.get_or_insert_with(Instant::now);
-        Ok(Appended { sequence: entry.sequence, leaf })
+        Ok(Appended { leaf })
     }
 
     /// Leaves a current segment with room for `length` bytes.

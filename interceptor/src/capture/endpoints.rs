@@ -6,8 +6,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use aya::Pod;
-use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::MapData;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use interceptor_ebpf::{Address, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, names};
 
 use super::Error;
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn refuses_a_prefix_longer_than_the_address() {
-        for bad in [endpoint("203.0.113.10", 33, 443), endpoint("2001:db8::1", 129, 443), endpoint("::ffff:1.2.3.4", 95, 1)]
+        for bad in
+            [endpoint("203.0.113.10", 33, 443), endpoint("2001:db8::1", 129, 443), endpoint("::ffff:1.2.3.4", 95, 1)]
         {
             assert!(matches!(keys(&[bad]), Err(Error::Prefix { .. })), "{bad}");
         }

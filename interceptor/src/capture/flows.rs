@@ -158,11 +158,12 @@ impl Flows {
         if flow.generation == listening.generation { Ok(flow.into()) } else { Err(TakeError::Stale { client }) }
     }
 
-    /// Removes flows older than [`MAX_AGE`](Self::MAX_AGE); call it every few seconds. Returns how many there were.
+    /// Removes flows older than `max_age`, [`MAX_AGE`](Self::MAX_AGE) as a rule; call it every few seconds. Returns how
+    /// many there were.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn sweep(&self) -> Result<usize, Error> {
+    pub fn sweep(&self, max_age: Duration) -> Result<usize, Error> {
         let now = BootTime::now().as_nanos();
         let mut removed = 0;
         for entry in self.inner.map.iter() {
@@ -172,7 +173,7 @@ impl Flows {
                 Err(MapError::KeyNotFound) => continue,
                 Err(error) => return Err(Error::map(names::FLOWS)(error)),
             };
-            if now.saturating_sub(flow.connected_at) > Self::MAX_AGE.as_nanos() as u64 {
+            if now.saturating_sub(flow.connected_at) > max_age.as_nanos() as u64 {
                 let taken = sys::take_element::<_, interceptor_ebpf::Flow>(self.inner.fd.as_fd(), &key);
                 removed += usize::from(taken.map_err(Error::syscall("bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM)"))?.is_some());
             }
@@ -185,11 +186,7 @@ impl Flows {
     /// # Errors
     /// When the kernel refuses.
     pub fn waiting(&self) -> Result<usize, Error> {
-        self.inner
-            .map
-            .keys()
-            .try_fold(0, |count, key| key.map(|_| count + 1))
-            .map_err(Error::map(names::FLOWS))
+        self.inner.map.keys().try_fold(0, |count, key| key.map(|_| count + 1)).map_err(Error::map(names::FLOWS))
     }
 }
 

@@ -24,8 +24,8 @@ mod sys;
 use std::fs::File;
 use std::path::PathBuf;
 
-use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use aya::Ebpf;
+use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use catalogue::{Catalogue, Endpoint};
@@ -212,4 +212,3 @@ where
     let map = ebpf.take_map(name).ok_or(Error::Object { what: name })?;
     M::try_from(map).map_err(Error::map(name))
 }
-

@@ -181,9 +181,8 @@ pub(super) fn open_cgroup(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd>
     let mut handle = Handle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
     let at = (&raw mut handle).cast::<libc::file_handle>();
     // SAFETY: the handle is as long as it says; the kernel reads it only.
-    let fd = unsafe {
-        libc::open_by_handle_at(mount.as_raw_fd(), at, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)
-    };
+    let fd =
+        unsafe { libc::open_by_handle_at(mount.as_raw_fd(), at, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

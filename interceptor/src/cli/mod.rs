@@ -6,6 +6,7 @@ mod log;
 mod mask;
 mod run;
 mod scan;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,16 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use zeroize::Zeroizing;
 
-use super::{Failure, Global};
+use super::{Failure, Global, tokens};
 use crate::audit::{self, AuditorPublic, Log};
 use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
-use crate::proxy::{self, Budget, Shared, Tokens, Worker};
+use crate::proxy::{self, Budget, Shared, Worker};
 use crate::sys::{self, Listener, Transport};
 use crate::tls::{Authority, LeafCache, Roots, UpstreamTls};
 use crate::upstream::Dialer;
@@ -77,7 +76,7 @@ impl Daemon {
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
         let engine = Engine::builtin()?;
-        let tokens = tokens(paths)?;
+        let tokens = tokens::read_or_create(paths)?;
         let transport = Transport::probe();
         log::info!("{transport}, {} upstream roots, {} masking rules", roots.len(), engine.rules().len());
         let listeners = bind(config)?;
@@ -163,9 +162,11 @@ fn prepare(paths: &StatePaths) -> Result<(), Failure> {
 fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
     let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>()?;
     if auditors.is_empty() {
-        return Err("no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
+        return Err(
+            "no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
                     --out auditor.key` and name auditor.key.pub in audit.auditors"
-            .into());
+                .into(),
+        );
     }
     Ok(audit::Settings {
         dir: paths.audit(),
@@ -261,24 +262,6 @@ fn enrol_resolved(capture: &mut Capture, resolved: (Vec<SocketAddr>, Vec<String>
     capture.enrol(&endpoints)?;
     log::debug!("{} endpoint addresses enrolled", endpoints.len());
     Ok(())
-}
-
-/// The tokens of this host. Their master key is made at the first start and kept.
-fn tokens(paths: &StatePaths) -> Result<Tokens, Failure> {
-    let path = paths.keys().join("token.key");
-    let master = match sys::read_secret_file(&path) {
-        Ok(master) => master,
-        Err(e) if e.is_not_found() => {
-            let mut fresh = Zeroizing::new([0; 32]);
-            aws_lc_rs::rand::fill(&mut *fresh).map_err(|_| "the system has no random numbers")?;
-            sys::create_secret_file(&path, &*fresh)?;
-            Zeroizing::new(fresh.to_vec())
-        }
-        Err(e) => return Err(e.into()),
-    };
-    let master = <[u8; 32]>::try_from(&master[..])
-        .map_err(|_| format!("{} does not hold a 32-byte key; restore it from a copy, or move it away", path.display()))?;
-    Ok(Tokens::new(Zeroizing::new(master)))
 }
 
 fn host() -> String {

@@ -36,7 +36,7 @@ impl Fields {
     /// Splits a complete head; `None` when its empty line has not arrived yet. Lines are checked in order, so that the
     /// first fault is reported whatever the segmentation of the input.
     pub(super) fn parse(input: &[u8], limits: &Limits) -> Result<Option<(Self, usize)>, Error> {
-        let Some((ranges, len)) = split_lines(input, limits)? else { return Ok(None) };
+        let Some(Lines { ranges, len }) = split_lines(input, limits)? else { return Ok(None) };
         let bytes = input[..len].to_vec();
         let start_line = ranges[0].end + 2;
         let lines = ranges[1..].iter().map(|range| Line::parse(&bytes, range)).collect::<Result<_, _>>()?;
@@ -184,10 +184,15 @@ pub(super) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// The lines of a complete head without their CRLF, and the head's length.
-#[expect(clippy::type_complexity, reason = "one private caller, which takes it apart at once")]
-fn split_lines(input: &[u8], limits: &Limits) -> Result<Option<(Vec<Range<usize>>, usize)>, Error> {
-    let mut lines = Vec::new();
+/// The lines of a complete head, without their CRLF.
+struct Lines {
+    ranges: Vec<Range<usize>>,
+    /// Of the head.
+    len: usize,
+}
+
+fn split_lines(input: &[u8], limits: &Limits) -> Result<Option<Lines>, Error> {
+    let mut ranges = Vec::new();
     let mut start = 0;
     loop {
         let Some(lf) = memchr(b'\n', &input[start..]).map(|at| start + at) else {
@@ -202,12 +207,12 @@ fn split_lines(input: &[u8], limits: &Limits) -> Result<Option<(Vec<Range<usize>
         }
         let line = start..lf - 1;
         check_line(input, &line)?;
-        match (line.is_empty(), lines.is_empty()) {
+        match (line.is_empty(), ranges.is_empty()) {
             (true, true) => return Err(Error::EmptyStartLine),
-            (true, false) => return Ok(Some((lines, lf + 1))),
-            (false, _) => lines.push(line),
+            (true, false) => return Ok(Some(Lines { ranges, len: lf + 1 })),
+            (false, _) => ranges.push(line),
         }
-        if lines.len() > limits.fields + 1 {
+        if ranges.len() > limits.fields + 1 {
             return Err(Error::TooManyFields { limit: limits.fields });
         }
         start = lf + 1;

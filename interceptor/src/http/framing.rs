@@ -24,11 +24,8 @@ pub(super) enum Side {
 
 /// Reads the framing fields; `None` when there are none.
 pub(super) fn declared(fields: &Fields, version: Version, side: Side) -> Result<Option<BodyFraming>, Error> {
-    if let Some(offset) = fields.disguised_framing() {
-        return Err(Error::DisguisedFraming { offset });
-    }
-    if ["host", "content-length", "transfer-encoding"].iter().any(|name| fields.lists("connection", name)) {
-        return Err(Error::FramingNominated);
+    if side == Side::Request {
+        refuse_disguises(fields)?;
     }
     let mut codings = fields.all("transfer-encoding");
     let mut lengths = fields.all("content-length");
@@ -58,6 +55,18 @@ pub(super) fn declared(fields: &Fields, version: Version, side: Side) -> Result<
         return Err(Error::InvalidContentLength);
     }
     parse_length(length).map(BodyFraming::Length).map(Some)
+}
+
+/// What makes some servers overlook a framing field, or see one where there is none. Responses are free of this: some
+/// content networks do send `Connection: Transfer-Encoding`.
+fn refuse_disguises(fields: &Fields) -> Result<(), Error> {
+    if let Some(offset) = fields.disguised_framing() {
+        return Err(Error::DisguisedFraming { offset });
+    }
+    if ["host", "content-length", "transfer-encoding"].iter().any(|name| fields.lists("connection", name)) {
+        return Err(Error::FramingNominated);
+    }
+    Ok(())
 }
 
 /// Digits only: `str::parse` alone would take a leading plus.

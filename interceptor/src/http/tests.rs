@@ -83,6 +83,9 @@ fn a_response_body_ends_as_rfc_9112_says() {
     assert_eq!(head("200 OK\r\nContent-Length: 3").framing("GET"), BodyFraming::Length(3));
     assert_eq!(head("200 OK\r\nContent-Length: 3").framing("HEAD"), BodyFraming::None);
     assert_eq!(head("200 OK\r\nTransfer-Encoding: Chunked").framing("GET"), BodyFraming::Chunked);
+    let nominated =
+        head("200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\nConnection: Transfer-Encoding");
+    assert_eq!(nominated.framing("GET"), BodyFraming::Chunked);
     assert_eq!(head("200").framing("GET"), BodyFraming::UntilClose);
     assert_eq!(head("204 No Content").framing("GET"), BodyFraming::None);
     assert_eq!(head("304 Not Modified\r\nContent-Length: 9").framing("GET"), BodyFraming::None);

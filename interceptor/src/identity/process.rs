@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -19,9 +18,6 @@ const MAX_CMDLINE: u64 = 4096;
 /// `stat` and `status` are this long at most, with the largest number of groups (65,536) some 720 KiB; a process with
 /// more than fits has unknown groups.
 const MAX_STATUS: u64 = 64 * 1024;
-
-/// A tick of the process start times.
-const TICK: Duration = Duration::from_millis(1000 / status::USER_HZ);
 
 /// A process known to be the one that connected.
 ///
@@ -94,6 +90,9 @@ fn read(directory: &OwnedFd, name: &str, limit: u64) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    /// Nanoseconds of a tick of the process start times.
+    const TICK: u64 = 1_000_000_000 / status::USER_HZ;
+
     #[test]
     fn knows_this_very_process() {
         let process = Process::of(std::process::id(), BootTime::now()).expect("it is alive");
@@ -106,14 +105,14 @@ mod tests {
     #[test]
     fn a_process_that_started_after_the_connection_is_not_its_caller() {
         let started_at = Process::of(std::process::id(), BootTime::now()).unwrap().started_at();
-        let before = BootTime::from_nanos(started_at.as_nanos() - TICK.as_nanos() as u64);
+        let before = BootTime::from_nanos(started_at.as_nanos() - TICK);
         assert!(Process::of(std::process::id(), before).is_none());
     }
 
     #[test]
     fn a_process_that_has_gone_is_unknown() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let now = BootTime::from_nanos(BootTime::now().as_nanos() + TICK.as_nanos() as u64);
+        let now = BootTime::from_nanos(BootTime::now().as_nanos() + TICK);
         let process = Process::of(child.id(), now).expect("it is alive");
         child.kill().unwrap();
         child.wait().unwrap();

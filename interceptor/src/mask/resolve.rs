@@ -38,7 +38,11 @@ pub(super) fn resolve(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>], 
     drop_contained(candidates);
     candidates.sort_by(|a, b| {
         let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.span.len()));
-        key(a).cmp(&key(b)).then(b.score.total_cmp(&a.score)).then(a.span.start.cmp(&b.span.start)).then(a.rule.cmp(&b.rule))
+        key(a)
+            .cmp(&key(b))
+            .then(b.score.total_cmp(&a.score))
+            .then(a.span.start.cmp(&b.span.start))
+            .then(a.rule.cmp(&b.rule))
     });
     let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
     for candidate in candidates.drain(..) {
@@ -121,9 +125,6 @@ mod tests {
     fn tokens_are_cut_out() {
         assert_eq!(winners(&[(4..10, Tier::Confirmed)], &[4..10]), []);
         assert_eq!(winners(&[(2..12, Tier::Generic)], &[4..10]), []);
-        assert_eq!(
-            winners(&[(2..12, Tier::Prefixed)], &[4..10]),
-            [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]
-        );
+        assert_eq!(winners(&[(2..12, Tier::Prefixed)], &[4..10]), [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]);
     }
 }

@@ -21,7 +21,8 @@ const DEFAULT_REACH: usize = 256;
 const WIDEST: usize = 512;
 /// What `{=}` in `after` stands for: the rest of a name, and what may stand between a name and its value in code,
 /// configuration, JSON, YAML, XML and prose.
-const ASSIGNMENT: &str = r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
+const ASSIGNMENT: &str =
+    r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
 
 /// The families that come with the program: file name and text.
 pub(super) const BUILTIN: &[(&str, &str)] = &[
@@ -256,7 +257,11 @@ fn anchored(pattern: &str) -> Result<Regex, String> {
 
 /// Bytes, not characters: windows are cut at any byte.
 fn build(pattern: &str) -> Result<Regex, String> {
-    regex::bytes::RegexBuilder::new(pattern).unicode(false).size_limit(4 << 20).build().map_err(|error| error.to_string())
+    regex::bytes::RegexBuilder::new(pattern)
+        .unicode(false)
+        .size_limit(4 << 20)
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 impl Edge {

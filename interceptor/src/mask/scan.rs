@@ -41,14 +41,7 @@ pub struct Scanner {
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
         let workspace = engine.database().workspace()?;
-        Ok(Self {
-            engine,
-            workspace,
-            hits: Vec::new(),
-            candidates: Vec::new(),
-            context: Context::default(),
-            work: 0,
-        })
+        Ok(Self { engine, workspace, hits: Vec::new(), candidates: Vec::new(), context: Context::default(), work: 0 })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
@@ -282,7 +275,8 @@ impl View<'_> {
             return Ok(());
         }
         // The middle of a number was read from its start.
-        if before.is_some_and(|b| matches!(b, b'-' | b'.' | b'/')) && start > 1 && self.text[start - 2].is_ascii_digit() {
+        if before.is_some_and(|b| matches!(b, b'-' | b'.' | b'/')) && start > 1 && self.text[start - 2].is_ascii_digit()
+        {
             return Ok(());
         }
         self.spend(16)?;

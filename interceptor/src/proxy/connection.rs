@@ -17,7 +17,7 @@ use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
 use crate::identity::Caller;
 use crate::sys::Stream;
-use crate::tls::{self, Alpn, AlertDescription, DnsName};
+use crate::tls::{self, AlertDescription, Alpn, DnsName};
 use crate::upstream::{self, DialError};
 
 /// The client's side after the handshake.

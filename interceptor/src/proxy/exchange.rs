@@ -126,12 +126,16 @@ async fn receive(
 /// What this version cannot read is refused by name, not passed unseen.
 fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection> {
     let host = head.host().unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
     if !name.eq_ignore_ascii_case(connection.peer.name.as_ref()) {
         return Err(Rejection {
             refusal: Refusal::Misdirected,
             rule: "http.authority".into(),
-            reason: format!("the Host header does not name {}, which the TLS connection is for", connection.peer.name.as_ref()),
+            reason: format!(
+                "the Host header does not name {}, which the TLS connection is for",
+                connection.peer.name.as_ref()
+            ),
         });
     }
     if head.upgrade().is_some() {
@@ -278,7 +282,8 @@ async fn without_record(connection: &mut Connection, progress: &Progress, error:
     let rejection = Rejection {
         refusal: Refusal::AuditUnavailable,
         rule: "audit.durability".into(),
-        reason: "the audit log cannot be made durable on this host, so nothing may leave; tell its administrator".into(),
+        reason: "the audit log cannot be made durable on this host, so nothing may leave; tell its administrator"
+            .into(),
     };
     let response = rejection.render(connection, progress.id, Next::Close);
     answer(connection, &response, Next::Close).await

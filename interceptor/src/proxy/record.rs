@@ -22,8 +22,15 @@ use crate::wire::{Document, Operation, Outcome};
 
 /// Header fields that authenticate the caller to the provider. They are never scanned (they are meant for the endpoint)
 /// and never stored, not even sealed: a keyed hash tells equal ones from others.
-const CREDENTIALS: [&str; 7] =
-    ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-amz-security-token"];
+const CREDENTIALS: [&str; 7] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "x-amz-security-token",
+];
 
 /// A request head in the two forms that are stored.
 pub(super) struct StoredHead {

@@ -118,7 +118,8 @@ async fn body(
     head.fields_mut().remove("alt-svc");
     let mut outgoing = head.render();
     loop {
-        let piece = response.take(endpoint.reader()).map_err(|e| format!("the endpoint's response is malformed: {e}"))?;
+        let piece =
+            response.take(endpoint.reader()).map_err(|e| format!("the endpoint's response is malformed: {e}"))?;
         if !piece.content.is_empty() {
             if let Some(summary) = &mut response.summary {
                 summary.feed(&piece.content);

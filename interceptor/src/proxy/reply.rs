@@ -67,7 +67,13 @@ impl Refusal {
 
 /// A whole response: head and body. The vendors' SDKs retry 5xx and 408 by themselves; `x-should-retry: false` is how
 /// they are told that it would not help.
-pub(super) fn render(provider: Provider, refusal: Refusal, message: &str, exchange: ExchangeId, close: bool) -> Vec<u8> {
+pub(super) fn render(
+    provider: Provider,
+    refusal: Refusal,
+    message: &str,
+    exchange: ExchangeId,
+    close: bool,
+) -> Vec<u8> {
     let body = wire::error_body(Some(provider), refusal.status(), refusal.code(), message, exchange);
     let head = format!(
         "HTTP/1.1 {status} {phrase}\r\n\

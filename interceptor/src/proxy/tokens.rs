@@ -27,7 +27,8 @@ impl Tokens {
     }
 
     /// The key of the epoch we are in.
-    pub(super) fn current(&self) -> Arc<TokenKey> {
+    #[must_use]
+    pub fn current(&self) -> Arc<TokenKey> {
         let now = epoch(SystemTime::now());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 != now {
@@ -49,7 +50,8 @@ fn epoch(time: SystemTime) -> u64 {
 
 /// HMAC-SHA-256 as a key derivation function (NIST SP 800-108r1 in counter mode has no more to it for one block).
 fn derive(master: &[u8; 32], epoch: u64) -> TokenKey {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), &[b"token epoch", &epoch.to_be_bytes()[..]].concat());
+    let tag =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), &[b"token epoch", &epoch.to_be_bytes()[..]].concat());
     let mut key = Zeroizing::new([0; 32]);
     key.copy_from_slice(tag.as_ref());
     TokenKey::from_bytes(*key)

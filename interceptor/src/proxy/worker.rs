@@ -75,10 +75,8 @@ impl Worker {
 
     /// Accepts from `listeners` until the runtime ends.
     pub async fn serve(self: Rc<Self>, listeners: Vec<Listener>) {
-        let accepting: Vec<_> = listeners
-            .into_iter()
-            .map(|listener| tokio::task::spawn_local(Rc::clone(&self).accept(listener)))
-            .collect();
+        let accepting: Vec<_> =
+            listeners.into_iter().map(|listener| tokio::task::spawn_local(Rc::clone(&self).accept(listener))).collect();
         for task in accepting {
             if let Err(e) = task.await {
                 log::error!("a listener ended: {e}");

@@ -4,16 +4,18 @@
 //! on would still eat the bytes that arrive next. Here an operation, once posted, belongs to the connection: whoever
 //! polls next finds it, and what it read is kept until taken.
 
+#![expect(unsafe_code, reason = "tokio-uring lends its descriptors only raw")]
+
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use tokio::io::ReadBuf;
 use tokio_uring::net::TcpStream;
 
@@ -25,6 +27,9 @@ pub(super) const MAX_WRITE: usize = 64 * 1024;
 
 /// Direct reads between two turns of the ring, so that one fast sender cannot hold the thread.
 const DRAIN_TURNS: u8 = 8;
+
+/// How long the last write of a dropped stream waits for a peer that takes nothing: milliseconds.
+const LAST_WRITE_MS: u32 = 2000;
 
 type Operation<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -151,9 +156,15 @@ impl RingSocket {
 
 impl Drop for RingSocket {
     /// Ends what is in flight: an operation that nobody polls any more keeps the descriptor open until it completes.
+    /// A write that was accepted still goes out, as it would from a socket's own buffer, but not for ever.
     fn drop(&mut self) {
-        if matches!(self.read, Read::Posted(_)) || matches!(self.write, Write::Posted(_)) {
-            // Fails only when the peer has already reset the connection, which ends the operations too.
+        // Failures mean that the connection has ended, and its operations with it.
+        if matches!(self.write, Write::Posted(_)) {
+            // SAFETY: the descriptor is open, as `self.socket` owns it and outlives the borrow.
+            let socket = unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) };
+            let _ = setsockopt(&socket, sockopt::TcpUserTimeout, &LAST_WRITE_MS);
+            let _ = self.socket.shutdown(Shutdown::Read);
+        } else if matches!(self.read, Read::Posted(_)) {
             let _ = self.socket.shutdown(Shutdown::Both);
         }
     }

@@ -19,7 +19,8 @@ use super::ring::RingSocket;
 ///
 /// A read or write that is given up on (a timeout, a lost `select!`) loses nothing: the next one finds its bytes. A
 /// write is accepted when it is copied, at most 64 KiB at a time; its failure shows at the next write, flush or
-/// shutdown. Dropping the stream abandons what was not flushed. One task may read while another writes
+/// shutdown. What was accepted goes out even if the stream is dropped, unless the peer takes nothing for two seconds;
+/// only a flush tells. One task may read while another writes
 /// ([`tokio::io::split`]).
 pub struct Stream {
     io: Io,

@@ -191,6 +191,11 @@ fn one_direction_can_end_before_the_other() {
     });
 }
 
+/// What /proc calls the socket of this stream: `socket:[inode]`.
+fn link_of(stream: &Stream) -> std::path::PathBuf {
+    std::fs::read_link(format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd())).unwrap()
+}
+
 /// Open descriptors of this process that are the socket `link` names.
 fn holders(link: &std::path::Path) -> usize {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -200,21 +205,52 @@ fn holders(link: &std::path::Path) -> usize {
 #[test]
 fn dropping_a_stream_with_a_read_outstanding_leaves_no_descriptor() {
     on_each_transport(|transport| async move {
-        let (client, mut server) = pair(transport).await;
-        let link = std::fs::read_link(format!("/proc/self/fd/{}", client.as_fd().as_raw_fd())).unwrap();
+        let (mut client, mut server) = pair(transport).await;
+        let link = link_of(&client);
         assert_eq!(holders(&link), 1);
-        let mut client = client;
         let read = timeout(Duration::from_millis(20), client.read(&mut [0; 64])).await;
         assert!(read.is_err(), "nothing was sent");
         drop(client);
         assert_eq!(server.read(&mut [0; 64]).await.unwrap(), 0, "{transport}: the peer sees the end");
-        for _ in 0..100 {
-            if holders(&link) == 0 {
-                return;
-            }
-            sleep(Duration::from_millis(5)).await;
+        assert!(closed(&link).await, "{transport}: the descriptor of the dropped stream is still open");
+    });
+}
+
+/// Waits until the last descriptor of a socket is closed.
+async fn closed(link: &std::path::Path) -> bool {
+    for _ in 0..1000 {
+        if holders(link) == 0 {
+            return true;
         }
-        panic!("{transport}: the descriptor of the dropped stream is still open");
+        sleep(Duration::from_millis(5)).await;
+    }
+    false
+}
+
+#[test]
+fn what_was_accepted_before_the_drop_arrives() {
+    on_each_transport(|transport| async move {
+        let (mut client, mut server) = pair(transport).await;
+        assert!(timeout(Duration::from_millis(5), client.read(&mut [0; 64])).await.is_err(), "a read is outstanding");
+        let link = link_of(&client);
+        assert_eq!(client.write(b"last words").await.unwrap(), 10);
+        drop(client);
+        let mut words = Vec::new();
+        server.read_to_end(&mut words).await.unwrap();
+        assert_eq!(words, b"last words", "{transport}");
+        assert!(closed(&link).await);
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_does_not_keep_a_dropped_stream_open() {
+    on_each_transport(|transport| async move {
+        let (mut client, _server) = narrow_pair(transport).await;
+        let data = pattern(1 << 20, 7);
+        while timeout(Duration::from_millis(100), client.write(&data)).await.is_ok() {}
+        let link = link_of(&client);
+        drop(client);
+        assert!(closed(&link).await, "{transport}: the descriptor of the dropped stream is still open");
     });
 }
 

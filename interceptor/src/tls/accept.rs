@@ -111,7 +111,9 @@ where
                 return Err(AcceptError::TooLarge);
             }
             Err(Fault::Refused { error, alert }) => {
-                say_last(&mut io, &alert).await;
+                // rustls has an alert for most faults, not for all.
+                let alert = if alert.is_empty() { &fatal(AlertDescription::DecodeError) } else { &alert[..] };
+                say_last(&mut io, alert).await;
                 return Err(AcceptError::Protocol(error));
             }
         }

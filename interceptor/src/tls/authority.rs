@@ -66,8 +66,8 @@ pub enum AuthorityError {
         /// A configured name outside of its constraints.
         name: String,
     },
-    /// Its time is over.
-    #[error("{path} has expired: {ROTATE}", path = path.display())]
+    /// Its time is over, or the clock is wrong.
+    #[error("{path} has expired, or the clock is wrong: {ROTATE}", path = path.display())]
     Expired {
         /// The certificate file.
         path: PathBuf,
@@ -109,6 +109,9 @@ impl Authority {
                 create_secret_file(&paths.1, pem.as_bytes())?;
                 key
             }
+            Err(error) if error.is_not_found() => {
+                return Err(AuthorityError::Unusable { path: paths.0, reason: "has no ca.key beside it".into() });
+            }
             Err(error) => return Err(error.into()),
         };
         if !paths.0.exists() {
@@ -135,6 +138,7 @@ impl Authority {
         }
         let permitted = permitted_names(&parsed).ok_or_else(|| unusable("has no name constraints"))?;
         match parsed.validity().time_to_expiration() {
+            // Also when the clock is before its beginning.
             None => return Err(AuthorityError::Expired { path: path.to_path_buf() }),
             Some(left) if left < EXPIRY_WARNING => {
                 log::warn!("the internal CA {} expires within 30 days: {ROTATE}", path.display());

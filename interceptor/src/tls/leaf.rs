@@ -136,6 +136,12 @@ impl LeafCache {
         Ok(config)
     }
 
+    /// How many names are cached.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().unwrap().leaves.len()
+    }
+
     fn mint(&self, name: &DnsName<'static>) -> Result<Leaf, MintError> {
         let now = SystemTime::now();
         let text: &str = name.as_ref();

@@ -30,6 +30,8 @@ pub(super) enum Token {
 pub(super) struct Text {
     pub(super) inside: Range<usize>,
     pub(super) escaped: bool,
+    /// Escapes, and stretches between them.
+    pub(super) runs: usize,
 }
 
 /// A number literal.
@@ -144,28 +146,37 @@ impl<'a> Tokenizer<'a> {
 
     /// Stands on the opening quote.
     fn string(&mut self) -> Result<Text, Error> {
-        let start = self.at + 1;
-        let (mut from, mut escaped) = (start, false);
+        self.at += 1;
+        let (start, mut escaped, mut runs) = (self.at, false, 0);
         loop {
-            let rest = &self.bytes[from..];
-            let stretch = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            // Without an early exit this compiles to vector code.
-            if rest[..stretch].iter().fold(false, |found, &b| found | (b < 0x20)) {
-                let control = rest[..stretch].iter().position(|&b| b < 0x20).unwrap_or_default();
-                self.at = from + control;
-                return Err(self.expected("an escape instead of a control character"));
+            // Escapes often follow one another, as in text that is all \u; then there is nothing to search.
+            if self.peek() != Some(b'\\') {
+                self.stretch()?;
+                runs += 1;
             }
-            self.at = from + stretch;
             match self.peek() {
                 None => return Err(self.expected("'\"'")),
                 Some(b'"') => break,
                 Some(_) => self.escape()?,
             }
             escaped = true;
-            from = self.at;
+            runs += 1;
         }
         self.at += 1;
-        Ok(Text { inside: start..self.at - 1, escaped })
+        Ok(Text { inside: start..self.at - 1, escaped, runs })
+    }
+
+    /// Skips to the next quote or backslash.
+    fn stretch(&mut self) -> Result<(), Error> {
+        let rest = &self.bytes[self.at..];
+        let stretch = &rest[..memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];
+        // Without an early exit this compiles to vector code.
+        if stretch.iter().fold(false, |found, &b| found | (b < 0x20)) {
+            self.at += stretch.iter().position(|&b| b < 0x20).unwrap_or_default();
+            return Err(self.expected("an escape instead of a control character"));
+        }
+        self.at += stretch.len();
+        Ok(())
     }
 
     /// Stands on the backslash; checks and skips the escape.

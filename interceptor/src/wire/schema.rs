@@ -93,7 +93,13 @@ pub(super) fn data_url(url: &str) -> Option<(&str, &str)> {
     let (head, payload) = url.split_once(',')?;
     let (scheme, rest) = head.split_at_checked("data:".len())?;
     let media_type = rest.strip_suffix(";base64")?;
-    (scheme.eq_ignore_ascii_case("data:") && is_base64(payload)).then_some((media_type, payload))
+    let is_url = scheme.eq_ignore_ascii_case("data:") && is_media_type(media_type) && is_base64(payload);
+    is_url.then_some((media_type, payload))
+}
+
+/// Whether `text` can be a media type with parameters, and no prose.
+fn is_media_type(text: &str) -> bool {
+    text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/+-._;=".contains(&b))
 }
 
 /// Whether all of `text` is of a base64 alphabet (RFC 4648, 4 and 5). Only such data is exempt from reading as text:
@@ -299,7 +305,9 @@ mod tests {
     fn only_base64_is_taken_for_data() {
         assert_eq!(data_url("data:image/png;base64,iVBORw0KGgo="), Some(("image/png", "iVBORw0KGgo=")));
         assert_eq!(data_url("DATA:;base64,"), Some(("", "")));
+        assert_eq!(data_url("data:text/plain;charset=utf-8;base64,aGk="), Some(("text/plain;charset=utf-8", "aGk=")));
         assert_eq!(data_url("data:image/png;base64,call me on 555"), None);
+        assert_eq!(data_url("data:image/call me on 555;base64,aGk="), None);
         assert_eq!(data_url("data:text/plain,hello"), None);
         assert_eq!(data_url("https://a.example/x;base64,aaaa"), None);
         assert_eq!(media_reason("IMAGE/png"), Reason::Image);

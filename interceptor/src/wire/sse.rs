@@ -158,11 +158,16 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The events of `pieces`: raw bytes, name and data of each; then what is left.
-fn split<'a>(
-    pieces: impl Iterator<Item = &'a [u8]>,
-    limit: usize,
-) -> (Vec<(Vec<u8>, String, Option<String>)>, u64, usize) {
+/// What a stream is split into.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Split {
+    /// Raw bytes, name and data of each event.
+    events: Vec<(Vec<u8>, String, Option<String>)>,
+    oversized: u64,
+    pending: usize,
+}
+
+fn split<'a>(pieces: impl Iterator<Item = &'a [u8]>, limit: usize) -> Split {
     let mut stream = EventStream::new(limit);
     let mut events = Vec::new();
     for piece in pieces {
@@ -170,7 +175,7 @@ fn split<'a>(
             events.push((event.raw().to_vec(), event.name().into_owned(), event.data().map(Cow::into_owned)));
         });
     }
-    (events, stream.oversized(), stream.pending_bytes())
+    Split { events, oversized: stream.oversized(), pending: stream.pending_bytes() }
 }
 
 /// Fuzz entry: a stream splits into the same events however it is cut, and no byte of it is lost.
@@ -182,8 +187,8 @@ pub fn fuzz_sse(data: &[u8]) {
         let step = usize::from(data.first().copied().unwrap_or(0)) % 7 + 2;
         assert_eq!(whole, split(data.chunks(step), limit));
         if limit == usize::MAX {
-            let raw: Vec<u8> = whole.0.iter().flat_map(|(raw, ..)| raw.clone()).collect();
-            assert_eq!(raw, data[..data.len() - whole.2]);
+            let raw: Vec<u8> = whole.events.iter().flat_map(|(raw, ..)| raw.clone()).collect();
+            assert_eq!(raw, data[..data.len() - whole.pending]);
         }
     }
 }
@@ -195,7 +200,7 @@ mod tests {
     use super::*;
 
     fn events(stream: &str) -> Vec<(String, String)> {
-        let (events, ..) = split(std::iter::once(stream.as_bytes()), usize::MAX);
+        let events = split(std::iter::once(stream.as_bytes()), usize::MAX).events;
         events.into_iter().filter_map(|(_, name, data)| data.map(|data| (name, data))).collect()
     }
 
@@ -246,7 +251,7 @@ mod tests {
     fn an_oversized_event_is_counted_and_passed_over() {
         let long = format!("data: {}\n\ndata: b\n\n", "a".repeat(100));
         for size in [1, 7, 200] {
-            let (events, oversized, _) = split(long.as_bytes().chunks(size), 20);
+            let Split { events, oversized, .. } = split(long.as_bytes().chunks(size), 20);
             assert_eq!((events.len(), oversized), (1, 1));
             assert_eq!(events[0].2.as_deref(), Some("b"));
         }

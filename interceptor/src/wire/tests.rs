@@ -303,7 +303,7 @@ fn json() -> impl Strategy<Value = Value> {
 fn texts(value: &Value, depth: usize, out: &mut Vec<String>) {
     let mut push = |text: &str| {
         if !text.is_empty() {
-            out.push(text.to_owned())
+            out.push(text.to_owned());
         }
     };
     match value {
@@ -368,7 +368,7 @@ fn write_string(text: &str, choices: &mut impl Iterator<Item = u8>, out: &mut St
     out.push('"');
     for character in text.chars() {
         let must = matches!(character, '"' | '\\') || character < ' ';
-        if must || choices.next().unwrap_or(0) % 3 == 0 {
+        if must || choices.next().unwrap_or(0).is_multiple_of(3) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 write!(out, "\\u{unit:04X}").unwrap();
             }

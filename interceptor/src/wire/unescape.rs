@@ -18,25 +18,25 @@ pub(super) fn unescape<'s>(source: &'s str, text: &Text, max_runs: usize) -> Res
     if !text.escaped {
         return Ok((Cow::Borrowed(raw), OffsetMap::identity(text.inside.start, raw.len())));
     }
+    if text.runs > max_runs {
+        return Err(Error::TooManyEscapes);
+    }
     let mut decoded = String::with_capacity(raw.len());
-    let mut runs = Vec::new();
+    let mut runs = Vec::with_capacity(text.runs);
     let mut at = 0;
     while at < raw.len() {
-        let plain = memchr(b'\\', &raw.as_bytes()[at..]).unwrap_or(raw.len() - at);
-        let raw_start = text.inside.start + at;
+        let rest = &raw.as_bytes()[at..];
         let start = decoded.len();
-        let raw_len = if plain > 0 {
-            decoded.push_str(&raw[at..at + plain]);
-            plain
-        } else {
-            let (character, raw_len) = escape(&raw.as_bytes()[at..]);
+        let raw_len = if rest[0] == b'\\' {
+            let (character, raw_len) = escape(rest);
             decoded.push(character);
             raw_len
+        } else {
+            let plain = memchr(b'\\', rest).unwrap_or(rest.len());
+            decoded.push_str(&raw[at..at + plain]);
+            plain
         };
-        runs.push(Run { decoded: start, decoded_len: decoded.len() - start, raw: raw_start, raw_len });
-        if runs.len() > max_runs {
-            return Err(Error::TooManyEscapes);
-        }
+        runs.push(Run { decoded: start, decoded_len: decoded.len() - start, raw: text.inside.start + at, raw_len });
         at += raw_len;
     }
     Ok((Cow::Owned(decoded), OffsetMap::from_runs(runs)))
@@ -72,38 +72,44 @@ fn unicode_escape(raw: &[u8]) -> (char, usize) {
 /// The value of `\uXXXX` at the start of `raw`.
 fn code_unit(raw: &[u8]) -> Option<u32> {
     let digits = raw.get(..6)?.strip_prefix(b"\\u")?;
-    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | (digit as char).to_digit(16)?))
 }
 
 /// The map of a text inside a document that is itself a decoded string: `inner` leads to that string, `outer` from
 /// there to the raw bytes.
 pub(super) fn compose(inner: &OffsetMap, outer: &OffsetMap) -> OffsetMap {
-    let outer_runs = outer.runs();
+    let outer = outer.runs();
     let mut runs = Vec::with_capacity(inner.runs().len());
     let first = inner.runs().first().map_or(0, |run| run.raw);
-    let mut index = outer_runs.partition_point(|run| run.decoded + run.decoded_len <= first);
+    let mut at = outer.partition_point(|over| over.decoded + over.decoded_len <= first);
     for run in inner.runs() {
         let end = run.raw + run.raw_len;
+        while outer[at].decoded + outer[at].decoded_len <= run.raw {
+            at += 1;
+        }
+        let last = at + outer[at..].iter().take_while(|over| over.decoded + over.decoded_len < end).count();
         if run.decoded_len != run.raw_len {
-            let raw = outer.to_raw(&(run.raw..end));
-            runs.push(Run { raw: raw.start, raw_len: raw.len(), ..*run });
+            let raw = raw_start(outer[at], run.raw);
+            runs.push(Run { raw, raw_len: raw_end(outer[last], end) - raw, ..*run });
             continue;
         }
-        while outer_runs[index].decoded + outer_runs[index].decoded_len <= run.raw {
-            index += 1;
-        }
-        let mut decoded = run.decoded;
-        for over in outer_runs[index..].iter().take_while(|over| over.decoded < end) {
-            let start = over.decoded.max(run.raw);
-            let len = end.min(over.decoded + over.decoded_len) - start;
-            let (raw, raw_len) = if over.decoded_len == over.raw_len {
-                (over.raw + (start - over.decoded), len)
-            } else {
-                (over.raw, over.raw_len)
-            };
-            runs.push(Run { decoded, decoded_len: len, raw, raw_len });
-            decoded += len;
+        // A stretch of characters that stand for themselves here, but may be escaped out there.
+        for over in &outer[at..=last] {
+            let (from, to) = (over.decoded.max(run.raw), end.min(over.decoded + over.decoded_len));
+            let raw = raw_start(*over, from);
+            let decoded = run.decoded + (from - run.raw);
+            runs.push(Run { decoded, decoded_len: to - from, raw, raw_len: raw_end(*over, to) - raw });
         }
     }
     OffsetMap::from_runs(runs)
+}
+
+/// The first raw byte of the decoded byte `at`.
+fn raw_start(run: Run, at: usize) -> usize {
+    if run.decoded_len == run.raw_len { run.raw + (at - run.decoded) } else { run.raw }
+}
+
+/// The raw byte behind the decoded bytes before `at`.
+fn raw_end(run: Run, at: usize) -> usize {
+    if run.decoded_len == run.raw_len { run.raw + (at - run.decoded) } else { run.raw + run.raw_len }
 }

@@ -216,7 +216,8 @@ pub(super) fn es_nif(value: &[u8]) -> bool {
 
 /// Italian fiscal code (DM 23/12/1976): structure, and the check letter, which confirms.
 pub(super) fn it_fiscal_code(value: &[u8]) -> Verdict {
-    const ODD: [u32; 26] = [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
+    const ODD: [u32; 26] =
+        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let text = alphanumerics(value);
     if text.len() != 16 {
         return Verdict::Reject;
@@ -255,9 +256,7 @@ pub(super) fn pl_pesel(value: &[u8]) -> bool {
 pub(super) fn nl_bsn(value: &[u8]) -> bool {
     let d = digits(value);
     let last = u32::from(*d.last().unwrap_or(&0));
-    d.len() == 9
-        && !all_same(&d)
-        && (weighted(&d, &[9, 8, 7, 6, 5, 4, 3, 2]) + 11 * 9 - last).is_multiple_of(11)
+    d.len() == 9 && !all_same(&d) && (weighted(&d, &[9, 8, 7, 6, 5, 4, 3, 2]) + 11 * 9 - last).is_multiple_of(11)
 }
 
 /// Swedish personal number: a date (day + 60: coordination number), Luhn over the last ten digits.

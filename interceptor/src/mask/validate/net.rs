@@ -18,7 +18,10 @@ pub(super) fn email(value: &[u8]) -> bool {
     let Some(last) = labels.last() else { return false };
     let top = last.iter().all(u8::is_ascii_alphabetic) || last.to_ascii_lowercase().starts_with(b"xn--");
     // logo@2x.png is a file, not a mailbox.
-    let file = matches!(last.to_ascii_lowercase().as_slice(), b"png" | b"jpg" | b"jpeg" | b"gif" | b"svg" | b"webp" | b"js" | b"css");
+    let file = matches!(
+        last.to_ascii_lowercase().as_slice(),
+        b"png" | b"jpg" | b"jpeg" | b"gif" | b"svg" | b"webp" | b"js" | b"css"
+    );
     labels.len() > 1 && last.len() > 1 && top && !hyphens && !file
 }
 

@@ -12,7 +12,9 @@ pub(super) fn github(value: &[u8]) -> Verdict {
     }
     let Some(at) = value.iter().position(|&b| b == b'_') else { return Verdict::Plausible };
     let body = &value[at + 1..];
-    let Some((data, check)) = body.len().checked_sub(6).map(|cut| body.split_at(cut)) else { return Verdict::Plausible };
+    let Some((data, check)) = body.len().checked_sub(6).map(|cut| body.split_at(cut)) else {
+        return Verdict::Plausible;
+    };
     if base62(crc32(data)) == check { Verdict::Confirmed } else { Verdict::Plausible }
 }
 
@@ -86,15 +88,28 @@ pub(super) fn entropy(value: &[u8]) -> bool {
 pub(super) fn password(value: &[u8]) -> bool {
     value.len() >= 4 && not_a_placeholder(value) && !is_reference(value) && {
         let plain = value.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_');
-        !plain || value.iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase) && value.len() >= 12
+        !plain
+            || value.iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase) && value.len() >= 12
     }
 }
 
 /// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
 pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
     const WORDS: [&[u8]; 14] = [
-        b"example", b"placeholder", b"your_", b"your-", b"yourapi", b"changeme", b"change_me", b"redacted", b"xxxxxx",
-        b"******", b"abcdefghijklm", b"insert", b"dummy", b"<",
+        b"example",
+        b"placeholder",
+        b"your_",
+        b"your-",
+        b"yourapi",
+        b"changeme",
+        b"change_me",
+        b"redacted",
+        b"xxxxxx",
+        b"******",
+        b"abcdefghijklm",
+        b"insert",
+        b"dummy",
+        b"<",
     ];
     let lower = value.to_ascii_lowercase();
     // AWS's own documentation spells EXAMPLE into keys; masking those is harmless, missing a real one is not.
@@ -111,9 +126,24 @@ fn masked(value: &[u8]) -> bool {
 
 /// `${VAR}`, `$(cmd)`, `{{ template }}`, `%s`, `process.env.X`, `os.environ[...]`, `get_secret()`, a path.
 fn is_reference(value: &[u8]) -> bool {
-    let starts = [&b"$"[..], b"{", b"%", b"<", b"process.env", b"os.", b"env.", b"env(", b"/", b"./", b"../", b"http:", b"https:", b"@"];
+    let starts = [
+        &b"$"[..],
+        b"{",
+        b"%",
+        b"<",
+        b"process.env",
+        b"os.",
+        b"env.",
+        b"env(",
+        b"/",
+        b"./",
+        b"../",
+        b"http:",
+        b"https:",
+        b"@",
+    ];
     starts.iter().any(|s| value.starts_with(s))
-        || value.iter().any(|b| matches!(b, b'(' | b'{' | b'[') )
+        || value.iter().any(|b| matches!(b, b'(' | b'{' | b'['))
         || memchr::memmem::find(value, b"://").is_some()
 }
 
@@ -129,7 +159,8 @@ fn identifier_like(value: &[u8]) -> bool {
         }
         digits += tail.len();
         // Small letters, capitals, or capitalised words in a row: no random string of length looks so.
-        let changes = part[..letters].windows(2).filter(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase()).count();
+        let changes =
+            part[..letters].windows(2).filter(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase()).count();
         if letters > 0 && changes * 4 > letters {
             return false;
         }
@@ -171,8 +202,18 @@ mod tests {
 
     #[test]
     fn code_and_placeholders_are_not_secrets() {
-        for text in ["process.env.API_KEY", "${API_KEY}", "get_token(user)", "max_tokens_2", "your-api-key-1", "us-east-1",
-                     "xxxxxxxxxxxx", "aaaaaaaaaaaa1111", "/etc/ssl/key.pem", "https://example.com/1"] {
+        for text in [
+            "process.env.API_KEY",
+            "${API_KEY}",
+            "get_token(user)",
+            "max_tokens_2",
+            "your-api-key-1",
+            "us-east-1",
+            "xxxxxxxxxxxx",
+            "aaaaaaaaaaaa1111",
+            "/etc/ssl/key.pem",
+            "https://example.com/1",
+        ] {
             assert!(!entropy(text.as_bytes()), "{text}");
         }
         for text in ["9c1b7e04d2f85a36", "hR7kQ2mZx9Lw4T", "Zm9vYmFyYmF6cXV4MTIz"] {

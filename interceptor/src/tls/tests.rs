@@ -1,1 +1,0 @@
-//! Handshakes against rustls and OpenSSL, good and bad.

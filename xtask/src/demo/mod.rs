@@ -220,7 +220,7 @@ fn planted_below(directory: &Path) -> Result<Vec<PathBuf>> {
         } else if path.is_file() {
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let holds = |value: &&str| bytes.windows(value.len()).any(|window| window == value.as_bytes());
-            if PLANTED.iter().any(|value| holds(value)) {
+            if PLANTED.iter().any(holds) {
                 found.push(path);
             }
         }

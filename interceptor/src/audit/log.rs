@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::auditor::AuditorPublic;
@@ -188,6 +188,7 @@ impl Shared {
     ) -> Result<Arc<Self>, Error> {
         make_dir(dir, 0o750)?;
         let lock = WriterLock::take(dir, stream)?;
+        Spare::remove_leftovers(dir, stream)?;
         let recovered = recover(dir, stream, key.verifying())?;
         let state = State {
             current: None,
@@ -214,7 +215,7 @@ impl Shared {
             state: Mutex::new(state),
             commit: Condvar::new(),
             keep: Condvar::new(),
-            _lock: lock,
+            writer_lock: Mutex::new(Some(lock)),
         });
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
         shared.start_segment(&mut shared.lock(), spare)?;
@@ -246,8 +247,14 @@ impl Shared {
         self.keep.notify_all();
     }
 
-    /// After the threads have ended: signs a last checkpoint, gives back unused disk space.
+    /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
     pub(crate) fn finish(&self) -> Result<(), Error> {
+        let result = self.finish_locked();
+        drop(self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        result
+    }
+
+    fn finish_locked(&self) -> Result<(), Error> {
         let (extent, current, spare, poison) = {
             let mut state: MutexGuard<'_, State> = self.lock();
             (state.durable.clone(), state.current.take(), state.spare.take(), state.poison.clone())

@@ -1,7 +1,7 @@
 //! Plain types shared by the kernel programs and the daemon, and the names of what the object file holds.
 //!
 //! Everything here is `repr(C)` without implicit padding and valid for every bit pattern; the layouts are asserted in
-//! [`layout`], which both halves compile. A change of any layout needs a new [`ABI`]: maps and links are pinned below
+//! `layout.rs`, which both halves compile. A change of any layout needs a new [`ABI`]: maps and links are pinned below
 //! a directory of that number, so two versions never read each other's memory.
 //!
 //! Addresses are 16 bytes in network order, IPv4 as v4-mapped IPv6 (RFC 4291, 2.5.5.2). Ports are in host order

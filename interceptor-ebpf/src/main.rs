@@ -13,6 +13,9 @@
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "BPF helpers and contexts are raw pointers, checked by the kernel's verifier")]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
+#![expect(clippy::mut_from_ref, reason = "a socket's storage is reached through the context, but is no part of it")]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "by value, a key would be copied to the 512 byte stack")]
 
 mod connect;
 mod context;

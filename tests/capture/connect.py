@@ -1,7 +1,8 @@
 """One connection attempt, described by JSON in the first argument; prints what came of it as JSON.
 
 Keys: to [address, port], kind tcp|udp|mptcp, and optionally how (connect, nonblocking, sendto, fastopen, thread), source,
-v6only, device, mark.
+v6only, device, mark, move (cgroup.procs file
+of the cgroup to go to between making the socket and connecting it).
 """
 
 import errno
@@ -36,6 +37,9 @@ def attempt():
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, spec["mark"])
     if "source" in spec:
         sock.bind((spec["source"], 0))
+    if "move" in spec:
+        with open(spec["move"], "w") as procs:
+            procs.write(str(os.getpid()))
     if how == "sendto":
         sock.sendto(b"x", (address, port))
     elif how == "fastopen":

@@ -2,7 +2,8 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `withdraw`, `detach`.
+//! `take CLIENT`, `announce`, `withdraw`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
 
@@ -22,6 +23,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 const MARK: u32 = 0x1c7;
 
 fn main() -> Result<()> {
+    if std::env::var("CAPTURE_LOG").is_ok_and(|value| value == "1") {
+        log::set_logger(&Logger)?;
+        log::set_max_level(log::LevelFilter::Debug);
+    }
     let mut args = std::env::args().skip(1);
     let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
     let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
@@ -50,7 +55,7 @@ fn main() -> Result<()> {
         other => bail!("{other}: accept, hold or deaf"),
     }
     say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
-    answer(capture, &flows, at)
+    answer(capture, &flows, at, port)
 }
 
 /// `ADDRESS/PREFIX PORT` with a comma in between.
@@ -115,7 +120,7 @@ fn name(caller: &Caller) -> Value {
     })
 }
 
-fn answer(mut capture: Capture, flows: &Flows, at: Listening) -> Result<()> {
+fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<_> = line.split(' ').collect();
@@ -129,6 +134,14 @@ fn answer(mut capture: Capture, flows: &Flows, at: Listening) -> Result<()> {
             }
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
             ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
+            ["take", client] => {
+                let taken = flows.take(ClientAddr(client.parse()?), at);
+                say(&json!({"take": taken.map_or_else(|error| error.to_string(), |flow| flow.original.to_string())}));
+            }
+            ["announce"] => {
+                at = capture.announce(at.netns, port)?;
+                say(&json!({"announce": "done"}));
+            }
             ["withdraw"] => {
                 capture.withdraw(at.netns)?;
                 say(&json!({"withdraw": "done"}));
@@ -165,6 +178,20 @@ fn dial(to: SocketAddr, marked: bool) -> String {
         Ok(line.trim().to_owned())
     };
     connect().and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        say(&json!({"log": record.args().to_string()}));
+    }
+
+    fn flush(&self) {}
 }
 
 /// One line, whole: several threads speak.

@@ -172,7 +172,8 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(mut command: Command) -> Self {
+    /// Starts it and waits until it is attached.
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("capture-daemon starts");
         let stdin = child.stdin.take().expect("piped");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -212,7 +213,7 @@ impl Daemon {
         self.wait_until(key, |line| line.get(key).is_some())
     }
 
-    fn wait_until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.aside.iter().position(&wanted) {
             return self.aside.remove(at);
         }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::host::{DIRECT_V4, Direct, Host, eventually, to};
+use crate::host::{DIRECT_V4, Daemon, Direct, Host, eventually, to};
 
 /// The host's own address, so that a hole would be seen at a [`Direct`] server there.
 const ENROLLED: [&str; 1] = ["203.0.113.20/32,443"];
@@ -37,6 +37,34 @@ fn a_flow_waits_for_accept_after_its_client_has_gone_and_is_swept_in_the_end() {
     assert_eq!(daemon.ask("waiting"), 1);
     assert_eq!(daemon.ask("sweep"), 1);
     assert_eq!(daemon.ask("waiting"), 0);
+}
+
+#[test]
+fn a_flow_made_for_an_earlier_listener_is_refused() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon_that("hold", &ENROLLED);
+    for (port, how, expected) in [("45001", "waiting", "203.0.113.20:443"), ("45002", "announce", "earlier listener")] {
+        let script = "import socket, sys; \
+                      socket.create_connection(('203.0.113.20', 443), 5, ('', int(sys.argv[1]))).close()";
+        let mut command = host.in_cgroup("client", "python3");
+        assert!(command.args(["-c", script, port]).status().unwrap().success());
+        daemon.ask(how);
+        // The daemon takes with what it announced last, as a worker that was told of it does.
+        let taken = daemon.ask(&format!("take 127.0.0.1:{port}"));
+        assert!(taken.as_str().unwrap().contains(expected), "{taken}");
+        assert!(daemon.ask(&format!("take 127.0.0.1:{port}")).as_str().unwrap().contains("was not redirected"));
+    }
+}
+
+#[test]
+fn the_programs_log_when_asked_to() {
+    let Some(host) = Host::new() else { return };
+    let mut command = host.in_cgroup("daemon", DAEMON);
+    command.arg(host.cgroup()).arg(host.pin_dir()).arg("accept").args(ENROLLED).env("CAPTURE_LOG", "1");
+    let mut daemon = Daemon::start(command);
+    let client = host.connect(&to(DIRECT_V4, 443));
+    let expected = format!("redirected port 443 of tgid {} to port {}", client["pid"], daemon.port);
+    daemon.wait_until(&expected, |line| line["log"] == expected);
 }
 
 #[test]
@@ -134,6 +162,11 @@ fn what_is_missing_is_named_with_its_remedy() {
     let text = complaint(no_bpffs);
     assert!(text.contains("is not on a BPF file system") && text.contains("mount -t bpf"), "{text}");
     assert!(!elsewhere.exists());
+
+    let mut dots = host.in_cgroup("daemon", DAEMON);
+    dots.arg(host.cgroup()).arg(host.pin_dir().join("v1.2")).arg("accept");
+    let text = complaint(dots);
+    assert!(text.contains("may not contain dots"), "{text}");
 
     let mut no_cgroup = host.in_cgroup("daemon", DAEMON);
     no_cgroup.arg(host.scratch()).arg(host.pin_dir()).arg("accept");

@@ -184,3 +184,28 @@ fn short_lived_processes_are_not_mixed_up() {
     assert_eq!(daemon.ask("waiting"), 0);
     assert_eq!(daemon.ask("stats")["FlowLost"], 0);
 }
+
+#[test]
+fn a_socket_made_in_one_cgroup_and_used_in_another_shows_both() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon(&ENROLLED);
+    let procs = host.cgroup().join("daemon/cgroup.procs");
+    let client = host.connect(&with(to(V4, 443), &json!({"move": procs})));
+    let line = daemon.flow_of(&client);
+    let id = |name: &str| Cgroups::find().unwrap().id_of(&host.cgroup().join(name)).unwrap();
+    assert_eq!(line["flow"]["socket_cgroup"], id("client"));
+    assert_eq!(line["flow"]["task_cgroup"], id("daemon"));
+    assert!(line["caller"]["cgroup"].as_str().unwrap().ends_with("/daemon"), "{line}");
+}
+
+#[test]
+fn a_network_namespace_without_a_listener_is_refused() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon(&ENROLLED);
+    let mut command = host.in_cgroup("client", "unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
+    command.args(host.client(&to(V4, 443)).get_args().skip(3));
+    let client = result_of(&command.output().unwrap());
+    assert_eq!(client["error"], "ECONNREFUSED", "{client}");
+    assert_eq!(daemon.ask("stats")["RefusedNoListener"], 1);
+}

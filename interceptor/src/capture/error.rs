@@ -33,6 +33,12 @@ pub enum Error {
         /// The configured directory.
         path: PathBuf,
     },
+    /// The BPF file system reserves dots.
+    #[error("{path}: names on a BPF file system may not contain dots; choose another pin directory")]
+    PinName {
+        /// The configured directory.
+        path: PathBuf,
+    },
     /// Another daemon holds the pins.
     #[error("another interceptor uses {path}; stop it, or give this one its own pin directory")]
     InUse {

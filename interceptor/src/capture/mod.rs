@@ -106,12 +106,13 @@ impl Capture {
         pins: &Pins,
     ) -> Result<(Maps, Listening, Option<EventLog>), Error> {
         let mut ebpf = programs::load(pins)?;
+        // What this kernel does not take must not disturb what an earlier process left in force.
+        programs::verify(&mut ebpf)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let own = interceptor_ebpf::Settings { own_cgroup, heartbeat: 0, own_mark: settings.mark, reserved: 0 };
         maps.settings.set(0, own, 0).map_err(Error::map(names::SETTINGS))?;
         maps.forget_listeners()?;
         let listening = maps.announce(netns, settings.listener_port)?;
-        // Before the programs are loaded: they share the ring buffer.
         let events = EventLog::start(&mut ebpf)?;
         pins.attach(&mut ebpf, cgroup)?;
         Ok((maps, listening, events))

@@ -9,7 +9,7 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use interceptor_ebpf::{ABI, names};
-use nix::sys::statfs::{BPF_FS_MAGIC, fstatfs};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::sys::PinnedLink;
 use super::{Error, cgroup, events};
@@ -27,6 +27,11 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
     loader.load(OBJECT).map_err(|cause| Error::Load { cause: Box::new(cause) })
 }
 
+/// Hands every program to the kernel's verifier.
+pub(super) fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
+    names::PROGRAMS.into_iter().try_for_each(|name| load_program(program(ebpf, name)?).map_err(Error::program(name)))
+}
+
 /// The directory of one instance and layout version on a BPF file system.
 pub(super) struct Pins {
     instance: PathBuf,
@@ -37,16 +42,9 @@ impl Pins {
     pub(super) fn open(instance: &Path) -> Result<Self, Error> {
         let version = instance.join(format!("v{ABI}"));
         let pins = Self { instance: instance.to_path_buf(), version };
+        require_bpffs(instance)?;
         let mut private = DirBuilder::new();
         private.recursive(true).mode(0o700);
-        private.create(instance).map_err(Error::file(instance))?;
-        let directory = File::open(instance).map_err(Error::file(instance))?;
-        let kind = fstatfs(&directory).map_err(|errno| Error::file(instance)(errno.into()))?.filesystem_type();
-        if kind != BPF_FS_MAGIC {
-            // Made by this very call, or empty before; anything else stays.
-            let _ = fs::remove_dir(instance);
-            return Err(Error::NotBpffs { path: instance.to_path_buf() });
-        }
         for directory in [pins.maps(), pins.links()] {
             private.create(&directory).map_err(Error::file(&directory))?;
         }
@@ -68,12 +66,9 @@ impl Pins {
         names::PROGRAMS.iter().any(|name| self.link(name).exists())
     }
 
-    /// Verifies every program, then puts each in force: in the pinned link when that is at the same cgroup, else
-    /// through a new link that is pinned before an old one goes.
+    /// Puts every program in force: in the pinned link when that is at the same cgroup, else through a new link that
+    /// is pinned before an old one goes.
     pub(super) fn attach(&self, ebpf: &mut Ebpf, cgroup: &File) -> Result<(), Error> {
-        for name in names::PROGRAMS {
-            load_program(program(ebpf, name)?).map_err(Error::program(name))?;
-        }
         let cgroup_id = cgroup::id(cgroup, Path::new("cgroup"))?;
         for name in names::PROGRAMS {
             self.put_in_force(name, program(ebpf, name)?, cgroup, cgroup_id)?;
@@ -95,8 +90,7 @@ impl Pins {
             return link.update(program.fd().map_err(Error::program(name))?.as_fd());
         }
         let link = attach(program, cgroup).map_err(Error::program(name))?;
-        // The BPF file system takes no dots in names.
-        let fresh = self.link(&format!("{name}-new"));
+        let fresh = self.fresh_link(name);
         // Left over from a process that died between pin and rename.
         remove_if_present(&fresh)?;
         link.pin(&fresh).map_err(|cause| Error::Pin { path: fresh.clone(), cause: Box::new(cause) })?;
@@ -108,7 +102,7 @@ impl Pins {
         let mut result = Ok(());
         for name in names::PROGRAMS.iter().rev() {
             let at = self.link(name);
-            result = result.and(detach(&at)).and(remove_if_present(&at));
+            result = result.and(detach(&at)).and(remove_if_present(&at)).and(remove_if_present(&self.fresh_link(name)));
         }
         for name in names::MAPS {
             result = result.and(remove_if_present(&self.map(name)));
@@ -134,6 +128,27 @@ impl Pins {
     fn link(&self, name: &str) -> PathBuf {
         self.links().join(name)
     }
+
+    /// Where a new link is pinned before it takes the old one's place.
+    fn fresh_link(&self, name: &str) -> PathBuf {
+        self.links().join(format!("{name}-new"))
+    }
+}
+
+/// Checked before anything is made: the nearest directory that exists must be on a BPF file system.
+fn require_bpffs(instance: &Path) -> Result<(), Error> {
+    let path = || instance.to_path_buf();
+    let existing =
+        instance.ancestors().find(|ancestor| ancestor.is_dir()).ok_or_else(|| Error::NotBpffs { path: path() })?;
+    let kind = statfs(existing).map_err(|errno| Error::file(existing)(errno.into()))?.filesystem_type();
+    if kind != BPF_FS_MAGIC {
+        return Err(Error::NotBpffs { path: path() });
+    }
+    let below = instance.strip_prefix(existing).unwrap_or(instance);
+    if below.as_os_str().as_encoded_bytes().contains(&b'.') {
+        return Err(Error::PinName { path: path() });
+    }
+    Ok(())
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Global, tokens};
 use crate::audit::{self, AuditorPublic, Log};
-use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr};
+use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr, Flows};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
@@ -135,7 +135,7 @@ impl Daemon {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
-                _ = sweep.tick() => match self.capture.flows().sweep() {
+                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
                     Ok(0) => {}
                     Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
                     Err(e) => log::error!("stale flow records stay: {e}"),

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use super::token;
-
 /// Bytes read before a candidate.
 const BEFORE: usize = 60;
 /// Bytes read after it.
@@ -24,12 +22,19 @@ impl Context {
         self.of = None;
     }
 
-    /// Whether one of `words` (lower case, blanks only) is near `span`. Gives the bytes looked at too.
-    pub(super) fn has_any(&mut self, text: &[u8], span: &Range<usize>, words: &[String]) -> (bool, usize) {
+    /// Whether one of `words` (lower case, blanks only) is near `span`, outside of `tokens`: their labels say nothing of
+    /// the value beside them. Gives the bytes looked at too.
+    pub(super) fn has_any(
+        &mut self,
+        text: &[u8],
+        tokens: &[Range<usize>],
+        span: &Range<usize>,
+        words: &[String],
+    ) -> (bool, usize) {
         let mut work = 0;
         if self.of.as_ref() != Some(span) {
             work = BEFORE + AFTER;
-            self.read(text, span);
+            self.read(text, tokens, span);
             self.of = Some(span.clone());
         }
         let found = words.iter().map(String::as_bytes).any(|word| {
@@ -38,42 +43,37 @@ impl Context {
         (found, work)
     }
 
-    fn read(&mut self, text: &[u8], span: &Range<usize>) {
+    fn read(&mut self, text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) {
         self.flat.clear();
         self.split.clear();
         let mut camel = false;
-        let before = &text[span.start.saturating_sub(BEFORE)..span.start];
-        let after = &text[span.end..text.len().min(span.end + AFTER)];
-        for side in [before, after] {
-            // No word reaches from one side of the value to the other.
+        for side in [span.start.saturating_sub(BEFORE)..span.start, span.end..text.len().min(span.end + AFTER)] {
+            // No word reaches from one side of the value, or of a token, to the other.
             self.push(b'\n');
-            camel |= self.side(side);
+            let mut from = side.start;
+            let first = tokens.partition_point(|token| token.end <= side.start);
+            for token in tokens[first..].iter().take_while(|token| token.start < side.end) {
+                camel |= self.side(&text[from.min(token.start)..token.start]);
+                self.push(b'\n');
+                from = token.end.min(side.end);
+            }
+            camel |= self.side(&text[from..side.end]);
         }
         if !camel {
             self.split.clear();
         }
     }
 
-    /// Adds one side; says whether it has a capital after a small letter.
+    /// Adds a stretch of text; says whether it has a capital after a small letter.
     fn side(&mut self, side: &[u8]) -> bool {
         let (mut camel, mut last_small) = (false, false);
-        let mut at = 0;
-        while let Some(&byte) = side.get(at) {
-            // The label of a token already in the text says nothing of the value beside it.
-            if byte == b'['
-                && let Some(len) = token::length(&side[at..])
-            {
-                self.push(b'\n');
-                at += len;
-                continue;
-            }
+        for &byte in side {
             if last_small && byte.is_ascii_uppercase() {
                 camel = true;
                 self.split.push(b' ');
             }
             last_small = byte.is_ascii_lowercase();
             self.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
-            at += 1;
         }
         camel
     }
@@ -104,7 +104,8 @@ mod tests {
 
     fn near(text: &str, value: &str, word: &str) -> bool {
         let start = text.find(value).unwrap();
-        Context::default().has_any(text.as_bytes(), &(start..start + value.len()), &[word.to_owned()]).0
+        let tokens = crate::mask::token::find(text.as_bytes());
+        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &[word.to_owned()]).0
     }
 
     #[test]
@@ -129,5 +130,8 @@ mod tests {
     #[test]
     fn labels_of_tokens_do_not_count() {
         assert!(!near("[SSN_k7q2m9xd] 123", "123", "ssn"));
+        assert!(!near("123 by the way [SSN_k7q2m9xd]", "123", "ssn"));
+        assert!(!near(&format!("[US_SSN_k7q2m9xd]{} 123", " ".repeat(46)), "123", "ssn"));
+        assert!(near("ssn [SSN_k7q2m9xd] 123", "123", "ssn"));
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Written {
     digits: Vec<u8>,
     /// Lengths of the groups.
     groups: Vec<usize>,
+    /// Where each group ends in the text.
+    ends: Vec<usize>,
     /// Begins with `+`.
     plus: bool,
     /// Has parentheses around a group.
@@ -51,47 +53,76 @@ impl Written {
             span: start..first,
             digits: Vec::with_capacity(MOST_DIGITS),
             groups: Vec::new(),
+            ends: Vec::new(),
             plus,
             parentheses: text[start..first].contains(&b'('),
             separators: Vec::new(),
         };
         written.groups(&text[..text.len().min(first + MOST_BYTES)], first)?;
-        // A number that goes on with letters, or starts inside a longer one, is none.
+        let previous = start.checked_sub(1).map(|i| text[i]);
+        let inside = previous.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'));
+        // A number that goes on with letters is none; nor is one that was read to the limit and goes on with digits.
         let next = text.get(written.span.end);
         let goes_on = next.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-        let previous = start.checked_sub(1).map(|i| text[i]);
-        let inside =
-            previous.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'));
-        (!goes_on && !inside).then_some(written)
+        (!inside && (!goes_on || written.drop_group())).then_some(written)
+    }
+
+    /// Where the number ends if it belongs to `plan`. Groups behind a blank may belong to the next number.
+    pub(super) fn end(mut self, plan: Plan) -> Option<usize> {
+        loop {
+            if self.fits(plan) {
+                return Some(self.span.end);
+            }
+            if !self.drop_group() {
+                return None;
+            }
+        }
+    }
+
+    /// Gives up the groups behind the last blank or opening parenthesis.
+    fn drop_group(&mut self) -> bool {
+        let Some(blank) = self.separators.iter().rposition(|s| matches!(s, b' ' | b'(')) else { return false };
+        self.separators.truncate(blank);
+        self.ends.truncate(blank + 1);
+        self.groups.truncate(blank + 1);
+        self.digits.truncate(self.groups.iter().sum());
+        self.span.end = self.ends[blank];
+        true
     }
 
     fn groups(&mut self, text: &[u8], mut at: usize) -> Option<()> {
+        let mut open = self.parentheses;
         loop {
             let len = text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
             if self.digits.len() + len > MOST_DIGITS {
-                return None;
+                // Behind a blank another number begins; the groups before it may be one.
+                self.groups.push(len);
+                self.ends.push(at + len);
+                return self.drop_group().then_some(());
             }
             self.digits.extend(text[at..at + len].iter().map(|b| b - b'0'));
             self.groups.push(len);
             at += len;
             self.span.end = at;
+            self.ends.push(at);
             let gap: &[u8] = &text[at..text.len().min(at + 3)];
             let (skip, separator) = match gap {
-                [b')', b' ' | b'-', b'0'..=b'9'] => (2, b'('),
-                [b')', b'0'..=b'9', ..] => (1, b'('),
+                [b')', b' ' | b'-', b'0'..=b'9'] if open => (2, b')'),
+                [b')', b'0'..=b'9', ..] if open => (1, b')'),
                 [b' ', b'(', b'0'..=b'9'] => (2, b'('),
                 [b'(', b'0'..=b'9', ..] => (1, b'('),
                 [s @ (b' ' | b'-' | b'.' | b'/'), b'0'..=b'9', ..] => (1, *s),
                 _ => return Some(()),
             };
-            self.parentheses |= separator == b'(';
+            open = if matches!(separator, b'(' | b')') { separator == b'(' } else { open };
+            self.parentheses |= matches!(separator, b'(' | b')');
             self.separators.push(separator);
             at += skip;
         }
     }
 
     /// Whether the number belongs to `plan`.
-    pub(super) fn fits(&self, plan: Plan) -> bool {
+    fn fits(&self, plan: Plan) -> bool {
         match plan {
             Plan::E164 => self.e164(),
             Plan::Nanp => self.nanp(),
@@ -116,12 +147,10 @@ impl Written {
 
     fn nanp(&self) -> bool {
         let (d, groups, separators) = match self.digits.split_first() {
-            Some((1, rest)) if self.groups[0] == 1 && self.groups.len() > 1 => {
-                (rest, &self.groups[1..], &self.separators[1..])
-            }
+            Some((1, rest)) if self.groups[0] == 1 && self.groups.len() > 1 => (rest, &self.groups[1..], &self.separators[1..]),
             _ => (&self.digits[..], &self.groups[..], &self.separators[..]),
         };
-        let separated = separators.windows(2).all(|w| w[0] == w[1] || w[0] == b'(') && separators != [b'/', b'/'];
+        let separated = separators.windows(2).all(|w| w[0] == w[1] || matches!(w[0], b'(' | b')')) && separators != [b'/', b'/'];
         d.len() == 10 && groups == [3, 3, 4] && separated && !self.plus && nanp_digits(d) && {
             // Three groups between blanks are also a table; words are asked for by the national plan.
             separators != [b' ', b' '] || self.groups.len() == 4
@@ -129,7 +158,7 @@ impl Written {
     }
 
     fn national(&self) -> bool {
-        let even = self.separators.iter().all(|s| *s == self.separators[0] || *s == b'(' || self.separators[0] == b'(');
+        let even = self.separators.iter().all(|s| *s == self.separators[0] || matches!((*s, self.separators[0]), (b'(' | b')', _) | (_, b'(' | b')')));
         let digits = self.digits.len();
         !self.plus
             && (7..=13).contains(&digits)
@@ -162,50 +191,13 @@ fn country(d: &[u8]) -> Option<(usize, usize, usize)> {
     let two = at(0) * 10 + at(1);
     // Countries with a two-digit code, and the lengths that their plans have (ITU-T E.164 annex, national plans).
     let lengths = match two {
-        20 => (8, 10),
-        27 => (9, 9),
-        30 => (10, 10),
-        31 => (9, 9),
-        32 => (8, 9),
-        33 => (9, 9),
-        34 => (9, 9),
-        36 => (8, 9),
-        39 => (6, 11),
-        40 => (9, 9),
-        41 => (9, 9),
-        43 => (4, 13),
-        44 => (9, 10),
-        45 => (8, 8),
-        46 => (7, 10),
-        47 => (8, 8),
-        48 => (9, 9),
-        49 => (6, 11),
-        51 => (8, 9),
-        52 => (10, 11),
-        53 => (6, 8),
-        54 => (10, 11),
-        55 => (10, 11),
-        56 => (9, 9),
-        57 => (8, 10),
-        58 => (10, 10),
-        60 => (8, 10),
-        61 => (9, 9),
-        62 => (8, 12),
-        63 => (8, 10),
-        64 => (8, 10),
-        65 => (8, 8),
-        66 => (8, 9),
-        81 => (9, 10),
-        82 => (8, 11),
-        84 => (9, 10),
-        86 => (9, 11),
-        90 => (10, 10),
-        91 => (10, 10),
-        92 => (9, 10),
-        93 => (9, 9),
-        94 => (9, 9),
-        95 => (7, 10),
-        98 => (10, 10),
+        20 => (8, 10), 27 => (9, 9), 30 => (10, 10), 31 => (9, 9), 32 => (8, 9), 33 => (9, 9), 34 => (9, 9),
+        36 => (8, 9), 39 => (6, 11), 40 => (9, 9), 41 => (9, 9), 43 => (4, 13), 44 => (9, 10), 45 => (8, 8),
+        46 => (7, 10), 47 => (8, 8), 48 => (9, 9), 49 => (6, 11), 51 => (8, 9), 52 => (10, 11), 53 => (6, 8),
+        54 => (10, 11), 55 => (10, 11), 56 => (9, 9), 57 => (8, 10), 58 => (10, 10), 60 => (8, 10), 61 => (9, 9),
+        62 => (8, 12), 63 => (8, 10), 64 => (8, 10), 65 => (8, 8), 66 => (8, 9), 81 => (9, 10), 82 => (8, 11),
+        84 => (9, 10), 86 => (9, 11), 90 => (10, 10), 91 => (10, 10), 92 => (9, 10), 93 => (9, 9), 94 => (9, 9),
+        95 => (7, 10), 98 => (10, 10),
         _ => return country3(two * 10 + at(2)),
     };
     Some((2, lengths.0, lengths.1))
@@ -227,7 +219,8 @@ mod tests {
     fn fits(text: &str, plan: Plan) -> Option<&str> {
         let first = text.bytes().position(|b| b.is_ascii_digit()).unwrap();
         let written = Written::read(text.as_bytes(), first)?;
-        written.fits(plan).then(|| &text[written.span])
+        let start = written.span.start;
+        written.end(plan).map(|end| &text[start..end])
     }
 
     #[test]
@@ -248,6 +241,13 @@ mod tests {
         for bad in ["4155550132", "115-555-0132", "415-155-0132", "415-555-01321", "415 555 0132"] {
             assert_eq!(fits(bad, Plan::Nanp), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_number_ends_before_the_next_one() {
+        assert_eq!(fits("(415) 555-0132 4111 1111 1111 1111", Plan::Nanp), Some("(415) 555-0132"));
+        assert_eq!(fits("+1 415 555 0132 2024", Plan::E164), Some("+1 415 555 0132"));
+        assert_eq!(fits("+1 415 555 0132 2024 4111 1111", Plan::E164), Some("+1 415 555 0132"));
     }
 
     #[test]

@@ -30,8 +30,14 @@ pub(super) struct Candidate {
 /// what lies in one is dropped.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
-/// though `pw@host.example` looks like one); among the rest the higher tier, the longer span, the higher score.
-pub(super) fn resolve(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>], mut emit: impl FnMut(Candidate)) {
+/// though `pw@host.example` looks like one); among the rest the higher tier, the longer span, the higher score. What a
+/// winner leaves of a loser is reported for the loser, unless that was a mere shape.
+pub(super) fn resolve(
+    candidates: &mut Vec<Candidate>,
+    tokens: &[Range<usize>],
+    text: &[u8],
+    mut emit: impl FnMut(Candidate),
+) {
     if !tokens.is_empty() {
         outside_tokens(candidates, tokens);
     }
@@ -45,13 +51,42 @@ pub(super) fn resolve(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>], 
             .then(a.rule.cmp(&b.rule))
     });
     let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
+    let mut rest = Vec::new();
     for candidate in candidates.drain(..) {
-        let before = taken.range(..candidate.span.end).next_back();
-        if before.is_none_or(|(_, other)| other.span.end <= candidate.span.start) {
+        if is_free(&taken, &candidate.span) {
             taken.insert(candidate.span.start, candidate);
+        } else if candidate.tier != Tier::Shaped {
+            rest.push(candidate);
+        }
+    }
+    for loser in rest {
+        for span in uncovered(&taken, &loser.span, text) {
+            taken.insert(span.start, Candidate { span, ..loser.clone() });
         }
     }
     taken.into_values().for_each(&mut emit);
+}
+
+fn is_free(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> bool {
+    taken.range(..span.end).next_back().is_none_or(|(_, other)| other.span.end <= span.start)
+}
+
+/// The parts of `span` that no winner covers, where they hold a letter or digit: the rest of a secret of which another
+/// rule took the middle is still secret.
+fn uncovered(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>, text: &[u8]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut from = span.start;
+    if let Some((_, before)) = taken.range(..span.start).next_back() {
+        from = from.max(before.span.end);
+    }
+    for other in taken.range(span.start..span.end).map(|(_, c)| &c.span).chain([&(span.end..span.end)]) {
+        if from < other.start {
+            parts.push(from..other.start);
+        }
+        from = from.max(other.end);
+    }
+    parts.retain(|part| text[part.clone()].iter().any(|b| b.is_ascii_alphanumeric() || !b.is_ascii()));
+    parts
 }
 
 /// Drops candidates that lie in a longer one of tier `Prefixed` or higher.
@@ -100,14 +135,25 @@ mod tests {
             .map(|(rule, (span, tier))| Candidate { span: span.clone(), rule, tier: *tier, score: 0.5 })
             .collect();
         let mut out = Vec::new();
-        resolve(&mut candidates, tokens, |c| out.push((c.span, c.tier)));
+        resolve(&mut candidates, tokens, &[b'x'; 40], |c| out.push((c.span, c.tier)));
         out
     }
 
     #[test]
     fn a_confirmed_value_wins_over_a_longer_guess() {
-        assert_eq!(winners(&[(0..30, Tier::Generic), (5..20, Tier::Confirmed)], &[]), [(5..20, Tier::Confirmed)]);
         assert_eq!(winners(&[(0..30, Tier::Shaped), (5..20, Tier::Confirmed)], &[]), [(5..20, Tier::Confirmed)]);
+    }
+
+    #[test]
+    fn what_a_winner_leaves_of_a_secret_is_reported_too() {
+        assert_eq!(
+            winners(&[(0..30, Tier::Generic), (5..20, Tier::Confirmed)], &[]),
+            [(0..5, Tier::Generic), (5..20, Tier::Confirmed), (20..30, Tier::Generic)]
+        );
+        assert_eq!(
+            winners(&[(0..10, Tier::Prefixed), (5..20, Tier::Confirmed), (15..25, Tier::Generic)], &[]),
+            [(0..5, Tier::Prefixed), (5..20, Tier::Confirmed), (20..25, Tier::Generic)]
+        );
     }
 
     #[test]

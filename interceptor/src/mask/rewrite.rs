@@ -102,6 +102,7 @@ pub fn rewrite(
 /// Raw bytes and what replaces them.
 #[derive(Debug)]
 struct Edit {
+    field: usize,
     raw: ByteSpan,
     text: String,
 }
@@ -119,19 +120,19 @@ fn edit(field: &Field<'_>, located: &Located, body: &Bytes, tokens: &mut Tokens<
             (field.map.to_raw(&(0..field.text.len())), format!("{quote}{token}{quote}"))
         }
     };
-    (raw.start < raw.end && raw.end <= body.len()).then_some(Edit { raw, text })
+    (raw.start < raw.end && raw.end <= body.len()).then_some(Edit { field: located.field, raw, text })
 }
 
-/// Edits in order. Two of the same bytes (a document inside a string that is also a field of its own, two values in one
-/// escape) become one edit, which replaces all that either would.
+/// Edits in order. Two of the same bytes become one edit, which replaces all that either would: two values in one run
+/// of a coarse map leave both tokens; a document inside a string that is also a field of its own leaves the outer one's.
 fn merged(mut edits: Vec<Edit>) -> Vec<Edit> {
     edits.sort_by_key(|edit| (edit.raw.start, std::cmp::Reverse(edit.raw.end)));
     let mut out: Vec<Edit> = Vec::with_capacity(edits.len());
     for edit in edits {
         match out.last_mut() {
             Some(last) if edit.raw.start < last.raw.end => {
-                if edit.raw.end > last.raw.end {
-                    last.raw.end = edit.raw.end;
+                if edit.raw.end > last.raw.end || edit.field == last.field {
+                    last.raw.end = last.raw.end.max(edit.raw.end);
                     last.text.push_str(&edit.text);
                 }
             }
@@ -196,4 +197,22 @@ pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
     }
     out.push_str(&text[from..]);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Severity;
+
+    #[test]
+    fn two_values_of_one_request_never_share_a_token() {
+        let key = TokenKey::from_bytes([5; 32]);
+        let rule = RuleMeta { id: "x".into(), entity: "SECRET_X".into(), label: "X".into(), severity: Severity::High };
+        let short = key.token(&rule, "value");
+        let other = (rule.entity.clone(), "another value".to_owned());
+        let mut tokens = Tokens { key: &key, given: HashMap::from([(short.clone(), other)]) };
+        let longer = tokens.token(&rule, "value");
+        assert_eq!(longer.len(), short.len() + LENGTHS[1] - LENGTHS[0]);
+        assert_eq!(tokens.token(&rule, "value"), longer);
+    }
 }

@@ -1,5 +1,6 @@
 //! Scanning one text: candidates from Hyperscan and from the digit gate, each verified in a bounded window.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ impl Scanner {
         let engine = Arc::clone(&self.engine);
         let mut view = View {
             text: text.as_bytes(),
+            tokens: OnceCell::new(),
             lone: lone(text),
             limit: Limit::of(text.len()),
             context: &mut self.context,
@@ -71,9 +73,9 @@ impl Scanner {
         for token in Tokens::new(text.as_bytes()) {
             view.verify_token(&engine, &token)?;
         }
-        if !self.candidates.is_empty() {
-            let tokens = token::find(text.as_bytes());
-            resolve(&mut self.candidates, &tokens, |candidate| {
+        if !view.candidates.is_empty() {
+            let tokens = view.tokens.into_inner().unwrap_or_else(|| token::find(text.as_bytes()));
+            resolve(&mut self.candidates, &tokens, text.as_bytes(), |candidate| {
                 let start = text.floor_char_boundary(candidate.span.start);
                 let end = text.ceil_char_boundary(candidate.span.end);
                 let rule = Arc::clone(&engine.rule(candidate.rule).meta);
@@ -144,6 +146,8 @@ struct Done {
 /// One text being verified.
 struct View<'v> {
     text: &'v [u8],
+    /// What masking left in the text; looked for once something needs to know.
+    tokens: OnceCell<Vec<Range<usize>>>,
     lone: Range<usize>,
     limit: Limit,
     context: &'v mut Context,
@@ -184,6 +188,7 @@ impl View<'_> {
                 let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
                 verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end())
             }
+            Locate::After(_) if self.in_token(end) => None,
             Locate::After(after) => {
                 let window = &self.text[end..self.text.len().min(end + rule.reach)];
                 self.spend(window.len())?;
@@ -281,9 +286,11 @@ impl View<'_> {
         }
         self.spend(16)?;
         let Some(written) = Written::read(self.text, start) else { return Ok(()) };
+        let start = written.span.start;
         for &(index, plan) in engine.phones() {
-            if written.fits(plan) && !self.number_goes_on(written.span.start, written.span.end) {
-                self.propose(index, engine.rule(index), written.span.clone())?;
+            let Some(end) = written.clone().end(plan) else { continue };
+            if !self.number_goes_on(start, end) {
+                self.propose(index, engine.rule(index), start..end)?;
             }
         }
         Ok(())
@@ -301,7 +308,8 @@ impl View<'_> {
         }
         let mut near = false;
         if !rule.words.is_empty() {
-            let (found, work) = self.context.has_any(self.text, &span, &rule.words);
+            let tokens = self.tokens.get_or_init(|| token::find(self.text));
+            let (found, work) = self.context.has_any(self.text, tokens, &span, &rule.words);
             self.spend(work)?;
             near = found;
         }
@@ -330,6 +338,13 @@ impl View<'_> {
         Ok(())
     }
 
+    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xd]`) introduces no value.
+    fn in_token(&self, end: usize) -> bool {
+        let tokens = self.tokens.get_or_init(|| token::find(self.text));
+        let next = tokens.partition_point(|token| token.end < end);
+        tokens.get(next).is_some_and(|token| token.start < end)
+    }
+
     /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.
     fn edge_is_free(&self, rule: &Rule, start: usize) -> bool {
         let Some(previous) = start.checked_sub(1).map(|i| self.text[i]) else { return true };
@@ -337,13 +352,11 @@ impl View<'_> {
         escape || !rule.left.holds(previous)
     }
 
-    /// Whether digits before or after make `start..end` part of a longer number or of a decimal fraction.
+    /// Whether digits before or after make `start..end` part of a longer number, of a fraction or of a UUID.
     fn number_goes_on(&self, start: usize, end: usize) -> bool {
+        let joins = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(|b| matches!(b, b'.' | b'-'));
         let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
-        let joins = |b: Option<&u8>| b.is_some_and(|b| matches!(b, b'.' | b'-' | b',' | b'/' | b':'));
-        let before = start.checked_sub(1).and_then(|i| self.text.get(i));
-        (joins(before) && digit(start.checked_sub(2)))
-            || (joins(self.text.get(end)) && digit(Some(end + 1)) && self.text[end] != b',' && self.text[end] != b':')
+        (joins(start.checked_sub(1)) && digit(start.checked_sub(2))) || (joins(Some(end)) && digit(Some(end + 1)))
     }
 
     /// Walks from the last `@` before `end` to both sides.

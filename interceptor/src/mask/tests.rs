@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::Engine;
+use proptest::prelude::*;
+
+use super::{Engine, Error, Masked, TokenKey, redact, rewrite, token};
+use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Form, OffsetMap, Run};
 
 /// Expands `<b62:36>` and the like, deterministically.
 struct Expander(u64);
@@ -115,4 +118,215 @@ fn rule_ids_are_unique_and_there_are_enough() {
     ids.dedup();
     assert_eq!(ids.len(), all);
     assert!(all >= 60, "{all} rules");
+}
+
+fn scan(text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    Engine::builtin().unwrap().scanner().unwrap().scan(text, &mut found).unwrap();
+    found
+}
+
+/// Pieces of text in which something is found, and others that look like it.
+fn piece() -> impl Strategy<Value = String> {
+    let values = prop::sample::select(vec![
+        "4111 1111 1111 1111", "4111111111111111", "jane@corp.example", "536-90-4399", "+44 20 7946 0958", "203.0.113.7",
+        "2001:db8::1", "DE89 3704 0044 0532 0130 00", "AKIAIOSFODNN7EXAMPLE", "postgres://app:s3cr3t@db.corp.example/x",
+        "password = \"tr0ub4dor&3\"", "(415) 555-0132", "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        "00:1B:44:11:3A:B7", "SSN 536904399", "[EMAIL_k7q2m9xd]", "secret_key: 9c1b7e04d2f85a36b1", "AB 12 34 56 C",
+    ]);
+    let filler = prop::sample::select(vec![
+        " ", ", ", "\n", "-", ".", ":", "=", "\"", "\\n", "/", "é", "数", "[", "]", "_", "the order ", "ssn ", "card ", "key ",
+        "1", "42", "x", "@", "token",
+    ]);
+    prop_oneof![values.prop_map(str::to_owned), filler.prop_map(str::to_owned)]
+}
+
+fn prose() -> impl Strategy<Value = String> {
+    prop::collection::vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// `text` as the inside of a JSON string, each character written plainly or as an escape, and the map back.
+fn escaped(text: &str, choices: &[u8], raw_start: usize) -> (String, OffsetMap) {
+    let mut raw = String::new();
+    let mut runs: Vec<Run> = Vec::new();
+    for ((decoded, c), choice) in text.char_indices().zip(choices.iter().cycle()) {
+        let from = raw.len();
+        let must = matches!(c, '"' | '\\') || (c as u32) < 0x20;
+        if must || choice % 4 == 0 {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| raw.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            raw.push(c);
+        }
+        let run = Run { decoded, decoded_len: c.len_utf8(), raw: raw_start + from, raw_len: raw.len() - from };
+        match runs.last_mut() {
+            Some(last) if last.decoded_len == last.raw_len && run.decoded_len == run.raw_len => {
+                last.decoded_len += run.decoded_len;
+                last.raw_len += run.raw_len;
+            }
+            _ => runs.push(run),
+        }
+    }
+    (raw, OffsetMap::from_runs(runs))
+}
+
+fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
+    Field { path: "messages[0].content".into(), text: text.into(), map, form, access: Access::Editable }
+}
+
+fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
+    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    let actions = vec![Action::Mask; found.len()];
+    rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key())
+}
+
+fn mask_plain(text: &str) -> String {
+    let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
+    String::from_utf8(mask_all(text, &fields).unwrap().body().to_vec()).unwrap()
+}
+
+fn key() -> TokenKey {
+    TokenKey::from_bytes([9; 32])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn findings_are_sorted_apart_and_on_character_boundaries(text in prose()) {
+        let found = scan(&text);
+        for finding in &found {
+            prop_assert!(finding.span.start < finding.span.end);
+            prop_assert!(text.get(finding.span.clone()).is_some());
+            prop_assert!((0.0..=1.0).contains(&finding.score));
+        }
+        prop_assert!(found.windows(2).all(|w| w[0].span.end <= w[1].span.start));
+    }
+
+    #[test]
+    fn masking_twice_is_masking_once(pieces in prop::collection::vec(piece(), 0..24), between in "[ \n,;()]") {
+        // Values glued to each other cannot be told apart until one has become a token: a blank or the like between.
+        let text = pieces.join(&between);
+        let once = mask_plain(&text);
+        prop_assert_eq!(mask_plain(&once), once);
+    }
+
+    #[test]
+    fn escapes_do_not_help_a_value_through_and_other_bytes_stay(text in prose(), choices in prop::collection::vec(any::<u8>(), 1..40)) {
+        let (raw, map) = escaped(&text, &choices, 6);
+        let body = format!("{{\"a\":\"{raw}\"}}");
+        let masked = mask_all(&body, &[field(&text, map.clone(), Form::String { depth: 0 })]).unwrap();
+        let out = std::str::from_utf8(masked.body()).unwrap();
+        // What arrives is what masking the plain text gives.
+        let arrived: serde_json::Value = serde_json::from_str(out).unwrap();
+        prop_assert_eq!(arrived["a"].as_str().unwrap(), mask_plain(&text));
+        // Outside the findings the bytes are those that were sent.
+        let mut rest = out;
+        let mut from = 0;
+        for finding in scan(&text) {
+            let span = map.to_raw(&finding.span);
+            prop_assert!(rest.starts_with(&body[from..span.start]));
+            rest = &rest[span.start - from..];
+            rest = &rest[token::length(rest.as_bytes()).unwrap()..];
+            from = span.end;
+        }
+        prop_assert_eq!(rest, &body[from..]);
+        prop_assert_eq!(masked.digest(), BodyDigest::of(masked.body()));
+    }
+}
+
+#[test]
+fn a_number_becomes_a_string_quoted_for_its_depth() {
+    for (depth, quote) in [(0, "\""), (1, "\\\""), (2, "\\\\\\\"")] {
+        let body = "[4111111111111111,1]";
+        let fields = [field("4111111111111111", OffsetMap::identity(1, 16), Form::Number { depth })];
+        let masked = mask_all(body, &fields).unwrap();
+        let out = std::str::from_utf8(masked.body()).unwrap();
+        assert!(out.starts_with(&format!("[{quote}[CARD_")) && out.ends_with(&format!("]{quote},1]")), "{out}");
+    }
+}
+
+#[test]
+fn a_document_in_a_string_stays_a_document() {
+    let inner = "{\"card\":4111111111111111}";
+    let body = serde_json::to_string(&serde_json::json!({ "arguments": inner })).unwrap();
+    let raw = body.find("4111").unwrap();
+    let fields = [field("4111111111111111", OffsetMap::identity(raw, 16), Form::Number { depth: 1 })];
+    let masked = mask_all(&body, &fields).unwrap();
+    let outer: serde_json::Value = serde_json::from_slice(masked.body()).unwrap();
+    let inner: serde_json::Value = serde_json::from_str(outer["arguments"].as_str().unwrap()).unwrap();
+    assert!(inner["card"].as_str().unwrap().starts_with("[CARD_"));
+}
+
+#[test]
+fn what_may_not_change_or_leave_is_an_error_that_names_the_field() {
+    let text = "jane@corp.example";
+    let mut fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
+    let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();
+    let go = |fields: &[Field<'_>], actions: &[Action]| {
+        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key()).map(|masked| masked.changed())
+    };
+    let (path, entity) = (fields[0].path.clone(), "EMAIL_ADDRESS".to_owned());
+    assert_eq!(go(&fields, &[Action::Allow]), Ok(false));
+    assert_eq!(go(&fields, &[Action::Mask]), Ok(true));
+    assert_eq!(go(&fields, &[]), Err(Error::Unpaired { findings: 1, actions: 0 }));
+    assert_eq!(go(&fields, &[Action::Deny]), Err(Error::Denied { path: path.clone(), entity: entity.clone() }));
+    assert_eq!(go(&[], &[Action::Mask]), Err(Error::Misplaced { path: String::new() }));
+    fields[0].access = Access::ReadOnly;
+    assert_eq!(go(&fields, &[Action::Mask]), Err(Error::ReadOnly { path, entity }));
+    assert_eq!(go(&fields, &[Action::Allow]), Ok(false));
+}
+
+#[test]
+fn two_values_in_one_escape_are_both_replaced() {
+    // A decoder that gives one run for a whole text: nothing of it may remain.
+    let text = "jane@corp.example joe@corp.example";
+    let map = OffsetMap::from_runs(vec![Run { decoded: 0, decoded_len: text.len(), raw: 1, raw_len: 60 }]);
+    let body = format!("<{}>", "~".repeat(60));
+    let masked = mask_all(&body, &[field(text, map, Form::String { depth: 0 })]).unwrap();
+    let out = std::str::from_utf8(masked.body()).unwrap();
+    assert_eq!(token::find(out.as_bytes()).len(), 2, "{out}");
+    assert!(!out.contains('~') && out.starts_with('<') && out.ends_with('>'), "{out}");
+}
+
+#[test]
+fn stored_texts_are_redacted() {
+    let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
+    let out = redact(&mut scanner, &key(), "curl -u bob https://bob:hunter2@host.example/?mail=jane@corp.example");
+    assert!(!out.contains("hunter2") && !out.contains("jane"), "{out}");
+    assert!(out.starts_with("curl -u bob ["), "{out}");
+}
+
+#[test]
+fn hostile_texts_cost_no_more_than_their_length_allows() {
+    let repeated = |piece: &str| piece.repeat((1 << 20) / piece.len());
+    let hostile = [
+        "1", "12 ", "4111 ", "4111-1111-", "1.", "1.1.1.1 ", "1:", "a:", "::", "@", "a@", "a@a.aa", "a@a.aa ", "sk-", "sk-a ",
+        "eyJ", "eyJaaaaaaaa.", "eyJaaaaaaaa ", "token=", "secret:\"", "password = \"", "-----BEGIN PRIVATE KEY-----", "://",
+        "a://b:c@", "a://b:c@d ", "ghp_", "xoxb-", "bearer ", "+1 ", "(415) ", "GB82 WEST ", "aws key ", "%B4", "[EMAIL_k7q2m9xd]",
+    ];
+    let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
+    for piece in hostile {
+        let text = repeated(piece);
+        let mut found = Vec::new();
+        let result = scanner.scan(&text, &mut found);
+        // Either within the bound, or refused for exceeding it; never unbounded.
+        assert!(scanner.work() <= (4 << 20) + 129 * text.len() + 512, "{piece:?}: {} units", scanner.work());
+        if let Err(error) = result {
+            assert!(matches!(error, Error::TooManyMatches { .. } | Error::TooMuchWork { .. }), "{piece:?}: {error}");
+            assert!(found.is_empty());
+        }
+    }
+}
+
+#[test]
+fn work_grows_with_the_text_and_not_with_its_square() {
+    let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
+    let mut work = |piece: &str, bytes: usize| {
+        let _ = scanner.scan(&piece.repeat(bytes / piece.len()), &mut Vec::new());
+        scanner.work()
+    };
+    for piece in ["4111 1111 1111 1111 ", "a@a.aa ", "token=x ", "eyJaaaaaaaa ", "a://b:c@d ", "+44 20 7946 0958 "] {
+        let (small, large) = (work(piece, 8 << 10), work(piece, 64 << 10));
+        assert!(large <= 9 * small + 4096, "{piece:?}: {small} units for 8 KiB, {large} for 64 KiB");
+    }
 }

@@ -71,7 +71,7 @@ pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: In
     let Prepared { masked, allowed } = prepared;
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
 
-    let outgoing = Outgoing { head: &stored.masked, body: masked.body() };
+    let outgoing = Outgoing { head: &stored.masked(masked.body().len()), body: masked.body() };
     let original = stored.original(&received.content);
     let begun = connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await;
     let (exchange, committed) = match begun {

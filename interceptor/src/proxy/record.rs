@@ -32,14 +32,14 @@ const CREDENTIALS: [&str; 7] = [
     "x-amz-security-token",
 ];
 
-/// A request head in the two forms that are stored.
+/// A request head as it is stored: with every value masked, readable; and as it came, sealed.
 pub(super) struct StoredHead {
     method: Option<String>,
     path: Option<String>,
-    /// As it came, but for credentials; sealed.
+    /// As it came, but for credentials.
     original: Vec<u8>,
-    /// Every value masked; readable.
-    pub(super) masked: Vec<u8>,
+    /// Name and masked value of each field.
+    fields: Vec<(String, String)>,
 }
 
 impl StoredHead {
@@ -47,27 +47,26 @@ impl StoredHead {
         let mut scanner = worker.scanner.borrow_mut();
         let tokens = worker.shared.tokens.current();
         let path = redact(&mut scanner, &tokens, head.target());
-        let start = |target: &str| format!("{} {target} HTTP/1.1\r\n", head.method()).into_bytes();
-        let (mut original, mut masked) = (start(head.target()), start(&path));
+        let mut original = format!("{} {} HTTP/1.1\r\n", head.method(), head.target()).into_bytes();
+        let mut fields = Vec::new();
         for (name, value) in head.fields().iter() {
             let value = String::from_utf8_lossy(value);
-            let (plain, safe) = if is_credential(name) {
+            let (plain, masked) = if is_credential(name) {
                 let token = tokens.token(&credential(), &value);
                 (token.clone(), token)
             } else {
                 (value.clone().into_owned(), redact(&mut scanner, &tokens, &value))
             };
             original.extend_from_slice(format!("{name}: {plain}\r\n").as_bytes());
-            masked.extend_from_slice(format!("{name}: {safe}\r\n").as_bytes());
+            fields.push((name.to_owned(), masked));
         }
         original.extend_from_slice(b"\r\n");
-        masked.extend_from_slice(b"\r\n");
-        Self { method: Some(head.method().to_owned()), path: Some(path), original, masked }
+        Self { method: Some(head.method().to_owned()), path: Some(path), original, fields }
     }
 
     /// For a head that could not be parsed, so that nothing is known to be safe to store.
     pub(super) fn unreadable() -> Self {
-        Self { method: None, path: None, original: Vec::new(), masked: Vec::new() }
+        Self { method: None, path: None, original: Vec::new(), fields: Vec::new() }
     }
 
     pub(super) fn describe(&self, record: &mut Record, operation: Operation) {
@@ -79,6 +78,21 @@ impl StoredHead {
     /// Head and body, to be sealed.
     pub(super) fn original(&self, body: &[u8]) -> Vec<u8> {
         [&self.original[..], body].concat()
+    }
+
+    /// The head as it leaves with a body of `length` bytes, every value masked.
+    pub(super) fn masked(&self, length: usize) -> Vec<u8> {
+        let method = self.method.as_deref().unwrap_or_default();
+        let mut text = format!("{method} {} HTTP/1.1\r\n", self.path.as_deref().unwrap_or_default());
+        for (name, value) in &self.fields {
+            if name.eq_ignore_ascii_case("content-length") {
+                text.push_str(&format!("{name}: {length}\r\n"));
+            } else {
+                text.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
     }
 }
 

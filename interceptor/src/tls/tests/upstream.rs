@@ -12,6 +12,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -138,6 +139,28 @@ fn a_configured_file_that_gives_no_roots_is_an_error() {
     }
     assert!(matches!(Roots::load(None, &[], internal), Err(RootsError::Empty)));
     assert!(matches!(Roots::load(None, &[pki.ca_file()], internal), Err(RootsError::Empty)));
+}
+
+/// The variables count only at the start of a process, so this test runs itself again with them set.
+#[test]
+fn the_roots_of_the_environment_are_ignored() {
+    const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+    const CHILD: &str = "INTERCEPTOR_TEST_ROOTS";
+    let pki = Pki::new();
+    if std::env::var_os(CHILD).is_none() {
+        let name = "tls::tests::upstream::the_roots_of_the_environment_are_ignored";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").env(SSL_CERT_FILE, pki.ca_file());
+        let output = child.env("SSL_CERT_DIR", pki.dir.path().join("ca")).output().unwrap();
+        assert!(output.status.success() && super::text(&output).contains("1 passed"), "{}", super::text(&output));
+        return;
+    }
+    let planted = fs::read(std::env::var_os(SSL_CERT_FILE).unwrap()).unwrap();
+    let planted = CertificateDer::from_pem_slice(&planted).unwrap();
+    let internal = pki.authority.certificate_der();
+    // Leaving the planted one out changes nothing, because it is not in.
+    let count = |left_out: &CertificateDer<'_>| Roots::system(&[], left_out).map_or(0, |roots| roots.len());
+    assert_eq!(count(internal), count(&planted));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn no_planted_value_arrives_over_ipv4_or_ipv6() {
 fn an_escaped_digit_does_not_help_a_number_through() {
     let lab = Lab::new();
     let spelled =
-        r#"{"model":"m","messages":[{"role":"user","content":"card \u0034111 1111 \u00311\u003111 1111 end"}]}"#;
+        r#"{"model":"m","messages":[{"role":"user","content":"card \u0034111 1111 \u00311\u00311 1111 end"}]}"#;
     let answer = lab.run(&curl(OPENAI, spelled, &[])).json();
     assert!(!answer.to_string().contains("1111"), "{answer}");
     let request = &lab.requests_as_text()[0];

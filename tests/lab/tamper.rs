@@ -1,9 +1,12 @@
 //! Flipped bytes in the log.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use interceptor_tests::{Lab, OPENAI, body, curl, planted_prompt};
+
+/// Bytes of a segment before its first record.
+const HEADER: usize = 4096;
 
 /// How many places of the log are tried.
 const PLACES: usize = 48;
@@ -24,24 +27,34 @@ fn one_flipped_byte_anywhere_in_a_record_is_found_and_named() {
     }
     assert_eq!(lab.interceptor(&["log", "verify"]).status, 0);
     let records = lab.records();
-    let first = records[0]["id"].as_str().expect("an id").to_owned();
+    let ids: Vec<&str> = records.iter().map(|record| record["id"].as_str().expect("an id")).collect();
 
     let segment = segment(&lab);
     let intact = fs::read(&segment).expect("the segment can be read");
     let used = intact.iter().rposition(|&byte| byte != 0).expect("something was written") + 1;
     let mut named_by_id = 0;
     for place in 0..PLACES {
-        let offset = place * (used - 1) / (PLACES - 1);
-        let mut flipped = intact.clone();
-        flipped[offset] ^= 0x10;
-        fs::write(&segment, &flipped).expect("the segment can be written");
-        let verdict = lab.interceptor(&["log", "verify"]);
-        assert_eq!(verdict.status, 1, "byte {offset} of {used}: {verdict}");
-        let said = format!("{}{}", verdict.stdout, verdict.stderr);
-        assert!(said.contains(".alog"), "byte {offset} of {used}: {said}");
-        named_by_id += usize::from(records.iter().any(|record| said.contains(record["id"].as_str().expect("an id"))));
+        let offset = HEADER + place * (used - 1 - HEADER) / (PLACES - 1);
+        let said = verdict_with_flipped_byte(&lab, &segment, &intact, offset);
+        assert!(said.contains(".alog") && said.contains("frame "), "byte {offset} of {used}: {said}");
+        named_by_id += usize::from(ids.iter().any(|id| said.contains(id)));
     }
-    assert!(named_by_id > PLACES / 2, "most of the log is records, and only {named_by_id} of {PLACES} were named");
+    // A byte of the id itself makes it another id.
+    assert!(named_by_id > PLACES * 3 / 4, "only {named_by_id} of {PLACES} were named by their id");
+    for offset in [0, 9, 100, HEADER - 1] {
+        let said = verdict_with_flipped_byte(&lab, &segment, &intact, offset);
+        assert!(said.contains(".alog"), "byte {offset} of the header: {said}");
+    }
     fs::write(&segment, &intact).expect("the segment can be written");
-    assert_eq!(lab.interceptor(&["log", "verify"]).status, 0, "intact again: {first}");
+    assert_eq!(lab.interceptor(&["log", "verify"]).status, 0, "intact again");
+}
+
+#[track_caller]
+fn verdict_with_flipped_byte(lab: &Lab, segment: &Path, intact: &[u8], offset: usize) -> String {
+    let mut flipped = intact.to_vec();
+    flipped[offset] ^= 0x10;
+    fs::write(segment, &flipped).expect("the segment can be written");
+    let verdict = lab.interceptor(&["log", "verify"]);
+    assert_eq!(verdict.status, 1, "byte {offset}: {verdict}");
+    format!("{}{}", verdict.stdout, verdict.stderr)
 }

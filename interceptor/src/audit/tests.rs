@@ -58,7 +58,7 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
     for chunk in chunks {
         exchange.chunk(chunk).unwrap();
     }
-    exchange.complete(Completion::default()).await.unwrap();
+    exchange.complete(&Completion::default()).await.unwrap();
     id
 }
 

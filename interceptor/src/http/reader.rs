@@ -89,7 +89,7 @@ impl Reader {
         stream: &mut S,
         limits: &Limits,
     ) -> Result<Option<RequestHead>, ReadError> {
-        self.head(stream, |bytes| RequestHead::parse(bytes, limits)).await
+        self.head(stream, limits, RequestHead::parse).await
     }
 
     /// The next response's head, or `None` when the connection ended before its first byte.
@@ -101,18 +101,24 @@ impl Reader {
         stream: &mut S,
         limits: &Limits,
     ) -> Result<Option<ResponseHead>, ReadError> {
-        self.head(stream, |bytes| ResponseHead::parse(bytes, limits)).await
+        self.head(stream, limits, ResponseHead::parse).await
     }
 
     async fn head<S: AsyncRead + Unpin, H>(
         &mut self,
         stream: &mut S,
-        parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, Error>,
+        limits: &Limits,
+        parse: impl Fn(&[u8], &Limits) -> Result<Option<(H, usize)>, Error>,
     ) -> Result<Option<H>, ReadError> {
+        let mut seen = 0;
         loop {
-            if let Some((head, len)) = parse(&self.buffer)? {
-                drop(self.take(len));
-                return Ok(Some(head));
+            // Parsed again only when a line has ended: a head that comes byte by byte must not cost its length squared.
+            if self.buffer[seen..].contains(&b'\n') || self.buffer.len() > limits.head {
+                if let Some((head, len)) = parse(&self.buffer, limits)? {
+                    drop(self.take(len));
+                    return Ok(Some(head));
+                }
+                seen = self.buffer.len();
             }
             if self.fill(stream).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(ReadError::Truncated) };
@@ -177,6 +183,16 @@ mod tests {
             let head = reader.request_head(&mut stream, &limits).await.unwrap().unwrap();
             assert_eq!(head.method(), "GET");
             assert!(reader.request_head(&mut stream, &limits).await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn a_line_without_end_is_given_up_at_the_limit() {
+        block_on(async {
+            let endless = vec![b'a'; 100 << 10];
+            let (mut reader, mut stream) = (Reader::default(), &endless[..]);
+            let head = reader.request_head(&mut stream, &Limits::default()).await;
+            assert!(matches!(head, Err(ReadError::Http(Error::HeadTooLarge { .. }))), "{head:?}");
         });
     }
 

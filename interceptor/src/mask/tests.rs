@@ -129,14 +129,50 @@ fn scan(text: &str) -> Vec<Finding> {
 /// Pieces of text in which something is found, and others that look like it.
 fn piece() -> impl Strategy<Value = String> {
     let values = prop::sample::select(vec![
-        "4111 1111 1111 1111", "4111111111111111", "jane@corp.example", "536-90-4399", "+44 20 7946 0958", "203.0.113.7",
-        "2001:db8::1", "DE89 3704 0044 0532 0130 00", "AKIAIOSFODNN7EXAMPLE", "postgres://app:s3cr3t@db.corp.example/x",
-        "password = \"tr0ub4dor&3\"", "(415) 555-0132", "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
-        "00:1B:44:11:3A:B7", "SSN 536904399", "[EMAIL_k7q2m9xd]", "secret_key: 9c1b7e04d2f85a36b1", "AB 12 34 56 C",
+        "4111 1111 1111 1111",
+        "4111111111111111",
+        "jane@corp.example",
+        "536-90-4399",
+        "+44 20 7946 0958",
+        "203.0.113.7",
+        "2001:db8::1",
+        "DE89 3704 0044 0532 0130 00",
+        "AKIAIOSFODNN7EXAMPLE",
+        "postgres://app:s3cr3t@db.corp.example/x",
+        "password = \"tr0ub4dor&3\"",
+        "(415) 555-0132",
+        "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        "00:1B:44:11:3A:B7",
+        "SSN 536904399",
+        "[EMAIL_k7q2m9xd]",
+        "secret_key: 9c1b7e04d2f85a36b1",
+        "AB 12 34 56 C",
     ]);
     let filler = prop::sample::select(vec![
-        " ", ", ", "\n", "-", ".", ":", "=", "\"", "\\n", "/", "é", "数", "[", "]", "_", "the order ", "ssn ", "card ", "key ",
-        "1", "42", "x", "@", "token",
+        " ",
+        ", ",
+        "\n",
+        "-",
+        ".",
+        ":",
+        "=",
+        "\"",
+        "\\n",
+        "/",
+        "é",
+        "数",
+        "[",
+        "]",
+        "_",
+        "the order ",
+        "ssn ",
+        "card ",
+        "key ",
+        "1",
+        "42",
+        "x",
+        "@",
+        "token",
     ]);
     prop_oneof![values.prop_map(str::to_owned), filler.prop_map(str::to_owned)]
 }
@@ -263,7 +299,8 @@ fn what_may_not_change_or_leave_is_an_error_that_names_the_field() {
     let mut fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
     let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();
     let go = |fields: &[Field<'_>], actions: &[Action]| {
-        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key()).map(|masked| masked.changed())
+        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key())
+            .map(|masked| masked.changed())
     };
     let (path, entity) = (fields[0].path.clone(), "EMAIL_ADDRESS".to_owned());
     assert_eq!(go(&fields, &[Action::Allow]), Ok(false));
@@ -300,9 +337,40 @@ fn stored_texts_are_redacted() {
 fn hostile_texts_cost_no_more_than_their_length_allows() {
     let repeated = |piece: &str| piece.repeat((1 << 20) / piece.len());
     let hostile = [
-        "1", "12 ", "4111 ", "4111-1111-", "1.", "1.1.1.1 ", "1:", "a:", "::", "@", "a@", "a@a.aa", "a@a.aa ", "sk-", "sk-a ",
-        "eyJ", "eyJaaaaaaaa.", "eyJaaaaaaaa ", "token=", "secret:\"", "password = \"", "-----BEGIN PRIVATE KEY-----", "://",
-        "a://b:c@", "a://b:c@d ", "ghp_", "xoxb-", "bearer ", "+1 ", "(415) ", "GB82 WEST ", "aws key ", "%B4", "[EMAIL_k7q2m9xd]",
+        "1",
+        "12 ",
+        "4111 ",
+        "4111-1111-",
+        "1.",
+        "1.1.1.1 ",
+        "1:",
+        "a:",
+        "::",
+        "@",
+        "a@",
+        "a@a.aa",
+        "a@a.aa ",
+        "sk-",
+        "sk-a ",
+        "eyJ",
+        "eyJaaaaaaaa.",
+        "eyJaaaaaaaa ",
+        "token=",
+        "secret:\"",
+        "password = \"",
+        "-----BEGIN PRIVATE KEY-----",
+        "://",
+        "a://b:c@",
+        "a://b:c@d ",
+        "ghp_",
+        "xoxb-",
+        "bearer ",
+        "+1 ",
+        "(415) ",
+        "GB82 WEST ",
+        "aws key ",
+        "%B4",
+        "[EMAIL_k7q2m9xd]",
     ];
     let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
     for piece in hostile {

@@ -132,9 +132,6 @@ fn end_to_end(filter: Option<&str>) -> Result<()> {
     // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
     command.args(["--", "--test-threads", "2"]);
     command.args(filter);
-    command.env("INTERCEPTOR_CLIENT_PYTHON", setup::python());
-    command.env("INTERCEPTOR_CLIENT_NODE", setup::node());
-    command.env("INTERCEPTOR_CLIENT_NODE_MODULES", setup::node_modules());
     workspace::run(&mut command)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 /// The parents' names are this and the lab's process id.
 const PREFIX: &str = "interceptor-lab-";
@@ -62,6 +62,17 @@ impl Cgroups {
             if abandoned && matches!(populated(&entry.path()), Ok(false)) {
                 let _ = remove(&entry.path());
             }
+        }
+    }
+}
+
+/// Sends a signal to the processes in and below a cgroup that belong to our own process group: what a terminal would
+/// do for the part of the job that the lab runs.
+pub(crate) fn signal_group(cgroup: &Path, signal: Signal) {
+    let own = getpgrp();
+    for pid in processes(cgroup) {
+        if getpgid(Some(pid)) == Ok(own) {
+            let _ = kill(pid, signal);
         }
     }
 }

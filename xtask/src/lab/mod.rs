@@ -23,13 +23,13 @@ mod watch;
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 
 pub(crate) use enter::{Args as EnterArgs, run as enter};
 pub(crate) use watch::{Args as WatchArgs, run as watch};
@@ -117,7 +117,7 @@ fn run(args: &Args) -> Result<u8> {
 fn inside(
     args: &Args,
     upstream: &[SocketAddr],
-    binary: &std::path::Path,
+    binary: &Path,
     state: &State,
     cgroups: &Cgroups,
     signals: &Signals,
@@ -138,7 +138,8 @@ fn inside(
         return Ok(ended_by(signal));
     }
     let trust = Trust::install(&state.ca(), &state.lab())?;
-    let status = supervise(client(args, state, cgroups, &networks, &trust)?, &mut daemon, endpoint, signals)?;
+    let client = client(args, state, cgroups, &networks, &trust)?;
+    let status = supervise(client, &cgroups.client(), &mut daemon, endpoint, signals)?;
     // What CMD left in the background goes first, so that the daemon can complete its records.
     cgroup::kill_all(&cgroups.client())?;
     daemon.stop()?;
@@ -181,8 +182,13 @@ fn forget_proxies(command: &mut Command) {
 }
 
 /// Waits for CMD, hands signals on to it, and says when a part of the lab dies under it.
-fn supervise(mut client: Child, daemon: &mut Daemon, mut endpoint: Endpoint, signals: &Signals) -> Result<u8> {
-    let pid = Pid::from_raw(i32::try_from(client.id())?);
+fn supervise(
+    mut client: Child,
+    jobs: &Path,
+    daemon: &mut Daemon,
+    mut endpoint: Endpoint,
+    signals: &Signals,
+) -> Result<u8> {
     let mut deadline: Option<Instant> = None;
     loop {
         if let Some(status) = client.try_wait()? {
@@ -200,7 +206,7 @@ fn supervise(mut client: Child, daemon: &mut Daemon, mut endpoint: Endpoint, sig
         if let Some(Event::End { signal, from_terminal }) = signals.next(patience)? {
             // The terminal has told CMD already, and what a program makes of Ctrl-C is its own affair.
             if !from_terminal {
-                let _ = kill(pid, signal);
+                cgroup::signal_group(jobs, signal);
                 deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
         }

@@ -1,4 +1,5 @@
 //! The unmodified clients of the end-to-end tests, below `target/clients`, with every version pinned.
+//! `tests/lib.rs` expects them there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +10,12 @@ use anyhow::{Context as _, Result};
 use super::{Outcome, announce};
 use crate::workspace;
 
-/// Python with the SDKs.
-pub(crate) fn python() -> PathBuf {
+fn python() -> PathBuf {
     place("python").join("bin/python")
 }
 
-/// Node 22.
-pub(crate) fn node() -> PathBuf {
-    node_modules().join("node/bin/node")
-}
-
-/// Where the npm packages are, for `NODE_PATH`.
-pub(crate) fn node_modules() -> PathBuf {
-    place("node").join("node_modules")
+fn node() -> PathBuf {
+    place("node").join("node_modules/node/bin/node")
 }
 
 fn place(language: &str) -> PathBuf {

@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use clients::{node, node_modules, python};
 pub(crate) use packages::runs;
 
 use crate::workspace;

@@ -79,7 +79,7 @@ fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
         let error = begin(&mut worker).await.unwrap_err();
         assert!(matches!(error, Error::Io { call: "msync", .. }), "{error}");
         open.chunk(b"after").unwrap();
-        open.complete(Completion::default()).await.unwrap();
+        open.complete(&Completion::default()).await.unwrap();
         let later = exchange(&mut worker, &[]).await;
         let mut reader = place.reader();
         for id in [kept, later] {
@@ -139,7 +139,7 @@ fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
                     let outgoing = Outgoing { head: HEAD, body: &big };
                     let Ok((exchange, _)) = worker.begin(Record::new(id), ORIGINAL, outgoing).await else { continue };
                     acknowledged.push(id);
-                    let _ = exchange.complete(Completion::default()).await;
+                    let _ = exchange.complete(&Completion::default()).await;
                 }
             });
             which(&disk).arm(0, 0);
@@ -164,7 +164,7 @@ fn a_closed_log_takes_nothing_more() {
     let (exchange, _) = run(begin(&mut worker)).unwrap();
     log.close().unwrap();
     assert!(matches!(run(begin(&mut worker)), Err(Error::Closed)));
-    assert!(matches!(run(exchange.complete(Completion::default())), Err(Error::Closed)));
+    assert!(matches!(run(exchange.complete(&Completion::default())), Err(Error::Closed)));
     assert_eq!(place.reader().record(0).unwrap().state, State::Aborted);
     place.intact();
 }

@@ -95,8 +95,14 @@ fn chat(len: usize, every: Option<usize>) -> String {
         "error[E0308]: mismatched types\n --> src/main.rs:42:17\n  |\n42 |     let x: u32 = \"five\";\n",
     ];
     const VALUES: &[&str] = &[
-        "jane.doe@corp.example", "4111 1111 1111 1111", "AKIAIOSFODNN7EXAMPLE", "+44 20 7946 0958", "536-90-4399",
-        "203.0.113.77", "postgres://app:s3cr3t@db.corp.example:5432/main", "DE89 3704 0044 0532 0130 00",
+        "jane.doe@corp.example",
+        "4111 1111 1111 1111",
+        "AKIAIOSFODNN7EXAMPLE",
+        "+44 20 7946 0958",
+        "536-90-4399",
+        "203.0.113.77",
+        "postgres://app:s3cr3t@db.corp.example:5432/main",
+        "DE89 3704 0044 0532 0130 00",
     ];
     let mut text = String::with_capacity(len + 256);
     let mut state = 1u64;

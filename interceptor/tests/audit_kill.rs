@@ -52,7 +52,7 @@ fn write_until_killed(dir: &Path) -> ! {
                         let (mut exchange, _) = worker.begin(Record::new(id), &body, outgoing).await.expect("recorded");
                         say(&format!("begun {id}\n"));
                         exchange.chunk(&body).expect("recorded");
-                        exchange.complete(Completion::default()).await.expect("recorded");
+                        exchange.complete(&Completion::default()).await.expect("recorded");
                         say(&format!("ended {id}\n"));
                     });
                 }

@@ -60,7 +60,8 @@ impl Written {
         };
         written.groups(&text[..text.len().min(first + MOST_BYTES)], first)?;
         let previous = start.checked_sub(1).map(|i| text[i]);
-        let inside = previous.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'))
+        let inside = previous
+            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'))
             || matches!(text[..start], [.., b'0'..=b'9' | b':', b':']);
         // A number that goes on with letters is none; nor is one that was read to the limit and goes on with digits.
         let next = text.get(written.span.end);
@@ -148,10 +149,13 @@ impl Written {
 
     fn nanp(&self) -> bool {
         let (d, groups, separators) = match self.digits.split_first() {
-            Some((1, rest)) if self.groups[0] == 1 && self.groups.len() > 1 => (rest, &self.groups[1..], &self.separators[1..]),
+            Some((1, rest)) if self.groups[0] == 1 && self.groups.len() > 1 => {
+                (rest, &self.groups[1..], &self.separators[1..])
+            }
             _ => (&self.digits[..], &self.groups[..], &self.separators[..]),
         };
-        let separated = separators.windows(2).all(|w| w[0] == w[1] || matches!(w[0], b'(' | b')')) && separators != [b'/', b'/'];
+        let separated =
+            separators.windows(2).all(|w| w[0] == w[1] || matches!(w[0], b'(' | b')')) && separators != [b'/', b'/'];
         d.len() == 10 && groups == [3, 3, 4] && separated && !self.plus && nanp_digits(d) && {
             // Three groups between blanks are also a table; words are asked for by the national plan.
             separators != [b' ', b' '] || self.groups.len() == 4
@@ -159,7 +163,9 @@ impl Written {
     }
 
     fn national(&self) -> bool {
-        let even = self.separators.iter().all(|s| *s == self.separators[0] || matches!((*s, self.separators[0]), (b'(' | b')', _) | (_, b'(' | b')')));
+        let even = self.separators.iter().all(|s| {
+            *s == self.separators[0] || matches!((*s, self.separators[0]), (b'(' | b')', _) | (_, b'(' | b')'))
+        });
         let digits = self.digits.len();
         !self.plus
             && (7..=13).contains(&digits)
@@ -192,13 +198,50 @@ fn country(d: &[u8]) -> Option<(usize, usize, usize)> {
     let two = at(0) * 10 + at(1);
     // Countries with a two-digit code, and the lengths that their plans have (ITU-T E.164 annex, national plans).
     let lengths = match two {
-        20 => (8, 10), 27 => (9, 9), 30 => (10, 10), 31 => (9, 9), 32 => (8, 9), 33 => (9, 9), 34 => (9, 9),
-        36 => (8, 9), 39 => (6, 11), 40 => (9, 9), 41 => (9, 9), 43 => (4, 13), 44 => (9, 10), 45 => (8, 8),
-        46 => (7, 10), 47 => (8, 8), 48 => (9, 9), 49 => (6, 11), 51 => (8, 9), 52 => (10, 11), 53 => (6, 8),
-        54 => (10, 11), 55 => (10, 11), 56 => (9, 9), 57 => (8, 10), 58 => (10, 10), 60 => (8, 10), 61 => (9, 9),
-        62 => (8, 12), 63 => (8, 10), 64 => (8, 10), 65 => (8, 8), 66 => (8, 9), 81 => (9, 10), 82 => (8, 11),
-        84 => (9, 10), 86 => (9, 11), 90 => (10, 10), 91 => (10, 10), 92 => (9, 10), 93 => (9, 9), 94 => (9, 9),
-        95 => (7, 10), 98 => (10, 10),
+        20 => (8, 10),
+        27 => (9, 9),
+        30 => (10, 10),
+        31 => (9, 9),
+        32 => (8, 9),
+        33 => (9, 9),
+        34 => (9, 9),
+        36 => (8, 9),
+        39 => (6, 11),
+        40 => (9, 9),
+        41 => (9, 9),
+        43 => (4, 13),
+        44 => (9, 10),
+        45 => (8, 8),
+        46 => (7, 10),
+        47 => (8, 8),
+        48 => (9, 9),
+        49 => (6, 11),
+        51 => (8, 9),
+        52 => (10, 11),
+        53 => (6, 8),
+        54 => (10, 11),
+        55 => (10, 11),
+        56 => (9, 9),
+        57 => (8, 10),
+        58 => (10, 10),
+        60 => (8, 10),
+        61 => (9, 9),
+        62 => (8, 12),
+        63 => (8, 10),
+        64 => (8, 10),
+        65 => (8, 8),
+        66 => (8, 9),
+        81 => (9, 10),
+        82 => (8, 11),
+        84 => (9, 10),
+        86 => (9, 11),
+        90 => (10, 10),
+        91 => (10, 10),
+        92 => (9, 10),
+        93 => (9, 9),
+        94 => (9, 9),
+        95 => (7, 10),
+        98 => (10, 10),
         _ => return country3(two * 10 + at(2)),
     };
     Some((2, lengths.0, lengths.1))

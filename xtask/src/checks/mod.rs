@@ -14,9 +14,6 @@ use leftovers::Traces;
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// The crate whose tests need root; all others are unit tests.
-const END_TO_END: &str = "interceptor-tests";
-
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -61,7 +58,10 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         static_checks(&mut steps)?;
     }
     let filter = args.filter.as_deref();
-    steps.run("unit tests", || workspace::run(&mut cargo_test(&["--workspace", "--exclude", END_TO_END], filter)))?;
+    // Always the whole workspace, so that no dependency is built twice with other features.
+    steps.run("unit tests", || {
+        workspace::run(&mut cargo_test(&["--workspace", "--lib", "--bins", "--test", "audit_*"], filter))
+    })?;
     if privileged {
         steps.run("build for the end-to-end tests", || {
             workspace::run(workspace::cargo().args(["build", "--workspace", "--bins"]))
@@ -125,10 +125,10 @@ fn cargo_test(selection: &[&str], filter: Option<&str>) -> Command {
     command
 }
 
-/// The end-to-end tests, with the same selection of packages as everything else, so that nothing is built twice.
+/// The tests that need root: capture alone, and the whole product in the lab.
 fn end_to_end(filter: Option<&str>) -> Result<()> {
     let mut command = workspace::cargo();
-    command.args(["test", "--package", END_TO_END]);
+    command.args(["test", "--workspace", "--test", "capture", "--test", "lab"]);
     // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
     command.args(["--", "--test-threads", "2"]);
     command.args(filter);

@@ -41,7 +41,7 @@ fn write_until_killed(dir: &Path) -> ! {
     let log = Log::open(settings(dir)).expect("the log opens");
     std::thread::scope(|scope| {
         for n in 0..THREADS {
-            let mut worker = log.worker().expect("a worker");
+            let worker = log.worker().expect("a worker");
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
                 for round in 0.. {

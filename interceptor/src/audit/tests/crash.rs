@@ -89,9 +89,9 @@ fn a_tail_cut_or_damaged_at_any_offset_is_trimmed_and_kept_aside() {
             let path = crashed.place.audit().join(name);
             let mut bytes = fs::read(&path).unwrap();
             if case == "cut" {
-                bytes[at..].fill(0)
+                bytes[at..].fill(0);
             } else {
-                bytes[at] ^= 0x55
+                bytes[at] ^= 0x55;
             }
             fs::write(&path, bytes).unwrap();
             crashed.recovers(&format!("{case} at {at}"));

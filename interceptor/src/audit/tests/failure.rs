@@ -129,7 +129,7 @@ fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
     for (name, which) in kinds {
         for good in 0..12 {
             let place = Place::new();
-            let (disk, log, mut worker) = open(&place);
+            let (disk, log, worker) = open(&place);
             which(&disk).arm(good, 2);
             let big = vec![b'x'; 20_000];
             let mut acknowledged = Vec::new();

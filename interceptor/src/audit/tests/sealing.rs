@@ -20,7 +20,7 @@ fn the_auditor_reads_what_was_sent_and_what_came_back() {
 fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
     let place = Place::new();
     let log = place.open();
-    let mut worker = log.worker().unwrap();
+    let worker = log.worker().unwrap();
     let mut written = Record::new(ExchangeId::new());
     written.caller.user = Some("alice".into());
     written.request.model = Some("gpt-4o".into());
@@ -125,7 +125,7 @@ fn bodies_larger_than_a_segment_come_back_whole() {
     let masked: Vec<u8> = original.iter().map(|byte| byte ^ 1).collect();
     let response: Vec<u8> = original.iter().rev().copied().collect();
     let log = place.open();
-    let mut worker = log.worker().unwrap();
+    let worker = log.worker().unwrap();
     run(async {
         let outgoing = Outgoing { head: HEAD, body: &masked };
         let (mut exchange, _) = worker.begin(Record::new(ExchangeId::new()), &original, outgoing).await.unwrap();

@@ -45,7 +45,7 @@ fn requests_go_there_and_answers_come_back_byte_for_byte() {
     assert!(run.stdout.ends_with("{\"own\":true}"), "{run}");
 
     let arrived = serving.join().expect("the server served");
-    assert_eq!(lab.requests(), [arrived.clone()], "what the lab recorded is what arrived");
+    assert_eq!(lab.requests(), std::slice::from_ref(&arrived), "what the lab recorded is what arrived");
     let arrived = String::from_utf8(arrived).expect("text");
     assert!(arrived.contains("[CARD_") && !PLANTED.iter().any(|value| arrived.contains(value)), "{arrived}");
 }

@@ -163,7 +163,13 @@ impl Demo {
                 format!("{program} log unseal {id} --key {state}/lab/auditor.key --reason demo --state {state}"),
                 "the original, as the auditor reads it",
             ),
-            (format!("cargo xtask lab -- curl -sSN {URL} ..."), "any command as an enrolled client"),
+            (
+                format!(
+                    "cargo xtask lab -- curl -sSN {URL} -H 'content-type: application/json' \\\n    -d '{}'",
+                    r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"mail jane@corp.example"}]}"#
+                ),
+                "any command as an enrolled client; here a streamed answer",
+            ),
             ("cargo xtask lab -- bash".to_owned(), "a shell as an enrolled client"),
             ("cargo xtask test".to_owned(), "every test"),
         ] {

@@ -31,6 +31,7 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("national.toml", include_str!("../../rules/national.toml")),
     ("network.toml", include_str!("../../rules/network.toml")),
     ("secrets.toml", include_str!("../../rules/secrets.toml")),
+    ("vendors.toml", include_str!("../../rules/vendors.toml")),
     ("generic.toml", include_str!("../../rules/generic.toml")),
 ];
 

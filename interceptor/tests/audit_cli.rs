@@ -283,7 +283,7 @@ fn as_nobody(program: &Path, args: &[&str]) -> Output {
         command.uid(65534).gid(65534);
     } else {
         let audit = Path::new(args.last().unwrap()).join("audit");
-        std::fs::set_permissions(audit, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(audit, std::fs::Permissions::from_mode(0o000)).unwrap();
     }
     command.output().unwrap()
 }

@@ -28,7 +28,8 @@ fn field(access: Access) -> Field<'static> {
 }
 
 fn finding(entity: &str, severity: Severity) -> Finding {
-    let meta = RuleMeta { id: entity.to_lowercase(), entity: entity.into(), label: entity.into(), severity };
+    let meta =
+        RuleMeta { id: entity.to_lowercase(), entity: entity.into(), label: entity.into(), severity };
     Finding { span: 0..4, rule: Arc::new(meta), score: 1.0 }
 }
 
@@ -101,7 +102,11 @@ fn what_cannot_be_read_is_denied_unless_the_policy_records_it() {
     for (facts, rule) in cases {
         let none = Findings { head: &[], body: &[], fields: &[] };
         assert_eq!(denied_by(Policy::default().decide(&facts, &none)), rule);
-        let lax = Settings { unknown_operations: OnOpaque::Record, documents: OnOpaque::Record, ..Settings::default() };
+        let lax = Settings {
+            unknown_operations: OnOpaque::Record,
+            documents: OnOpaque::Record,
+            ..Settings::default()
+        };
         assert!(matches!(Policy::new(lax).decide(&facts, &none), Verdict::Proceed(_)));
     }
 }

@@ -222,6 +222,9 @@ fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
         Some(cgroup) => cgroup.clone(),
         None => Cgroups::find()?.mount().to_path_buf(),
     };
+    if !cgroup.is_dir() {
+        return Err(format!("capture.cgroup: {} is not a directory; name a cgroup2 directory", cgroup.display()).into());
+    }
     Ok(capture::Settings {
         cgroup,
         pin_dir: config.capture.pin.clone(),

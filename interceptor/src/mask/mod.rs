@@ -14,6 +14,7 @@
 
 mod context;
 mod engine;
+mod extent;
 mod gate;
 mod hyperscan;
 mod phone;
@@ -24,6 +25,7 @@ mod rules;
 mod scan;
 mod token;
 mod validate;
+mod verify;
 
 #[cfg(test)]
 mod tests;

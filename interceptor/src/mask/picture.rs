@@ -4,6 +4,8 @@
 //! separator of the rule's set (the same throughout), any other character itself in either case. `999-99-9999` is a
 //! US social security number.
 
+use super::engine::Follows;
+
 /// One element of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
@@ -33,6 +35,8 @@ pub(super) struct Anchor {
     pub(super) len: usize,
     /// The token is digits only.
     pub(super) digits: bool,
+    /// What must follow behind the byte after the token: nothing special, something, or a digit.
+    pub(super) goes_on: Option<Follows>,
 }
 
 impl Picture {
@@ -95,7 +99,10 @@ fn anchor(cells: &[Cell]) -> Option<Anchor> {
         for token in cells.split_inclusive(|cell| !in_token(cell)) {
             let body = token.iter().take_while(|cell| in_token(cell)).count();
             if token[..body].iter().any(digit) {
-                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain) });
+                let goes_on = cells
+                    .get(offset + body + 1)
+                    .map(|cell| if certain(cell) { Follows::Digit } else { Follows::Letter });
+                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain), goes_on });
             }
             offset += token.len();
         }
@@ -121,10 +128,10 @@ mod tests {
     #[test]
     fn the_anchor_is_the_first_token_that_must_hold_a_digit() {
         let anchor = |text| Picture::parse(text, " -").unwrap().anchor();
-        assert_eq!(anchor("999-99"), Anchor { offset: 0, len: 3, digits: true });
-        assert_eq!(anchor("AAA-999AA"), Anchor { offset: 4, len: 5, digits: false });
-        assert_eq!(anchor("(999) 999"), Anchor { offset: 1, len: 3, digits: true });
-        assert_eq!(anchor("XXXX-9999"), Anchor { offset: 5, len: 4, digits: true });
+        assert_eq!(anchor("999-99"), Anchor { offset: 0, len: 3, digits: true, goes_on: Some(Follows::Digit) });
+        assert_eq!(anchor("AAA-999AA"), Anchor { offset: 4, len: 5, digits: false, goes_on: None });
+        assert_eq!(anchor("(999) 999"), Anchor { offset: 1, len: 3, digits: true, goes_on: Some(Follows::Letter) });
+        assert_eq!(anchor("XXXX-9999"), Anchor { offset: 5, len: 4, digits: true, goes_on: None });
         assert!(Picture::parse("AAAA", " -").is_err());
     }
 

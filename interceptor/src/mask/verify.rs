@@ -1,0 +1,279 @@
+//! Verifying candidates: exact span, edges, validator, words around it; and what all of that may cost.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+
+use super::context::Context;
+use super::engine::{Engine, Follows};
+use super::extent::{self, Walk};
+use super::gate::{Token, Tokens};
+use super::phone::Written;
+use super::resolve::{Candidate, Tier};
+use super::rules::{Address, Locate, Need, Rule, Source, Special};
+use super::scan::Limit;
+use super::validate::Verdict;
+use super::{Error, token};
+
+/// What context and a checksum add to a rule's confidence.
+const WORDS_BONUS: f32 = 0.2;
+const CONFIRMED_BONUS: f32 = 0.1;
+
+/// One text being verified.
+pub(super) struct View<'v> {
+    engine: &'v Engine,
+    text: &'v [u8],
+    /// What masking left in the text; looked for once something needs to know.
+    tokens: OnceCell<Vec<Range<usize>>>,
+    /// The text without what surrounds a lone value.
+    lone: Range<usize>,
+    limit: Limit,
+    context: &'v mut Context,
+    candidates: &'v mut Vec<Candidate>,
+    work: usize,
+    done: Done,
+}
+
+/// How far the last value of each special kind reached, so that none is walked twice.
+#[derive(Debug, Default)]
+struct Done {
+    email: usize,
+    ipv6: usize,
+    pem: usize,
+}
+
+impl<'v> View<'v> {
+    pub(super) fn new(
+        engine: &'v Engine,
+        text: &'v [u8],
+        lone: Range<usize>,
+        limit: Limit,
+        context: &'v mut Context,
+        candidates: &'v mut Vec<Candidate>,
+    ) -> Self {
+        Self { engine, text, tokens: OnceCell::new(), lone, limit, context, candidates, work: 0, done: Done::default() }
+    }
+
+    /// Verifies what Hyperscan (`hits`: rule and end) and the gate found.
+    pub(super) fn verify(&mut self, hits: &[(u32, u32)], tokens: Tokens<'_>) -> Result<(), Error> {
+        for &(rule, end) in hits {
+            self.hit(rule, end as usize)?;
+        }
+        for token in tokens {
+            self.token(&token)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    pub(super) fn work(&self) -> usize {
+        self.work
+    }
+
+    /// The tokens that masking left in the text.
+    pub(super) fn into_tokens(self) -> Vec<Range<usize>> {
+        self.tokens.into_inner().unwrap_or_else(|| token::find(self.text))
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Error> {
+        self.work += bytes;
+        if self.work > self.limit.work {
+            return Err(Error::TooMuchWork { limit: self.limit.work, bytes: self.text.len() });
+        }
+        Ok(())
+    }
+
+    fn window(&mut self, range: Range<usize>) -> Result<&'v [u8], Error> {
+        let window = &self.text[range.start..range.end.min(self.text.len())];
+        self.spend(window.len())?;
+        Ok(window)
+    }
+
+    fn walked(&mut self, walk: Walk) -> Result<Option<Range<usize>>, Error> {
+        self.spend(walk.work)?;
+        Ok(walk.span)
+    }
+
+    /// Finds the value whose match ends at `end`.
+    fn hit(&mut self, index: u32, end: usize) -> Result<(), Error> {
+        let rule = self.engine.rule(index);
+        let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
+        let span = match locate {
+            Locate::Fixed { width, .. } if !self.edge_is_free(rule, end - width) => None,
+            Locate::Fixed { width, verify: None } => Some(end - width..end),
+            Locate::Fixed { width, verify: Some(verify) } => {
+                let start = end - width;
+                verify.find(self.window(start..start + rule.reach)?).map(|m| start..start + m.end())
+            }
+            Locate::Window { back, verify } => {
+                let from = end.saturating_sub(*back);
+                let window = self.window(from..end + rule.reach)?;
+                let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
+                let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
+                span.filter(|span| self.edge_is_free(rule, span.start))
+            }
+            Locate::After(_) if self.in_token(end) => None,
+            Locate::After(after) => {
+                let window = self.window(end..end + rule.reach)?;
+                // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
+                let captures = if after.is_match(window) { after.captures(window) } else { None };
+                captures.and_then(|captures| {
+                    let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
+                    Some(end + value.start()..end + value.end())
+                })
+            }
+            Locate::Special(Special::Email) => {
+                let walk = extent::email(self.text, end, &mut self.done.email);
+                self.walked(walk)?
+            }
+            Locate::Special(Special::Pem) => {
+                let walk = extent::pem(self.text, end, &mut self.done.pem);
+                self.walked(walk)?
+            }
+        };
+        span.map_or(Ok(()), |span| self.propose(index, rule, span))
+    }
+
+    /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
+    fn token(&mut self, token: &Token) -> Result<(), Error> {
+        let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
+        let follows = match (next, second) {
+            (None, _) => Follows::Nothing,
+            (Some(_), Some(b)) if b.is_ascii_digit() => Follows::Digit,
+            (Some(_), Some(b)) if b.is_ascii_alphabetic() => Follows::Letter,
+            _ => Follows::Nothing,
+        };
+        let engine = self.engine;
+        for shape in engine.shapes(token, follows) {
+            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
+            let rule = engine.rule(shape.rule);
+            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
+            let Some(mut end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
+            self.spend(end - start)?;
+            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
+                continue;
+            }
+            if let Some(extend) = extend {
+                end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
+            }
+            if self.edge_is_free(rule, start) && !self.number_goes_on(start, end) {
+                self.propose(shape.rule, rule, start..end)?;
+            }
+        }
+        if token.digits && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' '))) {
+            self.phone(token.span.start, second)?;
+        }
+        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
+        if colon || (next == Some(&b'.') && follows == Follows::Digit) {
+            self.address(token)?;
+        }
+        Ok(())
+    }
+
+    fn address(&mut self, token: &Token) -> Result<(), Error> {
+        let engine = self.engine;
+        for &(index, kind) in engine.addresses() {
+            let walk = match kind {
+                Address::Ipv4 => extent::ipv4(self.text, token),
+                Address::Ipv6 => extent::ipv6(self.text, token, &mut self.done.ipv6),
+            };
+            let rule = engine.rule(index);
+            if let Some(span) = self.walked(walk)?.filter(|span| self.edge_is_free(rule, span.start)) {
+                self.propose(index, rule, span)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a telephone number from its first digit; `second` is the second byte behind its first group.
+    fn phone(&mut self, first: usize, second: Option<&u8>) -> Result<(), Error> {
+        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
+        if second.is_some_and(u8::is_ascii_alphabetic) {
+            return Ok(());
+        }
+        // The middle of a number was read from its start.
+        if matches!(self.text[..first], [.., b'0'..=b'9', b'-' | b'.' | b'/']) {
+            return Ok(());
+        }
+        self.spend(16)?;
+        let Some(written) = Written::read(self.text, first) else { return Ok(()) };
+        let start = written.start;
+        let engine = self.engine;
+        for &(index, plan) in engine.phones() {
+            let Some(end) = written.end(plan) else { continue };
+            if !self.number_goes_on(start, end) {
+                self.propose(index, engine.rule(index), start..end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The checks that every candidate passes: right edge, validator, words.
+    fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
+        if span.is_empty() || self.text.get(span.end).is_some_and(|&b| rule.right.holds(b)) {
+            return Ok(());
+        }
+        self.spend(span.len())?;
+        let verdict = rule.verdict(&self.text[span.clone()]);
+        if verdict == Verdict::Reject {
+            return Ok(());
+        }
+        let near = self.words_are_near(rule, &span)?;
+        let enough = match rule.need {
+            Need::Nothing => true,
+            Need::Words => near,
+            Need::Lone => near || span == self.lone,
+        };
+        if !enough {
+            return Ok(());
+        }
+        if self.candidates.len() >= self.limit.candidates {
+            return Err(Error::TooManyMatches { limit: self.limit.candidates, bytes: self.text.len() });
+        }
+        let confirmed = verdict == Verdict::Confirmed;
+        let mut score = rule.confidence;
+        score += if near { WORDS_BONUS } else { 0.0 };
+        score += if confirmed { CONFIRMED_BONUS } else { 0.0 };
+        let tier = match &rule.source {
+            _ if rule.generic => Tier::Generic,
+            _ if confirmed => Tier::Confirmed,
+            Source::Pattern { .. } => Tier::Prefixed,
+            _ => Tier::Shaped,
+        };
+        self.candidates.push(Candidate { span, rule: index, tier, score: score.min(1.0) });
+        Ok(())
+    }
+
+    fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {
+        if rule.words.is_empty() {
+            return Ok(false);
+        }
+        let tokens = self.tokens.get_or_init(|| token::find(self.text));
+        let (near, work) = self.context.has_any(self.text, tokens, span, &rule.words);
+        self.spend(work)?;
+        Ok(near)
+    }
+
+    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xd]`) introduces no value.
+    fn in_token(&self, end: usize) -> bool {
+        let tokens = self.tokens.get_or_init(|| token::find(self.text));
+        let next = tokens.partition_point(|token| token.end < end);
+        tokens.get(next).is_some_and(|token| token.start < end)
+    }
+
+    /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.
+    fn edge_is_free(&self, rule: &Rule, start: usize) -> bool {
+        let Some(previous) = start.checked_sub(1).map(|i| self.text[i]) else { return true };
+        let escape = matches!(previous, b'n' | b't' | b'r') && start > 1 && self.text[start - 2] == b'\\';
+        escape || !rule.left.holds(previous)
+    }
+
+    /// Whether digits before or after make `start..end` part of a longer number, of a fraction or of a UUID.
+    fn number_goes_on(&self, start: usize, end: usize) -> bool {
+        let joins = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(|b| matches!(b, b'.' | b'-'));
+        let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
+        (joins(start.checked_sub(1)) && digit(start.checked_sub(2))) || (joins(Some(end)) && digit(Some(end + 1)))
+    }
+}

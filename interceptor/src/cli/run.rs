@@ -42,13 +42,23 @@ const BACKLOG: u32 = 4096;
 #[command(after_help = "\
 Examples:
   interceptor run --config /etc/interceptor/interceptor.toml
+  interceptor run --check --config new.toml
   INTERCEPTOR_LOG=debug interceptor run --state /tmp/state
 
 Stops on SIGTERM or SIGINT. The programs stay attached then (enrolled connections are refused until the next
 start) unless capture.detach_on_exit is set.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Read the configuration, say what is wrong with it, and start nothing
+    #[arg(long)]
+    check: bool,
+}
 
-pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    if args.check {
+        let config = Config::load(global.config.as_deref())?;
+        check_rules(&config.policy, &*Engine::builtin()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if !nix::unistd::geteuid().is_root() {
         return Err("the daemon needs root: it loads kernel programs and keeps keys".into());
     }

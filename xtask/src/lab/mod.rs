@@ -52,7 +52,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Arguments of `cargo xtask lab`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: CMD's own; 128+n when signal n ended it; 127 when there is no such command; 125 when the lab failed.
+Exit status: CMD's own; 128+n when signal n ended it; 127 when there is no such command, 126 when it
+cannot be run; 125 when the lab failed.
 
 Examples:
   cargo xtask lab -- curl -sS https://api.openai.com/v1/chat/completions -H 'content-type: application/json' \\
@@ -98,6 +99,9 @@ fn run(args: &Args) -> Result<u8> {
     }
     let upstream = args.upstream.as_deref().map(resolve).transpose()?.unwrap_or_default();
     let binary = if args.no_build { workspace::built_daemon() } else { workspace::build_daemon() }?;
+    if let Some(config) = &args.config {
+        parts::check_config(&binary, config)?;
+    }
     let state = State::open(args.state.as_deref())?;
     let signals = Signals::take()?;
     let cgroups = Cgroups::plan(std::process::id())?;

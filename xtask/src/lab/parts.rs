@@ -36,12 +36,24 @@ pub(crate) fn auditor(binary: &Path, state: &State) -> Result<PathBuf> {
         // What it prints is advice for a real host.
         workspace::output(Command::new(binary).args(["keys", "generate", "--out"]).arg(&secret))
             .context("cannot make the auditor's key pair")?;
-        eprintln!(
-            "lab: made an auditor's key pair for show: {} (on a real host the private key is somewhere else)",
-            secret.display()
-        );
+        if !state.is_temporary() {
+            eprintln!(
+                "lab: made an auditor's key pair for show: {} (on a real host the private key is somewhere else)",
+                secret.display()
+            );
+        }
     }
     Ok(public)
+}
+
+/// Lets the daemon judge the user's configuration by itself, so that its complaints name the user's file and lines.
+pub(crate) fn check_config(binary: &Path, config: &Path) -> Result<()> {
+    let checked = Command::new(binary).args(["run", "--check", "--config"]).arg(config).output();
+    let checked = checked.with_context(|| format!("cannot run {}", binary.display()))?;
+    if !checked.status.success() {
+        bail!("{}", String::from_utf8_lossy(&checked.stderr).trim());
+    }
+    Ok(())
 }
 
 /// The model endpoint.
@@ -73,7 +85,7 @@ impl Endpoint {
         let output = child.stdout.take().context("the endpoint's standard output is piped")?;
         BufReader::new(output).read_line(&mut line).context("cannot hear from the lab's endpoint")?;
         if line.trim() != "ready" {
-            bail!("the lab's endpoint did not start:\n{}", last_lines(&state.endpoint_journal()));
+            bail!("the lab's endpoint did not start:\n{}", last_lines(&state.endpoint_journal(), 0));
         }
         Ok(Self { child, ca, dead: false })
     }
@@ -94,6 +106,8 @@ impl Endpoint {
 pub(crate) struct Daemon {
     child: Child,
     dead: bool,
+    /// Length of the journal before it started: what earlier ones said explains nothing.
+    said_before: usize,
 }
 
 impl Daemon {
@@ -112,8 +126,9 @@ impl Daemon {
         command.arg("run").arg("--config").arg(&file).arg("--state").arg(state.root());
         command.process_group(0).stdin(Stdio::null());
         command.stdout(append(&state.journal())?).stderr(append(&state.journal())?);
+        let said_before = fs::metadata(state.journal()).map_or(0, |file| file.len() as usize);
         let child = command.spawn().context("cannot start the daemon")?;
-        Ok(Self { child, dead: false })
+        Ok(Self { child, dead: false, said_before })
     }
 
     /// Waits until capture is attached and the listeners accept; returns the signal that ended the wait, if one did.
@@ -122,10 +137,16 @@ impl Daemon {
         let expected = self.child.id().to_string();
         while fs::read_to_string(state.pid_file()).ok().is_none_or(|pid| pid.trim() != expected) {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the daemon did not start ({status}); it said:\n{}", last_lines(&state.journal()));
+                bail!(
+                    "the daemon did not start ({status}); it said:\n{}",
+                    last_lines(&state.journal(), self.said_before)
+                );
             }
             if Instant::now() > deadline {
-                bail!("the daemon is not ready after {START:?}; it said:\n{}", last_lines(&state.journal()));
+                bail!(
+                    "the daemon is not ready after {START:?}; it said:\n{}",
+                    last_lines(&state.journal(), self.said_before)
+                );
             }
             if let Some(Event::End { signal, .. }) = signals.next(Some(Duration::from_millis(10)))? {
                 return Ok(Some(signal));
@@ -166,8 +187,10 @@ fn append(path: &Path) -> Result<File> {
     file.with_context(|| format!("cannot open {}", path.display()))
 }
 
-fn last_lines(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
+/// The last lines of a journal, from `start` on.
+fn last_lines(path: &Path, start: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(text.get(start..).unwrap_or_default());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(EXPLAIN)..].join("\n")
 }

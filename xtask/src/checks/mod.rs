@@ -14,9 +14,6 @@ use leftovers::Traces;
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// The crate whose tests need root; all others are unit tests.
-const END_TO_END: &str = "interceptor-tests";
-
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -61,12 +58,15 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         static_checks(&mut steps)?;
     }
     let filter = args.filter.as_deref();
-    steps.run("unit tests", || workspace::run(&mut cargo_test(&["--workspace", "--exclude", END_TO_END], filter)))?;
+    steps.run("build", || workspace::run(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"])))?;
+    steps.run("unit tests", || workspace::run(&mut cargo_test(&["--lib", "--bins"], &[], filter)))?;
+    if args.filter.is_none() {
+        steps.run("examples in the documentation", || workspace::run(&mut cargo_test(&["--doc"], &[], None)))?;
+    }
     if privileged {
-        steps.run("build for the end-to-end tests", || {
-            workspace::run(workspace::cargo().args(["build", "--workspace", "--bins"]))
-        })?;
-        steps.run("end-to-end tests", || end_to_end(filter))?;
+        // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
+        let threads = ["--test-threads", "2"];
+        steps.run("end-to-end tests", || workspace::run(&mut cargo_test(&["--test", "*"], &threads, filter)))?;
         steps.run("leftovers", || before.compare())?;
     }
     steps.sum_up();
@@ -116,23 +116,12 @@ fn static_checks(steps: &mut Steps) -> Result<()> {
     steps.run("layers", layers::run)
 }
 
-fn cargo_test(selection: &[&str], filter: Option<&str>) -> Command {
+/// Tests of the whole workspace: always the same selection of packages, so that nothing is built with two sets of
+/// features.
+fn cargo_test(targets: &[&str], harness: &[&str], filter: Option<&str>) -> Command {
     let mut command = workspace::cargo();
-    command.arg("test").args(selection);
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
+    command.args(["test", "--workspace"]).args(targets).arg("--").args(harness).args(filter);
     command
-}
-
-/// The end-to-end tests, with the same selection of packages as everything else, so that nothing is built twice.
-fn end_to_end(filter: Option<&str>) -> Result<()> {
-    let mut command = workspace::cargo();
-    command.args(["test", "--package", END_TO_END]);
-    // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
-    command.args(["--", "--test-threads", "2"]);
-    command.args(filter);
-    workspace::run(&mut command)
 }
 
 /// cargo-deny, installed when it is first asked for.

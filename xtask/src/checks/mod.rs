@@ -1,4 +1,5 @@
 //! `cargo xtask test`, `lint` and `bench`: what CI runs, and what one runs before.
+#![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
 mod leftovers;
 
@@ -58,15 +59,19 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         static_checks(&mut steps)?;
     }
     let filter = args.filter.as_deref();
-    steps.run("build", || workspace::run(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"])))?;
-    steps.run("unit tests", || workspace::run(&mut cargo_test(&["--lib", "--bins"], &[], filter)))?;
+    steps.run("build", || {
+        workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))
+    })?;
+    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&["--lib", "--bins"], &[], filter)))?;
     if args.filter.is_none() {
-        steps.run("examples in the documentation", || workspace::run(&mut cargo_test(&["--doc"], &[], None)))?;
+        steps
+            .run("examples in the documentation", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
     }
     if privileged {
         // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
         let threads = ["--test-threads", "2"];
-        steps.run("end-to-end tests", || workspace::run(&mut cargo_test(&["--test", "*"], &threads, filter)))?;
+        steps
+            .run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&["--test", "*"], &threads, filter)))?;
         steps.run("leftovers", || before.compare())?;
     }
     steps.sum_up();
@@ -79,7 +84,7 @@ pub(crate) fn lint() -> Result<()> {
     static_checks(&mut steps)?;
     steps.run("dependencies (cargo deny)", || {
         let program = cargo_deny()?;
-        workspace::run(
+        workspace::run_visibly(
             Command::new(program).args(["check", "bans", "licenses", "sources"]).current_dir(workspace::root()),
         )
     })?;
@@ -94,24 +99,20 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     if let Some(name) = &args.name {
         command.args(["--", name]);
     }
-    let status = command.status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the benchmarks failed: {status}");
-    }
-    Ok(())
+    workspace::run_visibly(&mut command)
 }
 
 fn static_checks(steps: &mut Steps) -> Result<()> {
-    steps.run("formatting", || workspace::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("formatting", || workspace::run_visibly(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     steps.run("clippy", || {
         let mut command = workspace::cargo();
         command.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
-        workspace::run(&mut command)
+        workspace::run_visibly(&mut command)
     })?;
     steps.run("documentation", || {
         let mut command = workspace::cargo();
-        command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
-        workspace::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+        command.args(["doc", "--workspace", "--no-deps"]);
+        workspace::run_visibly(command.env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
     steps.run("layers", layers::run)
 }
@@ -131,7 +132,7 @@ fn cargo_deny() -> Result<PathBuf> {
         eprintln!("cargo install cargo-deny {CARGO_DENY} (some minutes)");
         let mut command = workspace::cargo();
         command.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
-        workspace::run(command.arg(workspace::tools()))?;
+        workspace::run_visibly(command.arg(workspace::tools()))?;
     }
     Ok(program)
 }
@@ -154,6 +155,6 @@ impl Steps {
     fn sum_up(&self) {
         let total: Duration = self.passed.iter().map(|(_, duration)| *duration).sum();
         let steps = self.passed.iter().map(|(name, duration)| format!("{name} {} s", duration.as_secs()));
-        eprintln!("passed in {} s: {}", total.as_secs(), steps.collect::<Vec<_>>().join(", "));
+        println!("passed in {} s: {}", total.as_secs(), steps.collect::<Vec<_>>().join(", "));
     }
 }

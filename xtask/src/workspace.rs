@@ -60,14 +60,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Builds the daemon (dev profile, cargo's messages on standard error) and says where it is.
 pub(crate) fn build_daemon() -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--package", "interceptor", "--message-format", "json-render-diagnostics"]);
+    // The whole workspace, as everywhere: another selection would build its dependencies again, with other features.
+    command.args(["build", "--workspace", "--bin", "interceptor", "--message-format", "json-render-diagnostics"]);
     let messages = output(&mut command)?;
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == "interceptor")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo built the package `interceptor` and named no executable")
+        .context("cargo built the program `interceptor` and named no executable")
 }
 
 /// The daemon that was built before, beside this program.

@@ -40,12 +40,17 @@ impl Shared {
     }
 
     fn recover_or_wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if self.try_rescue(&mut state) || state.closing { state } else { self.wait(state) }
+    }
+
+    /// Goes on in a fresh segment after a failure, if that is possible now.
+    fn try_rescue(&self, state: &mut State) -> bool {
         let reason = state.poison.clone().unwrap_or_default();
-        match self.rescue(&mut state) {
+        match self.rescue(state) {
             Ok(()) => {
                 log::warn!("audit log: going on in a fresh segment after a failure: {reason}");
                 state.poison = None;
-                state
+                true
             }
             Err(error) => {
                 log::error!("audit log: {reason}; no fresh segment: {error}; requests are denied");
@@ -53,7 +58,7 @@ impl Shared {
                 for waiter in mem::take(&mut state.waiters) {
                     let _ = waiter.send(Err(failed.clone()));
                 }
-                if state.closing { state } else { self.wait(state) }
+                false
             }
         }
     }
@@ -85,6 +90,8 @@ impl Shared {
                 // Older segments first, as `rescue` expects them.
                 let newer = mem::replace(&mut state.retired, retired);
                 state.retired.extend(newer);
+                // Before anyone hears of the failure, so that the next request need not fail as well.
+                self.try_rescue(&mut state);
             }
         }
         drop(state);
@@ -92,7 +99,7 @@ impl Shared {
             // Who no longer waits has gone away: its exchange is ended by its own drop.
             let _ = waiter.send(result.clone());
         }
-        if let Some((segment, _, offset)) = current {
+        if let (Ok(()), Some((segment, _, offset))) = (result, current) {
             segment.populate(offset);
         }
         self.lock()

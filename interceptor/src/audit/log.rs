@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::auditor::AuditorPublic;
@@ -123,6 +123,20 @@ impl Log {
         Worker::new(Arc::clone(&self.context))
     }
 
+    /// Appends something the log should say about itself or the host: a start, a changed configuration. Readable to the
+    /// audit role; survives the death of this process when this returns, loss of power at the latest a second later.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    ///
+    /// # Panics
+    /// When `note` cannot be written as JSON.
+    pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        let json = serde_json::to_vec(note).expect("a note is plain data");
+        let nobody = ExchangeId::from_bytes([0; 16]);
+        self.context.shared.append(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json)).map(|_| ())
+    }
+
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
     /// longer be completed: the reader shows them as aborted. Dropping the log does the same and ignores errors.
     ///
@@ -188,6 +202,7 @@ impl Shared {
     ) -> Result<Arc<Self>, Error> {
         make_dir(dir, 0o750)?;
         let lock = WriterLock::take(dir, stream)?;
+        Spare::remove_leftovers(dir, stream)?;
         let recovered = recover(dir, stream, key.verifying())?;
         let state = State {
             current: None,
@@ -214,7 +229,7 @@ impl Shared {
             state: Mutex::new(state),
             commit: Condvar::new(),
             keep: Condvar::new(),
-            _lock: lock,
+            writer_lock: Mutex::new(Some(lock)),
         });
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
         shared.start_segment(&mut shared.lock(), spare)?;
@@ -246,8 +261,14 @@ impl Shared {
         self.keep.notify_all();
     }
 
-    /// After the threads have ended: signs a last checkpoint, gives back unused disk space.
+    /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
     pub(crate) fn finish(&self) -> Result<(), Error> {
+        let result = self.finish_locked();
+        drop(self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        result
+    }
+
+    fn finish_locked(&self) -> Result<(), Error> {
         let (extent, current, spare, poison) = {
             let mut state: MutexGuard<'_, State> = self.lock();
             (state.durable.clone(), state.current.take(), state.spare.take(), state.poison.clone())

@@ -180,6 +180,9 @@ impl Reader {
         if let Some(cursor) = &mut self.cursor {
             cursor.file.refresh();
         }
+        if let Some((_, file)) = &mut self.open {
+            file.refresh();
+        }
         loop {
             let Some(mut cursor) = self.cursor.take() else {
                 if self.next_segment(None)? {
@@ -313,7 +316,7 @@ impl Reader {
             }
             None => None,
         };
-        let bytes = self.sealed_len(index, Content::Response);
+        let bytes = self.sealed_len(index, Content::Response).or(record.response.status.map(|_| 0));
         record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
         Ok(record)
     }

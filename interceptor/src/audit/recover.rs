@@ -5,7 +5,7 @@
 //! frame was never acknowledged as durable: it is copied to a `.quarantine` file, cut off, and a note of it is appended.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -47,13 +47,14 @@ struct Walk {
     newest: [u8; 16],
     /// The segment and offset behind the last valid frame, and what stands there.
     end: Option<(usize, u64, Option<FrameError>)>,
+    /// The first segment that was not walked through.
+    next: usize,
 }
 
 /// Finds the end of `stream`, cuts off a torn tail.
 pub(crate) fn recover(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Recovered, Error> {
     let paths = segments(dir, stream).map_err(|e| Error::io("readdir", dir, e))?;
     let checkpoint = read_checkpoint(dir, stream, key)?;
-    let (paths, unfinished) = drop_unfinished_headers(paths)?;
     let walk = walk(&paths, checkpoint.as_ref())?;
     if let Some(checkpoint) = &checkpoint
         && walk.extent.frames < checkpoint.frames
@@ -73,15 +74,7 @@ pub(crate) fn recover(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<
             },
         });
     }
-    let torn = match walk.end {
-        Some((index, offset, source)) => cut(dir, &paths, index, offset, source, &walk.extent)?,
-        None => None,
-    };
-    if let Some(path) = unfinished {
-        let target = quarantine_path(&path);
-        std::fs::rename(&path, &target).map_err(|e| Error::io("rename", &path, e))?;
-        log::warn!("audit log: moved a segment without a header to {}", target.display());
-    }
+    let torn = cut(dir, &paths, &walk)?;
     let newest = remove_if_empty(&paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
     Ok(Recovered { extent: walk.extent, newest, torn })
 }
@@ -96,23 +89,22 @@ fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Opt
     Checkpoint::verify(&text, key, stream).map(Some).map_err(|e| Error::Inconsistent { path, reason: e.to_string() })
 }
 
-/// A last segment whose header page never reached the disk holds nothing that was acknowledged.
-fn drop_unfinished_headers(mut paths: Vec<PathBuf>) -> Result<(Vec<PathBuf>, Option<PathBuf>), Error> {
-    let Some(last) = paths.last() else { return Ok((paths, None)) };
-    let mut page = vec![0; HEADER];
-    let file = super::auditor::open(last)?;
-    let got = std::io::Read::read(&mut &file, &mut page).map_err(|e| Error::io("read", last, e))?;
-    if page[..got].iter().all(|&byte| byte == 0) {
-        let last = paths.pop();
-        return Ok((paths, last));
-    }
-    Ok((paths, None))
+/// Whether a segment's header never reached the disk. Then nothing in it was acknowledged as durable.
+fn is_unwritten(path: &Path) -> Result<bool, Error> {
+    let mut page = Vec::with_capacity(HEADER);
+    let file = super::auditor::open(path)?;
+    file.take(HEADER as u64).read_to_end(&mut page).map_err(|e| Error::io("read", path, e))?;
+    Ok(page.iter().all(|&byte| byte == 0))
 }
 
 /// Walks from the segment that the checkpoint points into: what is older was checked before, and is `log verify`'s.
 fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Error> {
     let (start, mut walk) = start(paths, checkpoint)?;
     for (index, path) in paths.iter().enumerate().skip(start) {
+        walk.next = index;
+        if is_unwritten(path)? {
+            return Ok(walk);
+        }
         let mut segment = SegmentFile::open(path)?;
         let header = &segment.header;
         let fits = header.first_sequence == walk.extent.frames
@@ -128,6 +120,7 @@ fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Erro
             return Ok(walk);
         }
         walk.newest = header.segment_id;
+        walk.next = index + 1;
         let mut link = segment.link;
         let mut at = HEADER as u64;
         loop {
@@ -159,13 +152,16 @@ fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Erro
 fn start(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<(usize, Walk), Error> {
     let covered = checkpoint.map_or(0, |c| c.frames);
     for (index, path) in paths.iter().enumerate().skip(1).rev() {
+        if is_unwritten(path)? {
+            continue;
+        }
         let header = SegmentFile::open(path)?.header;
         if header.first_sequence < covered {
             let extent = Extent { frames: header.first_sequence, chain: header.chain, tree: header.tree };
-            return Ok((index, Walk { extent, newest: header.previous_id, end: None }));
+            return Ok((index, Walk { extent, newest: header.previous_id, end: None, next: index }));
         }
     }
-    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None }))
+    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None, next: 0 }))
 }
 
 fn advance(extent: &mut Extent, head: &super::frame::Head, chain: super::tree::Hash) {
@@ -190,58 +186,68 @@ fn check(extent: &Extent, checkpoint: Option<&Checkpoint>, path: &Path) -> Resul
     }
 }
 
-/// Quarantines and cuts off what follows `offset` in segment `index`, all later segments included.
-fn cut(
-    dir: &Path,
-    paths: &[PathBuf],
-    index: usize,
+/// Quarantines and cuts off what follows the last valid frame, all later segments included.
+fn cut(dir: &Path, paths: &[PathBuf], walk: &Walk) -> Result<Option<Torn>, Error> {
+    let mut torn = Torn {
+        event: "recovered",
+        time: Time::now(),
+        segment: walk.end.map_or_else(String::new, |(index, ..)| name(&paths[index])),
+        offset: walk.end.map_or(0, |(_, offset, _)| offset),
+        sequence: walk.extent.frames,
+        reason: "unfinished frame".to_owned(),
+        bytes: 0,
+        later_frames: 0,
+        quarantine: Vec::new(),
+    };
+    let mut tail = None;
+    if let Some((index, offset, source)) = walk.end {
+        let mut segment = SegmentFile::open(&paths[index])?;
+        let later = refuse_if_durable(&mut segment, offset, source, walk)?;
+        torn.later_frames += later;
+        if let Some(source) = source {
+            torn.reason = source.to_string();
+        }
+        tail = Some((segment, offset));
+    }
+    for path in &paths[walk.next..] {
+        if !is_unwritten(path)? {
+            torn.later_frames += refuse_if_durable(&mut SegmentFile::open(path)?, HEADER as u64, None, walk)?;
+        }
+    }
+    if let Some((segment, offset)) = &mut tail {
+        if segment.first_nonzero(*offset)?.is_some() {
+            let length = segment.len()?;
+            torn.bytes = length - *offset;
+            torn.quarantine.push(copy_tail(segment, *offset, length)?);
+        }
+        truncate(dir, &segment.path, *offset)?;
+    }
+    for path in &paths[walk.next..] {
+        let target = quarantine_path(path);
+        std::fs::rename(path, &target).map_err(|e| Error::io("rename", path, e))?;
+        torn.quarantine.push(name(&target));
+    }
+    Ok((!torn.quarantine.is_empty()).then_some(torn))
+}
+
+/// Counts the valid frames from `offset` on. One that proves that a frame was durable which cannot be reached any more
+/// makes this no torn tail.
+fn refuse_if_durable(
+    segment: &mut SegmentFile,
     offset: u64,
     source: Option<FrameError>,
-    extent: &Extent,
-) -> Result<Option<Torn>, Error> {
-    let path = &paths[index];
-    let mut segment = SegmentFile::open(path)?;
-    let length = segment.len()?;
-    let garbage = segment.first_nonzero(offset)?;
+    walk: &Walk,
+) -> Result<u64, Error> {
     let later = segment.later_frames(offset)?;
-    let mut proof = later.iter().map(|(_, head)| head.entry.durable).max().unwrap_or(0);
-    let mut later_frames = later.len() as u64;
-    for path in &paths[index + 1..] {
-        let mut next = SegmentFile::open(path)?;
-        for (_, head) in next.later_frames(HEADER as u64)? {
-            later_frames += 1;
-            proof = proof.max(head.entry.durable);
-        }
-    }
-    if proof > extent.frames {
-        let source = source.unwrap_or(FrameError::Short);
-        return Err(Error::Damaged { path: path.clone(), offset, sequence: extent.frames, source });
-    }
-    let mut torn = None;
-    if garbage.is_some() || index + 1 < paths.len() {
-        let mut quarantine = Vec::new();
-        if garbage.is_some() {
-            quarantine.push(copy_tail(&mut segment, offset, length)?);
-        }
-        for path in &paths[index + 1..] {
-            let target = quarantine_path(path);
-            std::fs::rename(path, &target).map_err(|e| Error::io("rename", path, e))?;
-            quarantine.push(name(&target));
-        }
-        torn = Some(Torn {
-            event: "recovered",
-            time: Time::now(),
-            segment: name(path),
+    if later.iter().any(|(_, head)| head.entry.durable > walk.extent.frames) {
+        return Err(Error::Damaged {
+            path: segment.path.clone(),
             offset,
-            sequence: extent.frames,
-            reason: source.map_or_else(|| "unfinished frame".to_owned(), |e| e.to_string()),
-            bytes: length - offset,
-            later_frames,
-            quarantine,
+            sequence: walk.extent.frames,
+            source: source.unwrap_or(FrameError::Short),
         });
     }
-    truncate(dir, path, offset)?;
-    Ok(torn)
+    Ok(later.len() as u64)
 }
 
 fn truncate(dir: &Path, path: &Path, length: u64) -> Result<(), Error> {

@@ -219,7 +219,15 @@ pub enum UnsealError {
 pub(crate) struct WrappedKey {
     path: PathBuf,
     id: KeyId,
-    wrapped: Vec<(String, Vec<u8>, Vec<u8>)>,
+    wrapped: Vec<Wrapped>,
+}
+
+/// A data key wrapped to one auditor (RFC 9180).
+struct Wrapped {
+    /// Fingerprint of the auditor's public key.
+    auditor: String,
+    encapsulated: Vec<u8>,
+    ciphertext: Vec<u8>,
 }
 
 impl WrappedKey {
@@ -239,15 +247,22 @@ impl WrappedKey {
 
     fn unwrap(&self, secret: &AuditorSecret) -> Result<LessSafeKey, UnsealError> {
         let fingerprint = secret.public().fingerprint();
-        let Some((_, enc, ct)) = self.wrapped.iter().find(|(auditor, ..)| *auditor == fingerprint) else {
-            let sealed_to = self.wrapped.iter().map(|(auditor, ..)| auditor.as_str()).collect::<Vec<_>>().join(", ");
+        let Some(wrapped) = self.wrapped.iter().find(|wrapped| wrapped.auditor == fingerprint) else {
+            let sealed_to = self.wrapped.iter().map(|wrapped| wrapped.auditor.as_str()).collect::<Vec<_>>().join(", ");
             return Err(UnsealError::WrongKey { given: fingerprint, sealed_to });
         };
         let damaged =
             |_| UnsealError::Epoch { path: self.path.clone(), reason: "the wrapped key does not open".into() };
-        let enc = <X25519 as hpke::Kem>::EncappedKey::from_bytes(enc).map_err(damaged)?;
-        let key = hpke::single_shot_open::<Wrap, Kdf, X25519>(&OpModeR::Base, &secret.hpke(), &enc, INFO, ct, &self.id)
-            .map_err(damaged)?;
+        let enc = <X25519 as hpke::Kem>::EncappedKey::from_bytes(&wrapped.encapsulated).map_err(damaged)?;
+        let key = hpke::single_shot_open::<Wrap, Kdf, X25519>(
+            &OpModeR::Base,
+            &secret.hpke(),
+            &enc,
+            INFO,
+            &wrapped.ciphertext,
+            &self.id,
+        )
+        .map_err(damaged)?;
         let key = Zeroizing::new(key);
         let bytes: &[u8; 32] = key.as_slice().try_into().map_err(|_| damaged(hpke::HpkeError::OpenError))?;
         if key_id(bytes) != self.id {
@@ -257,7 +272,7 @@ impl WrappedKey {
     }
 }
 
-fn parse_epoch(text: &str, id: &KeyId) -> Result<Vec<(String, Vec<u8>, Vec<u8>)>, String> {
+fn parse_epoch(text: &str, id: &KeyId) -> Result<Vec<Wrapped>, String> {
     let (signed, digest) = text
         .strip_suffix('\n')
         .and_then(|t| t.rfind("\nsha256 ").map(|at| (&text[..=at], &t[at + 8..])))
@@ -274,7 +289,7 @@ fn parse_epoch(text: &str, id: &KeyId) -> Result<Vec<(String, Vec<u8>, Vec<u8>)>
         let fields: Vec<&str> = line.split(' ').collect();
         let [auditor, enc, ct] = fields[..] else { return Err("a `wrapped` line has not three fields".into()) };
         let decode = |field: &str| STANDARD.decode(field).map_err(|e| format!("a `wrapped` line is not base64: {e}"));
-        wrapped.push((auditor.to_owned(), decode(enc)?, decode(ct)?));
+        wrapped.push(Wrapped { auditor: auditor.to_owned(), encapsulated: decode(enc)?, ciphertext: decode(ct)? });
     }
     Ok(wrapped)
 }

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
@@ -15,6 +16,8 @@ use super::header::{HEADER, Header, Stream};
 use super::mapping::{Mapping, Tail};
 use super::tree::{Hash, segment_link};
 
+/// End of the name of a segment that is not in use yet.
+const SPARE: &str = ".spare";
 /// Bytes faulted in ahead of the writer.
 const AHEAD: usize = 1 << 20;
 
@@ -30,11 +33,10 @@ pub(crate) struct Spare {
 impl Spare {
     /// Allocates `bytes` on disk.
     pub(crate) fn allocate(disk: &dyn Disk, dir: &Path, stream: Stream, bytes: u64) -> Result<Self, Error> {
-        let path = Self::path(dir, stream);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &path, e)),
-            _ => {}
-        }
+        // The keeper and a thread in need may both allocate one.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("{}-{count}{SPARE}", stream.prefix()));
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -43,9 +45,8 @@ impl Spare {
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&path)
             .map_err(|e| Error::io("create", &path, e))?;
-        let spare = disk
-            .allocate(&file, bytes)
-            .map_err(|e| Error::io("fallocate", &path, e))
+        let spare = super::auditor::readable(&file, &path)
+            .and_then(|()| disk.allocate(&file, bytes).map_err(|e| Error::io("fallocate", &path, e)))
             .and_then(|()| disk.sync(&file).map_err(|e| Error::io("fsync", &path, e)))
             .and_then(|()| Mapping::new(&file, bytes as usize).map_err(|e| Error::io("mmap", &path, e)));
         match spare {
@@ -61,8 +62,18 @@ impl Spare {
         }
     }
 
-    fn path(dir: &Path, stream: Stream) -> PathBuf {
-        dir.join(format!("{}.spare", stream.prefix()))
+    /// Removes what a killed writer had allocated. The stream's lock must be held.
+    pub(crate) fn remove_leftovers(dir: &Path, stream: Stream) -> Result<(), Error> {
+        let failed = |e| Error::io("readdir", dir, e);
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let ours = |name: &str| name.starts_with(&format!("{}-", stream.prefix())) && name.ends_with(SPARE);
+            if name.to_str().is_some_and(ours) {
+                let path = dir.join(name);
+                std::fs::remove_file(&path).map_err(|e| Error::io("unlink", &path, e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives up the disk space.

@@ -145,7 +145,8 @@ pub(crate) struct Shared {
     pub(crate) commit: Condvar,
     /// Wakes the keeper thread.
     pub(crate) keep: Condvar,
-    pub(crate) _lock: WriterLock,
+    /// Given back when the log is closed, though workers may outlive it.
+    pub(crate) writer_lock: Mutex<Option<WriterLock>>,
 }
 
 impl Shared {

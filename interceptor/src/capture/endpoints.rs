@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use aya::Pod;
 use aya::maps::MapData;
@@ -54,6 +54,35 @@ pub(super) fn enrol(
     add(v6, names::ENDPOINTS_V6, &wanted_v6)?;
     remove_others(v4, names::ENDPOINTS_V4, &wanted_v4)?;
     remove_others(v6, names::ENDPOINTS_V6, &wanted_v6)
+}
+
+/// What the two tries hold.
+pub(super) fn enrolled(v4: &Trie<EndpointV4>, v6: &Trie<EndpointV6>) -> Result<Vec<EndpointAddr>, Error> {
+    let mut endpoints = Vec::new();
+    for key in v4.keys() {
+        let key = key.map_err(Error::map(names::ENDPOINTS_V4))?;
+        let EndpointV4 { port, address } = key.data();
+        let ip = Ipv4Addr::from(u32::from_be(address)).into();
+        endpoints.push(EndpointAddr { ip, prefix: bits(key.prefix_len()), port: port_of(port) });
+    }
+    for key in v6.keys() {
+        let key = key.map_err(Error::map(names::ENDPOINTS_V6))?;
+        let EndpointV6 { port, address } = key.data();
+        endpoints.push(EndpointAddr {
+            ip: Address(address).into(),
+            prefix: bits(key.prefix_len()),
+            port: port_of(port),
+        });
+    }
+    Ok(endpoints)
+}
+
+fn bits(prefix_len: u32) -> u8 {
+    u8::try_from(prefix_len.saturating_sub(PORT_BITS)).unwrap_or(u8::MAX)
+}
+
+fn port_of(port: u32) -> u16 {
+    u16::try_from(u32::from_be(port)).unwrap_or_default()
 }
 
 type Keys = (HashSet<Entry<EndpointV4>>, HashSet<Entry<EndpointV6>>);

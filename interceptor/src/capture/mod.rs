@@ -11,6 +11,7 @@
 //!
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
 
+mod addresses;
 mod catalogue;
 mod cgroup;
 mod endpoints;
@@ -28,6 +29,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
+pub use addresses::Addresses;
 pub use catalogue::{Catalogue, Endpoint};
 pub use cgroup::Cgroups;
 pub use endpoints::EndpointAddr;
@@ -147,6 +149,14 @@ impl Capture {
     /// A prefix longer than its address, or a full map; then the new set is enrolled in part and the old one whole.
     pub fn enrol(&mut self, endpoints: &[EndpointAddr]) -> Result<(), Error> {
         endpoints::enrol(&mut self.maps.endpoints_v4, &mut self.maps.endpoints_v6, endpoints)
+    }
+
+    /// The destinations that are enrolled, by this process or by one before it.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the maps.
+    pub fn enrolled(&self) -> Result<Vec<EndpointAddr>, Error> {
+        endpoints::enrolled(&self.maps.endpoints_v4, &self.maps.endpoints_v6)
     }
 
     /// A handle to look up flows, one for each worker.

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     };
     let masked = match args.provider {
         None => mask_text(&text, &tokens.current())?,
-        Some(provider) => mask_body(provider, args.path.as_deref(), text.into(), &tokens.current())?,
+        Some(provider) => mask_body(provider, args.path.as_deref(), &text.into(), &tokens.current())?,
     };
     std::io::stdout().lock().write_all(&masked)?;
     Ok(ExitCode::SUCCESS)
@@ -81,7 +81,7 @@ fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
     mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], key)
 }
 
-fn mask_body(provider: Provider, path: Option<&str>, body: Bytes, key: &TokenKey) -> Result<Bytes, Failure> {
+fn mask_body(provider: Provider, path: Option<&str>, body: &Bytes, key: &TokenKey) -> Result<Bytes, Failure> {
     let path = path.unwrap_or(match provider {
         Provider::OpenAi => "/v1/chat/completions",
         Provider::Anthropic => "/v1/messages",
@@ -90,7 +90,7 @@ fn mask_body(provider: Provider, path: Option<&str>, body: Bytes, key: &TokenKey
     if operation == Operation::Unknown {
         return Err(format!("the text of {provider}'s POST {path} cannot be located yet").into());
     }
-    let document = locate(operation, &body).map_err(|e| format!("standard input: {e}"))?;
+    let document = locate(operation, body).map_err(|e| format!("standard input: {e}"))?;
     mask_fields(body.clone(), &document.fields, key)
 }
 
@@ -116,7 +116,7 @@ mod tests {
     fn a_body_is_patched_in_place() {
         let key = TokenKey::from_bytes([3; 32]);
         let body = br#"{ "model":"m","messages":[{"role":"user", "content":"jane@corp\u002eexample"}] }"#;
-        let masked = mask_body(Provider::OpenAi, None, Bytes::from_static(body), &key).unwrap();
+        let masked = mask_body(Provider::OpenAi, None, &Bytes::from_static(body), &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with(r#"{ "model":"m","messages":[{"role":"user", "content":"[EMAIL_"#), "{masked}");
         assert!(masked.ends_with(r#"]"}] }"#), "{masked}");

@@ -1,5 +1,6 @@
 //! `interceptor run`: the daemon.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
@@ -7,18 +8,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Global, tokens};
 use crate::audit::{self, AuditorPublic, Log};
-use crate::capture::{Capture, Catalogue, Cgroups, EndpointAddr, Flows};
+use crate::capture::{Addresses, Capture, Catalogue, Cgroups, Flows};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::Policy;
-use crate::proxy::{self, Budget, Shared, Worker};
+use crate::policy::{self, Policy};
+use crate::proxy::{self, Budget, BudgetLimits, Shared, Worker};
 use crate::sys::{self, Listener, Transport};
 use crate::tls::{Authority, LeafCache, Roots, UpstreamTls};
 use crate::upstream::Dialer;
@@ -48,12 +49,17 @@ start) unless capture.detach_on_exit is set.")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("the daemon needs root: it loads kernel programs and keeps keys".into());
+    }
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("INTERCEPTOR_LOG", "info")).init();
     let config = Config::load(global.config.as_deref())?;
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
     match sys::harden()? {
         sys::MemoryLock::Locked => {}
-        partly => log::warn!("memory is not fully locked: {partly:?}"),
+        sys::MemoryLock::Limited { limit } => log::warn!(
+            "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
+        ),
     }
     Daemon::start(&config, &paths)?.run()
 }
@@ -62,6 +68,7 @@ pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 struct Daemon {
     capture: Capture,
     catalogue: Catalogue,
+    addresses: Addresses,
     log: Log,
     detach_on_exit: bool,
     _pid_file: PidFile,
@@ -70,20 +77,23 @@ struct Daemon {
 impl Daemon {
     /// Everything that can fail does so before the first connection is redirected.
     fn start(config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+        // What the configuration gets wrong is found before anything is made.
+        let audit_settings = audit_settings(config, paths)?;
+        let capture_settings = capture_settings(config)?;
+        let engine = Engine::builtin()?;
+        check_rules(&config.policy, &engine)?;
+        let listeners = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints);
-        let log = Log::open(audit_settings(config, paths)?)?;
+        let log = Log::open(audit_settings)?;
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
-        let engine = Engine::builtin()?;
         let tokens = tokens::read_or_create(paths)?;
         let transport = Transport::probe();
-        log::info!("{transport}, {} upstream roots, {} masking rules", roots.len(), engine.rules().len());
-        let listeners = bind(config)?;
+        log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
         let dialer = dialer(config, roots, transport)?;
 
-        let mut capture = Capture::attach(&capture_settings(config)?)?;
-        let limits = &config.limits;
+        let mut capture = Capture::attach(&capture_settings)?;
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
@@ -92,16 +102,31 @@ impl Daemon {
             leaves: LeafCache::new(authority, LEAVES)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
-            budget: Budget::new(limits.connections, limits.connections_per_user, limits.buffered_bytes),
+            budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
             engine,
         });
         for (number, listeners) in listeners.into_iter().enumerate() {
             start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
         }
-        enrol(&mut capture, &catalogue)?;
+        let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
+        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
         let pid_file = PidFile::create(&paths.run())?;
-        Ok(Self { capture, catalogue, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
+        log::info!(
+            "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
+            catalogue.names().join(", "),
+            config.listen.port,
+            capture_settings.cgroup.display(),
+            capture_settings.pin_dir.display(),
+        );
+        Ok(Self {
+            capture,
+            catalogue,
+            addresses,
+            log,
+            detach_on_exit: config.capture.detach_on_exit,
+            _pid_file: pid_file,
+        })
     }
 
     fn run(mut self) -> Result<ExitCode, Failure> {
@@ -130,8 +155,7 @@ impl Daemon {
                     let catalogue = self.catalogue.clone();
                     // A resolver may take seconds; sweeping must not wait for it.
                     let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    // Keeping the old addresses is safer than none: what was captured stays captured.
-                    if let Err(e) = enrol_resolved(&mut self.capture, resolved) {
+                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
@@ -159,8 +183,23 @@ fn prepare(paths: &StatePaths) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A rule for a type that nothing finds would silently never apply.
+fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
+    let known: BTreeSet<_> = engine.rules().map(|rule| rule.entity.as_str()).collect();
+    for rule in &policy.rules {
+        if let Some(unknown) = rule.types.iter().find(|kind| !known.iter().any(|entity| kind.matches(entity))) {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(
+                format!("policy rule {:?}: no value is of type {:?}; there are {known}", rule.name, unknown.0).into()
+            );
+        }
+    }
+    Ok(())
+}
+
 fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
-    let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>();
+    let auditors = auditors.map_err(|e| format!("audit.auditors: {e}"))?;
     if auditors.is_empty() {
         return Err(
             "no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
@@ -183,6 +222,9 @@ fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
         Some(cgroup) => cgroup.clone(),
         None => Cgroups::find()?.mount().to_path_buf(),
     };
+    if !cgroup.is_dir() {
+        return Err(format!("capture.cgroup: {} is not a directory; name a cgroup2 directory", cgroup.display()).into());
+    }
     Ok(capture::Settings {
         cgroup,
         pin_dir: config.capture.pin.clone(),
@@ -191,12 +233,23 @@ fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
     })
 }
 
+fn budget_limits(config: &Config) -> BudgetLimits {
+    let limits = &config.limits;
+    BudgetLimits {
+        connections: limits.connections.min(sys::descriptors_for_connections()),
+        connections_per_user: limits.connections_per_user,
+        bytes: limits.buffered_bytes,
+        bytes_per_user: limits.buffered_bytes_per_user,
+    }
+}
+
 fn connection_settings(config: &Config) -> proxy::Settings {
     let limits = &config.limits;
     proxy::Settings {
         http: http::Limits { body: limits.body_bytes as u64, ..http::Limits::default() },
         request_timeout: Duration::from_secs(limits.request_timeout_s),
         keep_alive: Duration::from_secs(limits.keep_alive_s),
+        patience: Duration::from_secs(limits.write_timeout_s),
         upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
     }
 }
@@ -222,10 +275,15 @@ fn listener_addresses(config: &Config) -> [SocketAddr; 2] {
 fn bind(config: &Config) -> Result<Vec<Vec<TcpListener>>, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = if config.listen.workers == 0 { cores } else { config.listen.workers };
+    // SO_REUSEPORT would let a second daemon share the port and take half of this one's connections.
+    for addr in listener_addresses(config) {
+        TcpListener::bind(addr).map_err(|e| {
+            format!("cannot listen on {addr}: {e}; is another daemon running here? Else choose another listen.port")
+        })?;
+    }
     let listen = |addr: SocketAddr| {
-        Listener::bind_std(addr, BACKLOG).map_err(|e| {
-            Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port, or stop who has it"))
-        })
+        Listener::bind_std(addr, BACKLOG)
+            .map_err(|e| Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port")))
     };
     (0..workers).map(|_| listener_addresses(config).into_iter().map(listen).collect()).collect()
 }
@@ -249,16 +307,17 @@ fn start_worker(
     Ok(())
 }
 
-fn enrol(capture: &mut Capture, catalogue: &Catalogue) -> Result<(), Failure> {
-    enrol_resolved(capture, catalogue.resolve())
-}
-
-fn enrol_resolved(capture: &mut Capture, resolved: (Vec<SocketAddr>, Vec<String>)) -> Result<(), Failure> {
-    let (addresses, unresolved) = resolved;
+/// Captures what names resolve to now, and what they resolved to before.
+fn enrol(
+    capture: &mut Capture,
+    addresses: &mut Addresses,
+    (found, unresolved): (Vec<SocketAddr>, Vec<String>),
+) -> Result<(), Failure> {
     for name in &unresolved {
-        log::warn!("endpoint {name}: connections to it are not captured until it resolves");
+        log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
     }
-    let endpoints: Vec<_> = addresses.iter().map(|a| EndpointAddr::single(a.ip(), a.port())).collect();
+    addresses.learn(&found, unresolved.is_empty(), Instant::now());
+    let endpoints = addresses.current();
     capture.enrol(&endpoints)?;
     log::debug!("{} endpoint addresses enrolled", endpoints.len());
     Ok(())

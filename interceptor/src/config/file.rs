@@ -90,14 +90,18 @@ pub struct Audit {
 pub struct Limits {
     /// Bytes of one request body.
     pub body_bytes: usize,
-    /// Bytes of all request bodies held at once.
+    /// Bytes of all request bodies held at once; a body counts three times.
     pub buffered_bytes: usize,
+    /// Of those, bytes for requests of one user.
+    pub buffered_bytes_per_user: usize,
     /// Client connections open at once.
     pub connections: usize,
     /// Client connections of one user open at once.
     pub connections_per_user: usize,
     /// Seconds a client may take to send its TLS hello or one request.
     pub request_timeout_s: u64,
+    /// Seconds a client or an endpoint may take no byte of what it is sent.
+    pub write_timeout_s: u64,
     /// Seconds a client connection may stay idle between requests.
     pub keep_alive_s: u64,
 }
@@ -156,10 +160,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 32 << 20,
-            buffered_bytes: 512 << 20,
+            buffered_bytes: 1 << 30,
+            buffered_bytes_per_user: 512 << 20,
             connections: 8192,
             connections_per_user: 2048,
             request_timeout_s: 60,
+            write_timeout_s: 60,
             keep_alive_s: 300,
         }
     }
@@ -193,10 +199,13 @@ impl Config {
         if self.capture.mark == 0 {
             return Err("capture.mark is 0, which every socket has; choose another number".into());
         }
-        if self.limits.body_bytes > self.limits.buffered_bytes {
-            return Err(
-                "limits.body_bytes is larger than limits.buffered_bytes, so no large body could ever pass".into()
-            );
+        // A body is counted three times: as it came, as it is sealed, as it leaves.
+        let needed = self.limits.body_bytes.saturating_mul(3);
+        if needed > self.limits.buffered_bytes.min(self.limits.buffered_bytes_per_user) {
+            return Err(format!(
+                "limits.buffered_bytes and limits.buffered_bytes_per_user must be at least three times limits.body_bytes \
+                 ({needed}), or no large body could ever pass"
+            ));
         }
         self.endpoints.iter().try_for_each(Endpoint::check)
     }

@@ -1,6 +1,6 @@
 //! A strict HTTP/1.1 codec that keeps heads byte-exact: RFC 9112 (message syntax) and RFC 9110 (semantics).
 //!
-//! But for [`Reader`], nothing here does I/O: bytes go in, heads and body ranges come out. Header order, case and whitespace survive,
+//! But for [`Reader`] and [`write`](write()), nothing here does I/O: bytes go in, heads and body ranges come out. Header order, case and whitespace survive,
 //! because a head is its raw bytes plus spans, and an edit touches only the line it must.
 //!
 //! Two parties read every message that passes (this codec and the endpoint), so anything on which two readers could
@@ -24,6 +24,7 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use body::{BodyDecoder, Decoded, encode_single_chunk, fuzz_body};
 pub use error::Error;
@@ -32,6 +33,7 @@ pub use framing::BodyFraming;
 pub use reader::{ReadError, Reader, ReceivedBody};
 pub use request::{RequestHead, fuzz_request_head};
 pub use response::{ResponseHead, fuzz_response_head};
+pub use writer::write;
 
 /// Upper bounds on what a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

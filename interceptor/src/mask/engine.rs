@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::hyperscan::{self, Database};
 use super::phone::Plan;
-use super::rules::{self, Rule, Source};
+use super::rules::{self, Address, Rule, Source};
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
 
@@ -21,7 +21,7 @@ pub struct Engine {
     /// Pictures by the length of their anchor token.
     pictures: Vec<Vec<Shape>>,
     phones: Vec<(u32, Plan)>,
-    ipv4: Vec<u32>,
+    addresses: Vec<(u32, Address)>,
 }
 
 /// A picture of a rule, and what the gate can tell of it at a glance.
@@ -57,7 +57,7 @@ impl Engine {
         let mut expressions = Vec::new();
         let mut pictures = vec![Vec::new(); LONGEST_ANCHOR + 1];
         let mut phones = Vec::new();
-        let mut ipv4 = Vec::new();
+        let mut addresses = Vec::new();
         for (index, rule) in (0u32..).zip(&rules) {
             match &rule.source {
                 Source::Pattern { pattern, .. } => {
@@ -75,11 +75,11 @@ impl Engine {
                     }
                 }
                 Source::Phone(plan) => phones.push((index, *plan)),
-                Source::Ipv4 => ipv4.push(index),
+                Source::Address(kind) => addresses.push((index, *kind)),
             }
         }
         let database = Database::compile(expressions)?;
-        Ok(Self { rules, database, patterns, pictures, phones, ipv4 })
+        Ok(Self { rules, database, patterns, pictures, phones, addresses })
     }
 
     /// The loaded rules, in the order of their files.
@@ -115,8 +115,8 @@ impl Engine {
         &self.phones
     }
 
-    pub(super) fn ipv4(&self) -> &[u32] {
-        &self.ipv4
+    pub(super) fn addresses(&self) -> &[(u32, Address)] {
+        &self.addresses
     }
 
     #[cfg(test)]

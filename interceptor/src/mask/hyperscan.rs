@@ -93,7 +93,6 @@ fn parse(pattern: &str) -> Result<Pattern, Error> {
     Pattern::new(pattern).map_err(failed)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Hyperscan(error.to_string())
 }

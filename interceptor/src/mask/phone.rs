@@ -60,8 +60,9 @@ impl Written {
         };
         written.groups(&text[..text.len().min(first + MOST_BYTES)], first)?;
         let previous = start.checked_sub(1).map(|i| text[i]);
-        let inside =
-            previous.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'));
+        let inside = previous
+            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'))
+            || matches!(text[..start], [.., b'0'..=b'9' | b':', b':']);
         // A number that goes on with letters is none; nor is one that was read to the limit and goes on with digits.
         let next = text.get(written.span.end);
         let goes_on = next.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');

@@ -31,6 +31,7 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("national.toml", include_str!("../../rules/national.toml")),
     ("network.toml", include_str!("../../rules/network.toml")),
     ("secrets.toml", include_str!("../../rules/secrets.toml")),
+    ("vendors.toml", include_str!("../../rules/vendors.toml")),
     ("generic.toml", include_str!("../../rules/generic.toml")),
 ];
 
@@ -59,7 +60,11 @@ struct Raw {
     #[serde(default)]
     phone: Option<Plan>,
     #[serde(default)]
-    ipv4: bool,
+    address: Option<Address>,
+    #[serde(default)]
+    lookbehind: usize,
+    #[serde(default)]
+    extend: Option<String>,
     #[serde(default)]
     verify: Option<String>,
     #[serde(default)]
@@ -124,10 +129,18 @@ pub(super) enum Need {
 pub(super) enum Special {
     /// Both sides of an `@`.
     Email,
-    /// Hexadecimal groups around a `:`.
-    Ipv6,
     /// From BEGIN to its END line.
     Pem,
+}
+
+/// Internet addresses, found by their digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Address {
+    /// A dotted quad.
+    Ipv4,
+    /// Hexadecimal groups around `:`.
+    Ipv6,
 }
 
 /// How the exact span is found from where Hyperscan says a match ends.
@@ -135,7 +148,7 @@ pub(super) enum Special {
 pub(super) enum Locate {
     /// The pattern has one width: the value starts that far back, and `verify` says how far it goes.
     Fixed { width: usize, verify: Option<Regex> },
-    /// The pattern matches at most `back` bytes: `verify` is searched from there on, and what it finds reaches the end.
+    /// The value begins at most `back` bytes before the end of the match: `verify` is searched from there on, and what it finds reaches the end.
     Window { back: usize, verify: Regex },
     /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value.
     After(Regex),
@@ -147,9 +160,9 @@ pub(super) enum Locate {
 #[derive(Debug)]
 pub(super) enum Source {
     Pattern { pattern: String, locate: Locate },
-    Pictures { pictures: Vec<Picture>, verify: Option<Regex> },
+    Pictures { pictures: Vec<Picture>, verify: Option<Regex>, extend: Option<Regex> },
     Phone(Plan),
-    Ipv4,
+    Address(Address),
 }
 
 /// A rule, ready to use.
@@ -190,19 +203,21 @@ pub(super) fn parse(
 }
 
 fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Rule, String> {
-    let source = match (&raw.pattern, raw.pictures.is_empty(), raw.phone, raw.ipv4) {
-        (Some(pattern), true, None, false) => {
+    let source = match (&raw.pattern, raw.pictures.is_empty(), raw.phone, raw.address) {
+        (Some(pattern), true, None, None) => {
             let locate = locate(&raw, pattern, width)?;
             Source::Pattern { pattern: pattern.clone(), locate }
         }
-        (None, false, None, false) => {
+        (None, false, None, None) => {
             let separators = raw.separators.as_deref().unwrap_or(" -");
             let pictures = raw.pictures.iter().map(|p| Picture::parse(p, separators)).collect::<Result<_, _>>()?;
-            Source::Pictures { pictures, verify: raw.verify.as_deref().map(anchored).transpose()? }
+            let verify = raw.verify.as_deref().map(anchored).transpose()?;
+            let extend = raw.extend.as_deref().map(anchored).transpose()?;
+            Source::Pictures { pictures, verify, extend }
         }
-        (None, true, None, true) => Source::Ipv4,
-        (None, true, Some(plan), false) => Source::Phone(plan),
-        _ => return Err("give exactly one of `pattern`, `pictures`, `phone` and `ipv4`".into()),
+        (None, true, None, Some(address)) => Source::Address(address),
+        (None, true, Some(plan), None) => Source::Phone(plan),
+        _ => return Err("give exactly one of `pattern`, `pictures`, `phone` and `address`".into()),
     };
     if !(0.0..=1.0).contains(&raw.confidence) {
         return Err(format!("confidence {} is not between 0 and 1", raw.confidence));
@@ -235,17 +250,18 @@ fn locate(raw: &Raw, pattern: &str, width: impl Fn(&str) -> Result<(usize, usize
         (None, Some(after)) => Ok(Locate::After(anchored(after)?)),
         (None, None) => {
             let (min, max) = width(pattern).map_err(|error| error.to_string())?;
-            if min == max {
+            if min == max && raw.lookbehind == 0 {
                 return Ok(Locate::Fixed { width: min, verify: raw.verify.as_deref().map(anchored).transpose()? });
             }
-            if max > WIDEST {
+            let back = max.saturating_add(raw.lookbehind);
+            if back > WIDEST {
                 return Err(format!(
-                    "the pattern matches up to {max} bytes, so finding its start has no bound: bound its repeats, end it \
+                    "the pattern matches up to {back} bytes, so finding its start has no bound: bound its repeats, end it \
                      at a fixed width and let `verify` go on, or use `after`"
                 ));
             }
             let verify = build(raw.verify.as_deref().unwrap_or(pattern))?;
-            Ok(Locate::Window { back: max, verify })
+            Ok(Locate::Window { back, verify })
         }
         (Some(_), Some(_)) => Err("give one of `locate` and `after`".into()),
     }

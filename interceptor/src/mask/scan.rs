@@ -10,7 +10,7 @@ use super::gate::{Token, Tokens};
 use super::hyperscan::Workspace;
 use super::phone::Written;
 use super::resolve::{Candidate, Tier, resolve};
-use super::rules::{Locate, Need, Rule, Source, Special};
+use super::rules::{Address, Locate, Need, Rule, Source, Special};
 use super::validate::Verdict;
 use super::{Error, token};
 use crate::flow::{Field, Finding, Located};
@@ -71,7 +71,7 @@ impl Scanner {
             view.verify_hit(&engine, rule, end as usize, &mut done)?;
         }
         for token in Tokens::new(text.as_bytes()) {
-            view.verify_token(&engine, &token)?;
+            view.verify_token(&engine, &token, &mut done)?;
         }
         if !view.candidates.is_empty() {
             let tokens = view.tokens.into_inner().unwrap_or_else(|| token::find(text.as_bytes()));
@@ -103,6 +103,19 @@ impl Scanner {
     #[must_use]
     pub fn work(&self) -> usize {
         self.work
+    }
+
+    /// Runs Hyperscan alone and counts the matches: the ceiling that benchmarks measure [`Scanner::scan`] against.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    pub fn match_only(&mut self, text: &str) -> Result<usize, Error> {
+        let mut matches = 0;
+        self.engine.database().scan(text.as_bytes(), &mut self.workspace, |_, _| {
+            matches += 1;
+            true
+        })?;
+        Ok(matches)
     }
 
     fn match_patterns(&mut self, text: &[u8]) -> Result<(), Error> {
@@ -198,7 +211,6 @@ impl View<'_> {
                 })
             }
             Locate::Special(Special::Email) => self.email(end, &mut done.email)?,
-            Locate::Special(Special::Ipv6) => self.ipv6(end, &mut done.ipv6)?,
             Locate::Special(Special::Pem) => self.pem(end, &mut done.pem)?,
         };
         match span {
@@ -210,18 +222,22 @@ impl View<'_> {
     }
 
     /// Compares the shapes around a digit-bearing token with the rules' pictures and number plans.
-    fn verify_token(&mut self, engine: &Engine, token: &Token) -> Result<(), Error> {
+    fn verify_token(&mut self, engine: &Engine, token: &Token, done: &mut Done) -> Result<(), Error> {
         for shape in engine.shapes(token.span.len()) {
             if shape.digits != token.digits {
                 continue;
             }
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
-            let Source::Pictures { pictures, verify } = &rule.source else { continue };
-            let Some(end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
+            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
+            let Some(mut end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
             self.spend(end - start)?;
             if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
                 continue;
+            }
+            if let Some(extend) = extend {
+                let window = &self.text[end..self.text.len().min(end + rule.reach)];
+                end += extend.find(window).map_or(0, |m| m.end());
             }
             if self.edge_is_free(rule, start) && !self.number_goes_on(start, end) {
                 self.propose(shape.rule, rule, start..end)?;
@@ -229,18 +245,28 @@ impl View<'_> {
         }
         if token.digits {
             self.phone(engine, token)?;
-            self.ipv4(engine, token)?;
+        }
+        for &(index, kind) in engine.addresses() {
+            let span = match kind {
+                Address::Ipv4 => self.ipv4(token)?,
+                Address::Ipv6 => self.ipv6(token, &mut done.ipv6)?,
+            };
+            let rule = engine.rule(index);
+            if let Some(span) = span.filter(|span| self.edge_is_free(rule, span.start)) {
+                self.propose(index, rule, span)?;
+            }
         }
         Ok(())
     }
 
-    fn ipv4(&mut self, engine: &Engine, token: &Token) -> Result<(), Error> {
+    /// The dotted quad that begins with `token`.
+    fn ipv4(&mut self, token: &Token) -> Result<Option<Range<usize>>, Error> {
         const LONGEST: usize = 15;
         let start = token.span.start;
         let before = start.checked_sub(1).map(|i| self.text[i]);
-        let dotted = token.span.len() <= 3 && self.text.get(token.span.end) == Some(&b'.');
-        if !dotted || before.is_some_and(|b| matches!(b, b'.' | b'-' | b'_') || b.is_ascii_alphanumeric()) {
-            return Ok(());
+        let dotted = token.digits && token.span.len() <= 3 && self.text.get(token.span.end) == Some(&b'.');
+        if !dotted || before.is_some_and(|b| matches!(b, b'.' | b'-')) {
+            return Ok(None);
         }
         let until = self.text.len().min(start + LONGEST + 1);
         let mut end = start + self.text[start..until].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
@@ -248,18 +274,11 @@ impl View<'_> {
         if self.text[end - 1] == b'.' {
             end -= 1;
         }
-        let labelled = &self.text[start.saturating_sub(9)..start];
-        if memchr::memmem::find(&labelled.to_ascii_lowercase(), b"version").is_some() {
-            return Ok(());
+        let introduced = self.text[start.saturating_sub(9)..start].to_ascii_lowercase();
+        if end - start < 7 || memchr::memmem::find(&introduced, b"version").is_some() {
+            return Ok(None);
         }
-        for &index in engine.ipv4() {
-            let rule = engine.rule(index);
-            let address = &self.text[start..end];
-            if rule.verdict(address) != Verdict::Reject {
-                self.propose(index, rule, start..self.with_prefix_length(end, 32))?;
-            }
-        }
-        Ok(())
+        Ok(Some(start..self.with_prefix_length(end, 32)))
     }
 
     /// Where an address that ends at `end` ends with its `/24`.
@@ -387,23 +406,26 @@ impl View<'_> {
         Ok((span.start < at && span.end > at + 1).then_some(span))
     }
 
-    /// Widens to all hexadecimal digits, colons and dots around `end`.
-    fn ipv6(&mut self, end: usize, done: &mut usize) -> Result<Option<Range<usize>>, Error> {
+    /// Widens to all hexadecimal digits, colons and dots around `token`.
+    fn ipv6(&mut self, token: &Token, done: &mut usize) -> Result<Option<Range<usize>>, Error> {
         const LONGEST: usize = 45;
         let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
-        if end <= *done {
+        let (start, end) = (token.span.start, token.span.end);
+        let colon = |i: Option<usize>| i.and_then(|i| self.text.get(i)) == Some(&b':');
+        if token.span.len() > 4 || end <= *done || !(colon(start.checked_sub(1)) || colon(Some(end))) {
             return Ok(None);
         }
-        let before = self.text[end.saturating_sub(LONGEST)..end].iter().rev().take_while(|b| part(b)).count();
-        let until = self.text.len().min(end + LONGEST);
-        let after = self.text[end..until].iter().take_while(|b| part(b)).count();
+        let before = self.text[start.saturating_sub(LONGEST)..start].iter().rev().take_while(|b| part(b)).count();
+        let until = self.text.len().min(start + LONGEST);
+        let after = self.text[start..until].iter().take_while(|b| part(b)).count();
         self.spend(before + after)?;
-        let mut span = end - before..end + after;
+        let mut span = start - before..start + after;
         *done = span.end;
-        while span.end > span.start && matches!(self.text[span.end - 1], b'.') {
+        while span.end > span.start && self.text[span.end - 1] == b'.' {
             span.end -= 1;
         }
-        if span.len() > LONGEST {
+        let colons = self.text[span.clone()].iter().filter(|b| **b == b':').count();
+        if span.len() > LONGEST || colons < 2 {
             return Ok(None);
         }
         // A sentence's colon after the address.

@@ -173,7 +173,8 @@ impl Upstream {
         Self::Dialling(tokio::task::spawn_local(async move {
             let stream = worker.dialer.dial(original, &name, &[Alpn::Http11]).await?;
             let settings = &worker.shared.settings;
-            Ok(upstream::Connection::new(stream, settings.http, settings.upstream_idle))
+            let timeouts = upstream::Timeouts { idle: settings.upstream_idle, patience: settings.patience };
+            Ok(upstream::Connection::new(stream, settings.http, timeouts))
         }))
     }
 

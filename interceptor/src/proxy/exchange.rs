@@ -6,16 +6,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Upstream};
+use super::inspect::{self, Inspected};
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal};
-use super::worker::Worker;
 use crate::audit::{self, Outgoing, Record};
-use crate::flow::{Action, ExchangeId, Located};
+use crate::flow::ExchangeId;
 use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
-use crate::mask::{self, Exemption, Masked};
-use crate::policy::{Allowed, Denial, Facts, Findings, Verdict};
-use crate::wire::{self, Kind, Operation};
+use crate::mask::{self, Masked};
+use crate::policy::Denial;
+use crate::wire::Operation;
+
+/// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
+const COPIES: usize = 3;
 
 /// What happens to the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +37,6 @@ pub(super) struct Rejection {
     reason: String,
 }
 
-/// A request that may leave, with everything that is sent and recorded of it.
-struct Prepared {
-    masked: Masked,
-    allowed: Allowed,
-}
-
 /// Where an exchange stands.
 pub(super) struct Progress {
     pub(super) id: ExchangeId,
@@ -54,8 +51,8 @@ pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: In
     let stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
-    let mut reserved = connection.worker.shared.budget.reserve();
-    let received = match receive(connection, &head, |more| reserved.grow(more).is_ok()).await {
+    let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
+    let received = match receive(connection, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
         Ok(received) => received,
         // How much of the body is still to come is unknown: the connection cannot be used for another request.
         Err(rejection) => return reject(connection, progress, &stored, None, rejection, Next::Close).await,
@@ -64,26 +61,22 @@ pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: In
     progress.record.request.bytes = Some(received.content.len() as u64);
     let next = if head.keep_alive() { Next::KeepAlive } else { Next::Close };
 
-    let prepared = match prepare(&connection.worker, connection, &mut progress, &head, operation, &received) {
-        Ok(prepared) => prepared,
+    let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
+        Ok(inspected) => inspected,
         Err(rejection) => return reject(connection, progress, &stored, Some(&received), rejection, next).await,
     };
-    let Prepared { masked, allowed } = prepared;
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
-
-    let outgoing = Outgoing { head: &stored.masked(masked.body().len()), body: masked.body() };
-    let original = stored.original(&received.content);
-    let begun = connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await;
-    let (exchange, committed) = match begun {
+    let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,
         Err(e) => return without_record(connection, &progress, &e).await,
     };
     let overhead = arrived.elapsed();
-    let sent = send(connection, head.clone(), &received, &masked, &allowed, &committed).await;
-    drop((received, reserved));
+    let sent = send(connection, head.clone(), &received, &inspected, &committed).await;
+    drop((received, inspected, reserved));
     match sent {
         Ok(()) => relay::run(connection, progress, exchange, &head, overhead).await,
-        Err(rejection) => fail(connection, progress, exchange, rejection, next).await,
+        Err(Unsent::ClientGone) => relay::abandon(connection, &progress, exchange).await,
+        Err(Unsent::Rejected(rejection)) => fail(connection, progress, exchange, rejection, next).await,
     }
 }
 
@@ -113,8 +106,9 @@ async fn receive(
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
     if head.expects_continue() && head.framing() != BodyFraming::None && connection.reader.buffered().is_empty() {
-        let interim = connection.client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
-        interim.and(connection.client.flush().await).map_err(|e| Rejection::unreadable(&e.into()))?;
+        http::write(&mut connection.client, b"HTTP/1.1 100 Continue\r\n\r\n", deadline)
+            .await
+            .map_err(|e| Rejection::unreadable(&e.into()))?;
     }
     let body = connection.reader.body(&mut connection.client, head.framing(), &limits, admit);
     match timeout(deadline, body).await {
@@ -138,104 +132,94 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
             ),
         });
     }
+    if !record::is_known_method(head.method()) {
+        return Err(Rejection::denied("http.method", "this method is not one that model endpoints use"));
+    }
     if head.upgrade().is_some() {
         return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
     }
-    let coded = head.fields().all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-    if coded {
+    let mut codings = head.fields().all("content-encoding");
+    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Rejection::denied(
             "http.content_encoding",
             "compressed requests cannot be read yet; send the body without Content-Encoding",
         ));
     }
+    // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
+    if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
+        return Err(Rejection::malformed("http.field_value", "a header value has bytes outside ASCII"));
+    }
     Ok(())
 }
 
-/// The pure middle: where is the text, what is in it, may it leave, and as what.
-fn prepare(
-    worker: &Worker,
+/// The pure middle: findings in the head, then everything about the body.
+async fn inspect(
     connection: &Connection,
-    progress: &mut Progress,
+    record: &mut Record,
+    id: ExchangeId,
     head: &RequestHead,
     operation: Operation,
     received: &ReceivedBody,
-) -> Result<Prepared, Rejection> {
-    let body = &received.content;
-    let known = !matches!(operation, Operation::Unknown);
-    let document = match operation {
-        Operation::Unknown | Operation::Read => None,
-        _ => Some(wire::locate(operation, body).map_err(|e| Rejection::malformed("wire.format", &e.to_string()))?),
-    };
-    let fields = document.as_ref().map_or(&[][..], |document| &document.fields);
-    let mut scanner = worker.scanner.borrow_mut();
-    let found = scanner.scan_fields(fields)?;
-    let in_head = record::scan_head(&mut scanner, head, &received.trailers)?;
-    drop(scanner);
-
-    let has = |kind| document.iter().flat_map(|document| &document.parts).any(|part| part.kind == kind);
-    let caller = &connection.peer.caller;
-    let facts = Facts {
-        provider: connection.peer.endpoint.provider,
-        host: connection.peer.name.as_ref(),
-        user: caller.user.as_deref(),
-        groups: caller.groups.as_deref().unwrap_or_default(),
-        // A body where none is expected was not looked at either.
-        known_operation: known && (document.is_some() || body.is_empty()),
-        has_body: !body.is_empty(),
-        opaque_media: has(Kind::Media),
-        opaque_documents: has(Kind::Document),
-    };
-    match &document {
-        Some(document) => record::cover(&mut progress.record, document, worker),
-        None => record::cover_unread(&mut progress.record, body.len()),
+) -> Result<Inspected, Rejection> {
+    // No client of a model sends them, and they would leave beside everything that is scanned and recorded.
+    if !received.trailers.is_empty() {
+        return Err(Rejection::denied("http.trailers", "requests with trailers are not supported"));
     }
-    let plan = match worker.shared.policy.decide(&facts, &Findings { head: &in_head, body: &found, fields }) {
-        Verdict::Deny(denial) => {
-            record::count(&mut progress.record, &found, &in_head, |_| Action::Deny);
-            return Err(denial.into());
-        }
-        Verdict::Proceed(plan) => plan,
+    let Connection { worker, peer, .. } = connection;
+    let request = inspect::Request {
+        id,
+        provider: peer.endpoint.provider,
+        host: peer.name.as_ref().to_owned(),
+        user: peer.caller.user.clone(),
+        groups: peer.caller.groups.clone().unwrap_or_default(),
+        operation,
+        head: record::scan_head(worker, head)?,
+        body: received.content.clone(),
     };
-    record::count(&mut progress.record, &found, &in_head, |index| plan.actions()[index]);
-    record::decided(&mut progress.record, &plan);
-    let masked = if document.is_some() {
-        apply(worker, progress.id, body.clone(), fields, &found, plan.actions())?
-    } else {
-        let exemption = if body.is_empty() { Exemption::NoBody } else { Exemption::OpaqueByPolicy };
-        Masked::exempt(progress.id, body.clone(), exemption)
-    };
-    let allowed = plan.allow(progress.id, masked.digest());
-    Ok(Prepared { masked, allowed })
+    inspect::run(&worker.shared, &worker.scanner, record, request).await
 }
 
-fn apply(
-    worker: &Worker,
-    id: ExchangeId,
-    body: bytes::Bytes,
-    fields: &[crate::flow::Field<'_>],
-    found: &[Located],
-    actions: &[Action],
-) -> Result<Masked, Rejection> {
-    Ok(mask::rewrite(id, body, fields, found, actions, &worker.shared.tokens.current())?)
+/// Makes the record durable. The plaintext copy that is sealed lives no longer than this.
+async fn commit(
+    connection: &Connection,
+    progress: &Progress,
+    stored: &StoredHead,
+    received: &ReceivedBody,
+    masked: &Masked,
+) -> Result<(audit::Exchange, audit::Committed), audit::Error> {
+    let original = stored.original(&received.content);
+    let outgoing = Outgoing { head: &stored.masked(masked.body().len()), body: masked.body() };
+    connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
+}
+
+/// Why a recorded request was not sent.
+enum Unsent {
+    ClientGone,
+    Rejected(Rejection),
 }
 
 async fn send(
     connection: &mut Connection,
     head: RequestHead,
     received: &ReceivedBody,
-    masked: &Masked,
-    allowed: &Allowed,
+    inspected: &Inspected,
     committed: &audit::Committed,
-) -> Result<(), Rejection> {
-    let Connection { worker, upstream, peer, .. } = connection;
-    let endpoint = upstream
-        .open(worker, &peer.flow, &peer.name)
-        .await
-        .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
-    endpoint
-        .send(head, received, masked, allowed, committed)
-        .await
-        .map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+) -> Result<(), Unsent> {
+    let Connection { worker, upstream, peer, client, reader, .. } = connection;
+    let sending = async {
+        let endpoint = upstream
+            .open(worker, &peer.flow, &peer.name)
+            .await
+            .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+        endpoint
+            .send(head, received, &inspected.masked, &inspected.allowed, committed)
+            .await
+            .map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+    };
+    match relay::unless_gone(client, reader, sending).await {
+        Ok(sent) => sent.map_err(Unsent::Rejected),
+        Err(_) => Err(Unsent::ClientGone),
+    }
 }
 
 /// Records a request that never leaves and answers it.
@@ -247,7 +231,7 @@ async fn reject(
     rejection: Rejection,
     next: Next,
 ) -> Next {
-    let response = rejection.render(connection, progress.id, next);
+    let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
     record::answered(&mut progress, rejection.refusal, response.len());
     let original = stored.original(received.map_or(&[], |received| &received.content));
@@ -267,7 +251,7 @@ pub(super) async fn fail(
     next: Next,
 ) -> Next {
     connection.upstream = Upstream::None;
-    let response = rejection.render(connection, progress.id, next);
+    let response = rejection.render(connection, &progress, next);
     record::answered(&mut progress, rejection.refusal, response.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = exchange.complete(&completion).await {
@@ -285,16 +269,12 @@ async fn without_record(connection: &mut Connection, progress: &Progress, error:
         reason: "the audit log cannot be made durable on this host, so nothing may leave; tell its administrator"
             .into(),
     };
-    let response = rejection.render(connection, progress.id, Next::Close);
+    let response = rejection.render(connection, progress, Next::Close);
     answer(connection, &response, Next::Close).await
 }
 
 async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Next {
-    let sent = async {
-        connection.client.write_all(response).await?;
-        connection.client.flush().await
-    };
-    match sent.await {
+    match http::write(&mut connection.client, response, connection.worker.shared.settings.patience).await {
         Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
         Ok(()) => {
             drain(connection).await;
@@ -327,11 +307,11 @@ async fn drain(connection: &mut Connection) {
 }
 
 impl Rejection {
-    fn denied(rule: &str, reason: &str) -> Self {
+    pub(super) fn denied(rule: &str, reason: &str) -> Self {
         Self { refusal: Refusal::Denied, rule: rule.into(), reason: reason.into() }
     }
 
-    fn malformed(rule: &str, reason: &str) -> Self {
+    pub(super) fn malformed(rule: &str, reason: &str) -> Self {
         Self { refusal: Refusal::Malformed, rule: rule.into(), reason: reason.into() }
     }
 
@@ -356,9 +336,15 @@ impl Rejection {
         Self { refusal, rule: rule.into(), reason: error.to_string() }
     }
 
-    fn render(&self, connection: &Connection, id: ExchangeId, next: Next) -> Vec<u8> {
+    fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Vec<u8> {
         let message = format!("{} [rule {}]", self.reason, self.rule);
-        reply::render(connection.peer.endpoint.provider, self.refusal, &message, id, next == Next::Close)
+        let provider = connection.peer.endpoint.provider;
+        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        if progress.record.request.method.as_deref() == Some("HEAD") {
+            // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
+            response.body.clear();
+        }
+        [response.head, response.body].concat()
     }
 
     fn describe(&self, record: &mut Record) {

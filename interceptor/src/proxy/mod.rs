@@ -7,12 +7,14 @@
 mod budget;
 mod connection;
 mod exchange;
+mod inspect;
 mod record;
 mod relay;
 mod reply;
+mod safe;
 mod tokens;
 mod worker;
 
-pub use budget::Budget;
+pub use budget::{Budget, BudgetLimits};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

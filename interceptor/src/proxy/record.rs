@@ -8,34 +8,24 @@ use serde_json::json;
 use super::connection::{Connection, Peer};
 use super::exchange::Progress;
 use super::reply::Refusal;
+use super::safe::{Safe, is_credential, may_be_credential};
 use super::worker::Worker;
 use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record};
 use crate::capture::Flow;
-use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta, Severity};
-use crate::http::RequestHead;
+use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta};
+use crate::http::{RequestHead, Version};
 use crate::identity::Caller;
-use crate::mask::{self, Scanner, redact};
-use crate::policy::Plan;
+use crate::mask;
+use crate::policy::{Actions, Plan};
 use crate::tls::ConnectError;
 use crate::upstream::DialError;
 use crate::wire::{Document, Operation, Outcome};
-
-/// Header fields that authenticate the caller to the provider. They are never scanned (they are meant for the endpoint)
-/// and never stored, not even sealed: a keyed hash tells equal ones from others.
-const CREDENTIALS: [&str; 7] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "x-amz-security-token",
-];
 
 /// A request head as it is stored: with every value masked, readable; and as it came, sealed.
 pub(super) struct StoredHead {
     method: Option<String>,
     path: Option<String>,
+    version: &'static str,
     /// As it came, but for credentials.
     original: Vec<u8>,
     /// Name and masked value of each field.
@@ -45,28 +35,30 @@ pub(super) struct StoredHead {
 impl StoredHead {
     pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
         let mut scanner = worker.scanner.borrow_mut();
-        let tokens = worker.shared.tokens.current();
-        let path = redact(&mut scanner, &tokens, head.target());
-        let mut original = format!("{} {} HTTP/1.1\r\n", head.method(), head.target()).into_bytes();
+        let key = worker.shared.tokens.current();
+        let mut safe = Safe { scanner: &mut scanner, key: &key };
+        let version = match head.version() {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        };
+        let mut original = format!("{} {} {version}\r\n", head.method(), head.target()).into_bytes();
         let mut fields = Vec::new();
         for (name, value) in head.fields().iter() {
             let value = String::from_utf8_lossy(value);
-            let (plain, masked) = if is_credential(name) {
-                let token = tokens.token(&credential(), &value);
-                (token.clone(), token)
-            } else {
-                (value.clone().into_owned(), redact(&mut scanner, &tokens, &value))
-            };
+            fields.push(safe.field(name, &value));
+            let plain = if may_be_credential(name) { safe.hash(&value) } else { value.into_owned() };
             original.extend_from_slice(format!("{name}: {plain}\r\n").as_bytes());
-            fields.push((name.to_owned(), masked));
         }
         original.extend_from_slice(b"\r\n");
-        Self { method: Some(head.method().to_owned()), path: Some(path), original, fields }
+        let path = safe.text(head.target());
+        // Any other method is text of the client's own.
+        let method = is_known_method(head.method()).then(|| head.method().to_owned());
+        Self { method, path: Some(path), version, original, fields }
     }
 
     /// For a head that could not be parsed, so that nothing is known to be safe to store.
     pub(super) fn unreadable() -> Self {
-        Self { method: None, path: None, original: Vec::new(), fields: Vec::new() }
+        Self { method: None, path: None, version: "HTTP/1.1", original: Vec::new(), fields: Vec::new() }
     }
 
     pub(super) fn describe(&self, record: &mut Record, operation: Operation) {
@@ -83,7 +75,7 @@ impl StoredHead {
     /// The head as it leaves with a body of `length` bytes, every value masked.
     pub(super) fn masked(&self, length: usize) -> Vec<u8> {
         let method = self.method.as_deref().unwrap_or_default();
-        let mut text = format!("{method} {} HTTP/1.1\r\n", self.path.as_deref().unwrap_or_default());
+        let mut text = format!("{method} {} {}\r\n", self.path.as_deref().unwrap_or_default(), self.version);
         for (name, value) in &self.fields {
             if name.eq_ignore_ascii_case("content-length") {
                 text.push_str(&format!("{name}: {length}\r\n"));
@@ -96,36 +88,24 @@ impl StoredHead {
     }
 }
 
-fn is_credential(name: &str) -> bool {
-    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+/// Whether a method is one of RFC 9110 or RFC 5789 that carries a request to an API.
+pub(super) fn is_known_method(method: &str) -> bool {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method)
 }
 
-fn credential() -> RuleMeta {
-    RuleMeta {
-        id: "http.credential".into(),
-        entity: "CREDENTIAL".into(),
-        label: "CREDENTIAL".into(),
-        severity: Severity::High,
-    }
-}
-
-/// Findings in the target, in header values and in trailers. Credentials for the endpoint are not findings.
-pub(super) fn scan_head(
-    scanner: &mut Scanner,
-    head: &RequestHead,
-    trailers: &[u8],
-) -> Result<Vec<Finding>, mask::Error> {
+/// Findings in the target and in header fields. Credentials for the endpoint are not findings.
+pub(super) fn scan_head(worker: &Worker, head: &RequestHead) -> Result<Vec<Finding>, mask::Error> {
+    let mut scanner = worker.scanner.borrow_mut();
+    let key = worker.shared.tokens.current();
+    let mut safe = Safe { scanner: &mut scanner, key: &key };
     let mut found = Vec::new();
-    scanner.scan(head.target(), &mut found)?;
-    let mut more = Vec::new();
+    safe.scan(head.target(), &mut found)?;
     for (name, value) in head.fields().iter() {
+        safe.scan(name, &mut found)?;
         if !is_credential(name) {
-            scanner.scan(&String::from_utf8_lossy(value), &mut more)?;
-            found.append(&mut more);
+            safe.scan(&String::from_utf8_lossy(value), &mut found)?;
         }
     }
-    scanner.scan(&String::from_utf8_lossy(trailers), &mut more)?;
-    found.append(&mut more);
     Ok(found)
 }
 
@@ -140,19 +120,20 @@ pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
 
 fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Record {
     let mut scanner = worker.scanner.borrow_mut();
-    let mut safe = |text: &str| redact(&mut scanner, &worker.shared.tokens.current(), text);
+    let key = worker.shared.tokens.current();
+    let mut safe = Safe { scanner: &mut scanner, key: &key };
     let mut record = Record::new(id);
     record.caller = audit::Caller {
         uid: Some(caller.uid),
         user: caller.user.clone(),
         groups: caller.groups.clone(),
         pid: Some(caller.pid),
-        exe: caller.exe.as_deref().map(|exe| safe(&exe.to_string_lossy())),
-        cmdline: caller.cmdline.as_ref().map(|words| safe(&words.join(" "))),
-        cwd: caller.cwd.as_deref().map(|cwd| safe(&cwd.to_string_lossy())),
-        cgroup: caller.cgroup.as_ref().map(ToString::to_string),
-        container: caller.container().map(|container| container.id),
-        unit: caller.unit().map(str::to_owned),
+        exe: caller.exe.as_deref().map(|exe| safe.text(&exe.to_string_lossy())),
+        cmdline: caller.cmdline.as_ref().map(|words| safe.command_line(words)),
+        cwd: caller.cwd.as_deref().map(|cwd| safe.text(&cwd.to_string_lossy())),
+        cgroup: caller.cgroup.as_ref().map(|cgroup| safe.text(&cgroup.to_string())),
+        container: caller.container().map(|container| safe.text(&container.id)),
+        unit: caller.unit().map(|unit| safe.text(unit)),
         identity: None,
     };
     record.endpoint.ip = Some(flow.original.ip());
@@ -171,13 +152,14 @@ pub(super) async fn tls_failure(
 ) {
     let id = ExchangeId::new();
     let mut record = called(worker, id, flow, caller);
-    let safe = |text: &str| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
+    let safe = |text: &str| safe_text(worker, text);
+    let reason = safe(reason);
     record.endpoint.host = name.map(safe);
     record.endpoint.provider =
         name.and_then(|name| worker.shared.catalogue.find(name, flow.original.port())).map(|e| e.provider.to_string());
     record.decision.action = Some("deny".into());
     record.decision.rule = Some(rule.into());
-    record.decision.reason = Some(safe(reason));
+    record.decision.reason = Some(reason.clone());
     log::info!("connection of pid {} to {} ended: {reason} [{rule}, audit {id}]", caller.pid, flow.original);
     let refused = worker.audit.refuse(record, None, &[]);
     if let Err(e) = refused.await {
@@ -185,10 +167,15 @@ pub(super) async fn tls_failure(
     }
 }
 
-/// What of the body was looked at.
-pub(super) fn cover(record: &mut Record, document: &Document<'_>, worker: &Worker) {
-    let safe = |text: &String| redact(&mut worker.scanner.borrow_mut(), &worker.shared.tokens.current(), text);
-    record.request.model = document.model.as_ref().map(safe);
+/// A text of the request, for the record.
+pub(super) fn safe_text(worker: &Worker, text: &str) -> String {
+    let key = worker.shared.tokens.current();
+    Safe { scanner: &mut worker.scanner.borrow_mut(), key: &key }.text(text)
+}
+
+/// What of the body was looked at. The model's name is the client's own text: it is to be masked by the caller.
+pub(super) fn cover(record: &mut Record, document: &Document<'_>) {
+    record.request.model = document.model.clone();
     record.request.text_bytes = Some(document.text_bytes as u64);
     record.coverage = Coverage {
         scanned_bytes: Some(document.scanned_bytes as u64),
@@ -220,8 +207,8 @@ pub(super) fn cover_unread(record: &mut Record, bytes: usize) {
     }
 }
 
-/// Findings by rule and action. Those in the head are never replaced: they are recorded, or the request is refused.
-pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], action: impl Fn(usize) -> Action) {
+/// Findings by rule and action.
+pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], actions: &Actions) {
     let mut counts: BTreeMap<(String, String, &'static str), (Action, u64)> = BTreeMap::new();
     let mut add = |rule: &RuleMeta, action: Action| {
         let name = match action {
@@ -232,10 +219,10 @@ pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], ac
         counts.entry((rule.entity.clone(), rule.id.clone(), name)).or_insert((action, 0)).1 += 1;
     };
     for (index, located) in found.iter().enumerate() {
-        add(&located.finding.rule, action(index));
+        add(&located.finding.rule, actions.body[index]);
     }
-    for finding in head {
-        add(&finding.rule, if finding.rule.severity == Severity::High { Action::Deny } else { Action::Allow });
+    for (index, finding) in head.iter().enumerate() {
+        add(&finding.rule, actions.head[index]);
     }
     record.findings = counts
         .into_iter()
@@ -279,10 +266,29 @@ pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Res
     audit::Response {
         status: Some(status),
         bytes: Some(bytes),
-        finish_reason: (!outcome.finish_reasons.is_empty()).then(|| outcome.finish_reasons.join(",")),
+        finish_reason: (!outcome.finish_reasons.is_empty())
+            .then(|| outcome.finish_reasons.iter().map(|reason| known_reason(reason)).collect::<Vec<_>>().join(",")),
         usage,
         body: None,
     }
+}
+
+/// Responses are sealed; of this word of theirs only what the providers document stands in the clear.
+fn known_reason(reason: &str) -> &'static str {
+    const KNOWN: [&str; 11] = [
+        "stop",
+        "length",
+        "tool_calls",
+        "function_call",
+        "content_filter",
+        "end_turn",
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("other")
 }
 
 /// The rule that a failed dial stands for.

@@ -4,22 +4,24 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
 
 use super::connection::{ClientStream, Connection, Upstream};
 use super::exchange::{self, Next, Progress, Rejection};
 use super::record;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
-use crate::http::{BodyDecoder, BodyFraming, Error, Reader, RequestHead, ResponseHead};
+use crate::http::{self, BodyDecoder, BodyFraming, Error, Reader, RequestHead, ResponseHead};
 use crate::upstream::{self, Failure};
 use crate::wire::Summary;
 
 /// A client may pipeline this much while its response is still coming; more waits in its socket.
 const PIPELINED: usize = 64 << 10;
 
+/// In the record of a request whose client did not wait.
+const CLIENT_GONE: &str = "the client closed the connection";
+
 /// Why a response did not reach its end.
-enum Broken {
+pub(super) enum Broken {
     /// Before anything of it was forwarded: the client can be told.
     Unanswered(Failure),
     /// Later, or the client is gone: all that is left is to say so in the record.
@@ -28,6 +30,7 @@ enum Broken {
 
 /// A response that is being forwarded.
 struct Response {
+    patience: Duration,
     decoder: BodyDecoder,
     /// None once it has been read out.
     summary: Option<Summary>,
@@ -52,7 +55,8 @@ pub(super) async fn run(
     progress.record.timing.overhead_us = Some(record::micros(overhead));
     let Connection { client, reader, upstream, peer, worker, .. } = connection;
     let Upstream::Open(endpoint) = upstream else { unreachable!("the request was sent over it") };
-    let head = match head(endpoint, client, reader).await {
+    let patience = worker.shared.settings.patience;
+    let head = match head(endpoint, client, reader, patience).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
@@ -63,6 +67,7 @@ pub(super) async fn run(
     };
     let framing = head.framing(request.method());
     let mut response = Response {
+        patience,
         decoder: BodyDecoder::new(framing, &worker.shared.settings.http.streaming()),
         summary: Some(summary(peer.endpoint.provider, &head)),
         status: head.status(),
@@ -93,13 +98,14 @@ async fn head(
     endpoint: &mut upstream::Connection,
     client: &mut ClientStream,
     reader: &mut Reader,
+    patience: Duration,
 ) -> Result<ResponseHead, Broken> {
     loop {
         let head = unless_gone(client, reader, endpoint.response_head()).await?.map_err(Broken::Unanswered)?;
         match head.status() {
             101 => return Err(Broken::Midway("the endpoint switched protocols, which nobody asked for".into())),
             100 => {}
-            102..200 => forward(client, &head.render()).await.map_err(Broken::Midway)?,
+            102..200 => forward(client, &head.render(), patience).await.map_err(Broken::Midway)?,
             _ => return Ok(head),
         }
     }
@@ -130,7 +136,7 @@ async fn body(
         if response.decoder.is_done() {
             return Ok(outgoing);
         }
-        forward(client, &outgoing).await?;
+        forward(client, &outgoing, response.patience).await?;
         outgoing.clear();
         let read = match unless_gone(client, reader, endpoint.fill()).await {
             Ok(read) => read.map_err(|failure| failure.to_string())?,
@@ -145,7 +151,7 @@ async fn body(
 }
 
 /// Waits for the endpoint, but no longer than the client does.
-async fn unless_gone<T>(
+pub(super) async fn unless_gone<T>(
     client: &mut ClientStream,
     reader: &mut Reader,
     wanted: impl Future<Output = T>,
@@ -157,19 +163,22 @@ async fn unless_gone<T>(
             value = &mut wanted => return Ok(value),
             read = reader.fill(client) => match read {
                 Ok(1..) => {}
-                Ok(0) | Err(_) => return Err(Broken::Midway("the client closed the connection".into())),
+                // It has nothing more to say, and may well wait for the answer.
+                Ok(0) => break,
+                Err(_) => return Err(Broken::Midway(CLIENT_GONE.into())),
             },
         }
     }
     Ok(wanted.await)
 }
 
-async fn forward(client: &mut ClientStream, bytes: &[u8]) -> Result<(), String> {
-    let written = async {
-        client.write_all(bytes).await?;
-        client.flush().await
-    };
-    written.await.map_err(|e| format!("the client closed the connection: {e}"))
+async fn forward(client: &mut ClientStream, bytes: &[u8], patience: Duration) -> Result<(), String> {
+    http::write(client, bytes, patience).await.map_err(|e| format!("the client took no more of the response: {e}"))
+}
+
+/// Ends an exchange whose client went away before its request was sent whole.
+pub(super) async fn abandon(connection: &mut Connection, progress: &Progress, exchange: audit::Exchange) -> Next {
+    abort(connection, progress, exchange, None, CLIENT_GONE.into()).await
 }
 
 /// Completes the record, then releases the last bytes: whoever has the whole response finds it in the log.
@@ -183,7 +192,7 @@ async fn finish(
 ) -> Next {
     let completion = response.completion(progress);
     let durable = exchange.complete(&completion);
-    let forwarded = forward(&mut connection.client, last).await;
+    let forwarded = forward(&mut connection.client, last, response.patience).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
         return Next::Abort;

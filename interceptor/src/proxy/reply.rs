@@ -65,15 +65,15 @@ impl Refusal {
     }
 }
 
-/// A whole response: head and body. The vendors' SDKs retry 5xx and 408 by themselves; `x-should-retry: false` is how
+/// A whole response.
+pub(super) struct Reply {
+    pub(super) head: Vec<u8>,
+    pub(super) body: Vec<u8>,
+}
+
+/// The response to a request that is refused. The vendors' SDKs retry 5xx and 408 by themselves; `x-should-retry: false` is how
 /// they are told that it would not help.
-pub(super) fn render(
-    provider: Provider,
-    refusal: Refusal,
-    message: &str,
-    exchange: ExchangeId,
-    close: bool,
-) -> Vec<u8> {
+pub(super) fn render(provider: Provider, refusal: Refusal, message: &str, exchange: ExchangeId, close: bool) -> Reply {
     let body = wire::error_body(Some(provider), refusal.status(), refusal.code(), message, exchange);
     let head = format!(
         "HTTP/1.1 {status} {phrase}\r\n\
@@ -87,7 +87,5 @@ pub(super) fn render(
         length = body.len(),
         connection = if close { "connection: close\r\n" } else { "" },
     );
-    let mut response = head.into_bytes();
-    response.extend_from_slice(&body);
-    response
+    Reply { head: head.into_bytes(), body }
 }

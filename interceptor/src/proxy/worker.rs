@@ -54,6 +54,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Until an idle client connection is closed.
     pub keep_alive: Duration,
+    /// Until a peer that takes no more bytes is given up.
+    pub patience: Duration,
     /// Until a silent endpoint is given up.
     pub upstream_idle: Duration,
 }

@@ -16,7 +16,7 @@ mod tests;
 mod worker;
 
 pub use connect::connect;
-pub use harden::{HardenError, MemoryLock, harden};
+pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
 pub use listen::Listener;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};

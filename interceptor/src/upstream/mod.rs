@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::io::AsyncWriteExt;
 
 use crate::audit::Committed;
 use crate::flow::{BodyDigest, ExchangeId};
 use crate::http::{
-    BodyFraming, Limits, ReadError, Reader, ReceivedBody, RequestHead, ResponseHead, encode_single_chunk,
+    self, BodyFraming, Limits, ReadError, Reader, ReceivedBody, RequestHead, ResponseHead, encode_single_chunk,
 };
 use crate::mask::Masked;
 use crate::policy::Allowed;
@@ -27,7 +26,16 @@ pub struct Connection {
     stream: UpstreamStream,
     reader: Reader,
     limits: Limits,
-    idle_timeout: Duration,
+    timeouts: Timeouts,
+}
+
+/// How long an endpoint is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Without a byte of the response.
+    pub idle: Duration,
+    /// Without taking a byte of the request.
+    pub patience: Duration,
 }
 
 /// Why a request was not sent, or its response could not be read.
@@ -53,8 +61,8 @@ pub enum Failure {
 impl Connection {
     /// A connection for requests, over a stream that was dialled and verified.
     #[must_use]
-    pub fn new(stream: UpstreamStream, limits: Limits, idle_timeout: Duration) -> Self {
-        Self { stream, reader: Reader::default(), limits: limits.streaming(), idle_timeout }
+    pub fn new(stream: UpstreamStream, limits: Limits, timeouts: Timeouts) -> Self {
+        Self { stream, reader: Reader::default(), limits: limits.streaming(), timeouts }
     }
 
     /// Sends one request: the head as it came, but for the length of a body that was changed.
@@ -84,12 +92,10 @@ impl Connection {
     async fn write(&mut self, head: &[u8], body: &[u8]) -> std::io::Result<()> {
         // One write for a small request: one TLS record, one segment.
         if head.len() + body.len() <= 16 << 10 {
-            self.stream.write_all(&[head, body].concat()).await?;
-        } else {
-            self.stream.write_all(head).await?;
-            self.stream.write_all(body).await?;
+            return http::write(&mut self.stream, &[head, body].concat(), self.timeouts.patience).await;
         }
-        self.stream.flush().await
+        http::write(&mut self.stream, head, self.timeouts.patience).await?;
+        http::write(&mut self.stream, body, self.timeouts.patience).await
     }
 
     /// The next response head, interim ones (1xx) included.
@@ -98,8 +104,8 @@ impl Connection {
     /// [`Failure::NoAnswer`], [`Failure::Response`] or [`Failure::Idle`].
     pub async fn response_head(&mut self) -> Result<ResponseHead, Failure> {
         let head = self.reader.response_head(&mut self.stream, &self.limits);
-        match tokio::time::timeout(self.idle_timeout, head).await {
-            Err(_) => Err(Failure::Idle(self.idle_timeout)),
+        match tokio::time::timeout(self.timeouts.idle, head).await {
+            Err(_) => Err(Failure::Idle(self.timeouts.idle)),
             Ok(head) => head?.ok_or(Failure::NoAnswer),
         }
     }
@@ -109,8 +115,8 @@ impl Connection {
     /// # Errors
     /// [`Failure::Response`] or [`Failure::Idle`].
     pub async fn fill(&mut self) -> Result<usize, Failure> {
-        match tokio::time::timeout(self.idle_timeout, self.reader.fill(&mut self.stream)).await {
-            Err(_) => Err(Failure::Idle(self.idle_timeout)),
+        match tokio::time::timeout(self.timeouts.idle, self.reader.fill(&mut self.stream)).await {
+            Err(_) => Err(Failure::Idle(self.timeouts.idle)),
             Ok(read) => Ok(read.map_err(ReadError::Io)?),
         }
     }

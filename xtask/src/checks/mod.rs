@@ -62,16 +62,16 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
     steps.run("build", || {
         workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))
     })?;
-    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&["--lib", "--bins"], &[], filter)))?;
+    let unprivileged = ["--lib", "--bins", "--test", "audit_*"];
+    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&unprivileged, &[], filter)))?;
     if args.filter.is_none() {
-        steps
-            .run("examples in the documentation", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
+        steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
     }
     if privileged {
-        // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
-        let threads = ["--test-threads", "2"];
-        steps
-            .run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&["--test", "*"], &threads, filter)))?;
+        // Capture alone, and the whole product in the lab. Each test is several processes, and the latencies that
+        // matter are those of an idle machine.
+        let (tests, threads) = (["--test", "capture", "--test", "lab"], ["--test-threads", "2"]);
+        steps.run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&tests, &threads, filter)))?;
         steps.run("leftovers", || before.compare())?;
     }
     steps.sum_up();

@@ -111,9 +111,9 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
             }
             let mut out = io::stdout().lock();
             if args.json {
-                json_line(&mut out, &record)?
+                json_line(&mut out, &record)?;
             } else {
-                table.row(&mut out, &record)?
+                table.row(&mut out, &record)?;
             }
             out.flush()?;
         }

@@ -37,11 +37,12 @@ pub(super) fn ipv4(value: &[u8]) -> bool {
     a != 0 && a != 127 && !mask && !version
 }
 
-/// An IPv6 address (RFC 4291) that is not `::` or `::1`.
+/// An IPv6 address (RFC 4291) that is not `::` or `::1`. One of its groups has three digits or it ends in a dotted quad:
+/// `1::2` is a slice in a programming language.
 pub(super) fn ipv6(value: &[u8]) -> bool {
-    address(value)
-        .and_then(|text| text.parse::<Ipv6Addr>().ok())
-        .is_some_and(|address| !address.is_unspecified() && !address.is_loopback())
+    let Some(text) = address(value) else { return false };
+    let telling = text.contains('.') || text.split(':').any(|group| group.len() > 2);
+    telling && text.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unspecified() && !address.is_loopback())
 }
 
 /// Without a prefix length.

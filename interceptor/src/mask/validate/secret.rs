@@ -75,7 +75,7 @@ pub(super) fn entropy(value: &[u8]) -> bool {
     let has = |test: fn(&u8) -> bool| value.iter().any(test);
     let (digit, lower, upper) = (has(u8::is_ascii_digit), has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
     let hex = value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
-    if !digit && !(lower && upper && value.len() >= 20) {
+    if !(digit || lower && upper && value.len() >= 20) {
         return false;
     }
     // Random text needs more bits the more symbols it may have; short values cannot show many.

@@ -1,6 +1,14 @@
 //! The log from end to end: written, read back, damaged, recovered.
 
-use std::path::Path;
+mod attack;
+mod crash;
+mod failure;
+mod flip;
+mod frames;
+mod sealing;
+mod sharing;
+
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::flow::ExchangeId;
@@ -15,11 +23,11 @@ impl Place {
         Self { dir: tempfile::tempdir().unwrap(), secret: AuditorSecret::generate() }
     }
 
-    pub(crate) fn audit(&self) -> std::path::PathBuf {
+    pub(crate) fn audit(&self) -> PathBuf {
         self.dir.path().join("audit")
     }
 
-    pub(crate) fn keys(&self) -> std::path::PathBuf {
+    pub(crate) fn keys(&self) -> PathBuf {
         self.dir.path().join("keys")
     }
 
@@ -36,6 +44,70 @@ impl Place {
 
     pub(crate) fn open(&self) -> Log {
         Log::open(self.settings()).unwrap()
+    }
+}
+
+impl Place {
+    pub(crate) fn trust(&self) -> Trust {
+        Trust {
+            key: VerifyingKey::read(&self.keys().join("log-signing.pub")).unwrap(),
+            checkpoint: None,
+            keys: Some(self.keys()),
+        }
+    }
+
+    pub(crate) fn verify(&self) -> Verdict {
+        verify(&self.audit(), &self.trust()).unwrap()
+    }
+
+    pub(crate) fn intact(&self) -> Report {
+        match self.verify() {
+            Verdict::Intact(report) => report,
+            Verdict::Faulty(fault) => panic!("{fault}"),
+        }
+    }
+
+    pub(crate) fn faulty(&self) -> Fault {
+        match self.verify() {
+            Verdict::Intact(report) => panic!("nothing was noticed: {report:?}"),
+            Verdict::Faulty(fault) => *fault,
+        }
+    }
+
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        scan::segments(&self.audit(), Stream::Log).unwrap()
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        let mut reader = Reader::open(&self.audit()).unwrap();
+        reader.poll().unwrap();
+        reader
+    }
+
+    /// Writes exchanges with these responses and closes the log.
+    pub(crate) fn write(&self, responses: &[&[&[u8]]]) -> Vec<ExchangeId> {
+        let log = self.open();
+        let mut worker = log.worker().unwrap();
+        let ids = responses.iter().map(|chunks| run(exchange(&mut worker, chunks))).collect();
+        log.close().unwrap();
+        ids
+    }
+}
+
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            match std::fs::copy(entry.path(), target) {
+                // A running writer's temporary file.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
+        }
     }
 }
 

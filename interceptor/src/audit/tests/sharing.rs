@@ -1,0 +1,123 @@
+//! Many writing threads, and readers beside them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+/// Tells the onlookers to stop, also when a writer fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn threads_write_while_readers_and_verifiers_look_on() {
+    let place = Place::new();
+    let log = place.open();
+    let done = AtomicBool::new(false);
+    let (ids, looks) = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..6)
+            .map(|n: u8| {
+                let mut worker = log.worker().unwrap();
+                scope.spawn(move || {
+                    let chunk = vec![n; 300 * usize::from(n)];
+                    run(async {
+                        let mut ids = Vec::new();
+                        for _ in 0..40 {
+                            ids.push(exchange(&mut worker, &[&chunk, b"end"]).await);
+                        }
+                        ids
+                    })
+                })
+            })
+            .collect();
+        let following = scope.spawn(|| {
+            let mut reader = Reader::open(&place.audit()).unwrap();
+            let mut ended = 0;
+            let mut rounds = 0;
+            while ended < 240 {
+                rounds += 1;
+                let last = done.load(Ordering::SeqCst);
+                for index in reader.poll().unwrap() {
+                    let record = reader.record(index).unwrap();
+                    ended += usize::from(record.state == State::Complete);
+                }
+                assert!(reader.damage().is_empty(), "{:?}", reader.damage());
+                assert!(ended == 240 || !last, "only {ended} were seen");
+            }
+            rounds
+        });
+        let verifying = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(Ordering::SeqCst) {
+                place.intact();
+                rounds += 1;
+            }
+            rounds
+        });
+        let finished = Done(&done);
+        let ids: Vec<ExchangeId> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        drop(finished);
+        (ids, (following.join().unwrap(), verifying.join().unwrap()))
+    });
+    assert!(looks.0 > 0 && looks.1 > 0, "{looks:?}");
+    log.close().unwrap();
+    let report = place.intact();
+    assert_eq!((report.records, report.leaves, report.signed_leaves), (240, 480, 480));
+    let reader = place.reader();
+    assert!(ids.iter().all(|id| reader.find(&id.to_string()).len() == 1));
+}
+
+#[test]
+fn a_checkpoint_follows_within_seconds_without_a_close() {
+    let place = Place::new();
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    run(exchange(&mut worker, &[]));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while place.intact().unsigned_frames > 0 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(place.reader().record(0).unwrap().log.checkpoint, Some(2));
+}
+
+#[test]
+fn every_worker_seals_under_a_key_of_its_own() {
+    let place = Place::new();
+    let log = place.open();
+    let mut workers = [log.worker().unwrap(), log.worker().unwrap()];
+    for worker in &mut workers {
+        run(exchange(worker, &[]));
+    }
+    log.close().unwrap();
+    assert_eq!(std::fs::read_dir(place.keys().join("epochs")).unwrap().count(), 2);
+}
+
+#[test]
+fn accesses_are_chained_and_verified_beside_a_running_writer() {
+    let place = Place::new();
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    let id = run(exchange(&mut worker, &[]));
+    for reason in ["first", "second"] {
+        let access = Access {
+            exchange: id,
+            time: Time::now(),
+            uid: 0,
+            user: Some("root".into()),
+            auditor: place.secret.public().fingerprint(),
+            reason: reason.into(),
+        };
+        access.record(&place.audit(), &place.keys()).unwrap();
+    }
+    assert_eq!(place.intact().accesses, 2);
+    let mut reader = Reader::open_stream(&place.audit(), Stream::Access).unwrap();
+    reader.poll().unwrap();
+    assert_eq!(reader.access(1).unwrap().reason, "second");
+    log.close().unwrap();
+    assert_eq!(place.intact().accesses, 2);
+}

@@ -30,11 +30,13 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a command to its end, its standard output on our standard error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .with_context(|| format!("cannot run {}", program_of(command)))?;
+    run_visibly(command.stdout(std::io::stderr()))
+}
+
+/// Runs a command to its end, its standard output on ours.
+pub(crate) fn run_visibly(command: &mut Command) -> Result<()> {
+    let status =
+        command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {}", program_of(command)))?;
     if !status.success() {
         bail!("{} failed: {status}", describe(command));
     }

@@ -1,4 +1,5 @@
 //! `cargo xtask test`, `lint` and `bench`: what CI runs, and what one runs before.
+#![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
 mod leftovers;
 
@@ -58,15 +59,19 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         static_checks(&mut steps)?;
     }
     let filter = args.filter.as_deref();
-    // Always the whole workspace, so that no dependency is built twice with other features.
-    steps.run("unit tests", || {
-        workspace::run(&mut cargo_test(&["--workspace", "--lib", "--bins", "--test", "audit_*"], filter))
+    steps.run("build", || {
+        workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))
     })?;
+    let unprivileged = ["--lib", "--bins", "--test", "audit_*"];
+    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&unprivileged, &[], filter)))?;
+    if args.filter.is_none() {
+        steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
+    }
     if privileged {
-        steps.run("build for the end-to-end tests", || {
-            workspace::run(workspace::cargo().args(["build", "--workspace", "--bins"]))
-        })?;
-        steps.run("end-to-end tests", || end_to_end(filter))?;
+        // Capture alone, and the whole product in the lab. Each test is several processes, and the latencies that
+        // matter are those of an idle machine.
+        let (tests, threads) = (["--test", "capture", "--test", "lab"], ["--test-threads", "2"]);
+        steps.run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&tests, &threads, filter)))?;
         steps.run("leftovers", || before.compare())?;
     }
     steps.sum_up();
@@ -79,7 +84,7 @@ pub(crate) fn lint() -> Result<()> {
     static_checks(&mut steps)?;
     steps.run("dependencies (cargo deny)", || {
         let program = cargo_deny()?;
-        workspace::run(
+        workspace::run_visibly(
             Command::new(program).args(["check", "bans", "licenses", "sources"]).current_dir(workspace::root()),
         )
     })?;
@@ -94,45 +99,30 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     if let Some(name) = &args.name {
         command.args(["--", name]);
     }
-    let status = command.status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the benchmarks failed: {status}");
-    }
-    Ok(())
+    workspace::run_visibly(&mut command)
 }
 
 fn static_checks(steps: &mut Steps) -> Result<()> {
-    steps.run("formatting", || workspace::run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("formatting", || workspace::run_visibly(workspace::cargo().args(["fmt", "--all", "--check"])))?;
     steps.run("clippy", || {
         let mut command = workspace::cargo();
         command.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
-        workspace::run(&mut command)
+        workspace::run_visibly(&mut command)
     })?;
     steps.run("documentation", || {
         let mut command = workspace::cargo();
-        command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
-        workspace::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+        command.args(["doc", "--workspace", "--no-deps"]);
+        workspace::run_visibly(command.env("RUSTDOCFLAGS", "-Dwarnings"))
     })?;
     steps.run("layers", layers::run)
 }
 
-fn cargo_test(selection: &[&str], filter: Option<&str>) -> Command {
+/// Tests of the whole workspace: always the same selection of packages, so that nothing is built with two sets of
+/// features.
+fn cargo_test(targets: &[&str], harness: &[&str], filter: Option<&str>) -> Command {
     let mut command = workspace::cargo();
-    command.arg("test").args(selection);
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
+    command.args(["test", "--workspace"]).args(targets).arg("--").args(harness).args(filter);
     command
-}
-
-/// The tests that need root: capture alone, and the whole product in the lab.
-fn end_to_end(filter: Option<&str>) -> Result<()> {
-    let mut command = workspace::cargo();
-    command.args(["test", "--workspace", "--test", "capture", "--test", "lab"]);
-    // Each test is a lab of several processes, and the latencies that matter are those of an idle machine.
-    command.args(["--", "--test-threads", "2"]);
-    command.args(filter);
-    workspace::run(&mut command)
 }
 
 /// cargo-deny, installed when it is first asked for.
@@ -142,7 +132,7 @@ fn cargo_deny() -> Result<PathBuf> {
         eprintln!("cargo install cargo-deny {CARGO_DENY} (some minutes)");
         let mut command = workspace::cargo();
         command.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
-        workspace::run(command.arg(workspace::tools()))?;
+        workspace::run_visibly(command.arg(workspace::tools()))?;
     }
     Ok(program)
 }
@@ -165,6 +155,6 @@ impl Steps {
     fn sum_up(&self) {
         let total: Duration = self.passed.iter().map(|(_, duration)| *duration).sum();
         let steps = self.passed.iter().map(|(name, duration)| format!("{name} {} s", duration.as_secs()));
-        eprintln!("passed in {} s: {}", total.as_secs(), steps.collect::<Vec<_>>().join(", "));
+        println!("passed in {} s: {}", total.as_secs(), steps.collect::<Vec<_>>().join(", "));
     }
 }

@@ -31,6 +31,15 @@ pub(super) struct Shape {
     pub(super) rule: u32,
     pub(super) picture: u32,
     pub(super) offset: u32,
+    next: u128,
+}
+
+impl Shape {
+    /// Whether a token of this shape may be followed by `next`.
+    #[inline]
+    pub(super) fn admits(&self, next: Option<&u8>) -> bool {
+        self.next == u128::MAX || next.is_some_and(|&b| b.is_ascii() && self.next >> b & 1 == 1)
+    }
 }
 
 /// What stands behind the one byte that follows a token. Most numbers in a text are followed by a word or by nothing
@@ -85,13 +94,10 @@ impl Engine {
                             return Err(Error::Rules { file: rule.meta.id.clone(), reason });
                         }
                         let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
+                        let shape = Shape { rule: index, picture, offset, next: anchor.next };
                         for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
                             if anchor.goes_on.is_none_or(|letter| follows >= letter) {
-                                pictures[slot(anchor.len, anchor.digits, follows)].push(Shape {
-                                    rule: index,
-                                    picture,
-                                    offset,
-                                });
+                                pictures[slot(anchor.len, anchor.digits, follows)].push(shape);
                             }
                         }
                     }

@@ -146,7 +146,7 @@ impl<'v> View<'v> {
             _ => Follows::Nothing,
         };
         let engine = self.engine;
-        for shape in engine.shapes(token, follows) {
+        for shape in engine.shapes(token, follows).iter().filter(|shape| shape.admits(next)) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };

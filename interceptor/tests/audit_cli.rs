@@ -25,9 +25,9 @@ impl State {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
-            exchange.chunk(b"data: the sealed answer\n\n").unwrap();
+            exchange.chunk(b"data: the sealed answer\n\n").await.unwrap();
             let response = Response { status: Some(200), bytes: Some(25), ..Response::default() };
-            exchange.complete(&Completion { response, ..Completion::default() }).await.unwrap();
+            exchange.complete(&Completion { response, ..Completion::default() }).unwrap().await.unwrap();
             let mut denied = record();
             denied.decision.action = Some("deny".into());
             denied.response.status = Some(403);

@@ -10,7 +10,7 @@ use super::checkpoint::SigningKey;
 use super::disk::Kernel;
 use super::frame::{Content, Kind};
 use super::header::Stream;
-use super::writer::{Plan, Shared};
+use super::writer::{Plan, Shared, Wanted};
 use super::{Error, Time};
 use crate::flow::ExchangeId;
 
@@ -43,7 +43,7 @@ impl Access {
         let key = SigningKey::load(keys)?;
         let shared = Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel))?;
         let json = serde_json::to_vec(self).expect("an access is plain data");
-        shared.append(&Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json))?;
+        shared.append_now(&Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json), Wanted::Appended)?;
         shared.sync_now()?;
         shared.finish()
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::frame::FrameError;
 use super::header::HeaderError;
@@ -85,6 +86,12 @@ pub enum Error {
     Poisoned {
         /// The first failure.
         reason: String,
+    },
+    /// The present segment is full and the next one is not allocated yet.
+    #[error("the audit log's disk does not keep up: no segment was ready within {} ms; use a faster disk", waited.as_millis())]
+    NoRoom {
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The data key's epoch is over and a new key could not be made.
     #[error("the data key is too old and no new one could be stored: {reason}")]

@@ -1,10 +1,13 @@
 //! The log as the daemon holds it: opening, workers, closing.
 
-use std::fs;
+use std::collections::VecDeque;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::{fs, mem};
+
+use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
 use super::checkpoint::{SIGNING_PUB, SigningKey};
@@ -17,7 +20,7 @@ use super::lock::WriterLock;
 use super::recover::recover;
 use super::seal::{EPOCH, Sealer};
 use super::segment::Spare;
-use super::writer::{Plan, Shared, State, random_id};
+use super::writer::{Plan, Shared, State, Wanted, random_id};
 use super::{Content, Error};
 use crate::flow::ExchangeId;
 
@@ -134,7 +137,8 @@ impl Log {
     pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
         let json = serde_json::to_vec(note).expect("a note is plain data");
         let nobody = ExchangeId::from_bytes([0; 16]);
-        self.context.shared.append(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json)).map(|_| ())
+        let plan = Plan::new(Kind::Note, nobody).plain(Content::Json, &json);
+        self.context.shared.append_now(&plan, Wanted::Appended).map(drop)
     }
 
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
@@ -212,7 +216,8 @@ impl Shared {
             retired: Vec::new(),
             directory_dirty: false,
             waiters: Vec::new(),
-            spare: None,
+            spares: VecDeque::new(),
+            shortage: None,
             dirty_since: None,
             salvage: None,
             poison: None,
@@ -229,6 +234,8 @@ impl Shared {
             state: Mutex::new(state),
             commit: Condvar::new(),
             keep: Condvar::new(),
+            room: Notify::new(),
+            room_now: Condvar::new(),
             writer_lock: Mutex::new(Some(lock)),
         });
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
@@ -236,7 +243,8 @@ impl Shared {
         if let Some(torn) = recovered.torn {
             let note = serde_json::to_vec(&torn).expect("a note is plain data");
             log::warn!("audit log: cut off a torn tail: {}", String::from_utf8_lossy(&note));
-            shared.append(&Plan::new(Kind::Note, ExchangeId::from_bytes([0; 16])).plain(Content::Json, &note))?;
+            let plan = Plan::new(Kind::Note, ExchangeId::from_bytes([0; 16])).plain(Content::Json, &note);
+            shared.append_now(&plan, Wanted::Appended)?;
         }
         shared.sync_now()?;
         Ok(shared)
@@ -259,6 +267,7 @@ impl Shared {
         self.lock().closing = true;
         self.commit.notify_all();
         self.keep.notify_all();
+        self.announce_room();
     }
 
     /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
@@ -269,13 +278,11 @@ impl Shared {
     }
 
     fn finish_locked(&self) -> Result<(), Error> {
-        let (extent, current, spare, poison) = {
+        let (extent, current, spares, poison) = {
             let mut state: MutexGuard<'_, State> = self.lock();
-            (state.durable.clone(), state.current.take(), state.spare.take(), state.poison.clone())
+            (state.durable.clone(), state.current.take(), mem::take(&mut state.spares), state.poison.clone())
         };
-        if let Some(spare) = spare {
-            spare.discard();
-        }
+        spares.into_iter().for_each(Spare::discard);
         if let Some(reason) = poison {
             return Err(Error::Poisoned { reason });
         }

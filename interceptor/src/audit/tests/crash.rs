@@ -33,10 +33,10 @@ fn crashed(records: usize, chunks: usize) -> Crashed {
         acknowledged.push(id);
         copy_dir(&place.audit(), durable.path());
         for n in 0..chunks {
-            open.chunk(&vec![n as u8; 100 + 700 * n % 5000]).unwrap();
+            open.chunk(&vec![n as u8; 100 + 700 * n % 5000]).await.unwrap();
         }
         copy_dir(&place.audit(), after.path());
-        open.complete(&Completion::default()).await.unwrap();
+        open.complete(&Completion::default()).unwrap().await.unwrap();
     });
     log.close().unwrap();
     Crashed { place, acknowledged, durable, after }

@@ -75,7 +75,11 @@ impl Shared {
     /// Allocates until there are enough spares. False when the disk has refused.
     fn keep_spares(&self) -> bool {
         let wants_more = |state: &State| state.spares.len() < SPARES && !state.closing;
-        while wants_more(&self.lock()) {
+        // Not for as long as they are used up: checkpoints and data keys must not wait for a quiet moment.
+        for _ in 0..SPARES {
+            if !wants_more(&self.lock()) {
+                break;
+            }
             let allocated = Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes);
             let mut state = self.lock();
             let shortage = match allocated {

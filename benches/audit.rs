@@ -35,6 +35,7 @@ impl Place {
             durability,
             auditors: vec![AuditorSecret::generate().public()],
             segment_bytes: SEGMENT_BYTES,
+            accept_missing_checkpoint: false,
         })
         .expect("the log opens")
     }

@@ -33,6 +33,7 @@ fn settings(dir: &Path) -> Settings {
         durability: Durability::Power,
         auditors: vec![AuditorPublic::read(&dir.join("auditor.key.pub")).expect("the parent wrote it")],
         segment_bytes: 256 << 10,
+        accept_missing_checkpoint: false,
     }
 }
 

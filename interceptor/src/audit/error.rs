@@ -75,6 +75,18 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// There are frames, but no signed checkpoint that says how many there were.
+    #[error(
+        "{}: {reason}, so nobody can tell whether records were removed: restore the file from a backup, or move the log \
+         aside; to go on with what is there, start once with `interceptor run --accept-missing-checkpoint`, which is \
+         recorded in the log", path.display()
+    )]
+    NoCheckpoint {
+        /// Where the checkpoint should be.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A record does not fit into a segment.
     #[error("a record of {bytes} bytes does not fit into a segment: raise the segment size")]
     TooLarge {

@@ -17,7 +17,7 @@ use super::frame::Kind;
 use super::header::{HEADER, Stream};
 use super::keeper::{Slots, replace};
 use super::lock::WriterLock;
-use super::recover::recover;
+use super::recover::{WithoutCheckpoint, recover};
 use super::seal::{EPOCH, Sealer};
 use super::segment::Spare;
 use super::writer::{Plan, Shared, State, Wanted, random_id};
@@ -57,6 +57,9 @@ pub struct Settings {
     pub auditors: Vec<AuditorPublic>,
     /// Bytes of a segment; rounded to pages, at least 64 KiB, at most 2 GiB. [`SEGMENT_BYTES`] by default.
     pub segment_bytes: u64,
+    /// Goes on with a log whose signed checkpoint is missing or not signed by this log's key, and notes that in it.
+    /// Without, such a log is refused: records may have been removed from its end.
+    pub accept_missing_checkpoint: bool,
 }
 
 /// The audit log, open for writing. One process at a time; readers need not ask.
@@ -93,7 +96,16 @@ impl Log {
     pub(crate) fn open_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let sealer = Sealer::new(settings.auditors, &settings.keys, EPOCH)?;
         let key = SigningKey::load_or_create(&settings.keys, &settings.host)?;
-        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk)?;
+        let without = match settings.accept_missing_checkpoint {
+            true => WithoutCheckpoint::Accept,
+            false => WithoutCheckpoint::Refuse,
+        };
+        if without == WithoutCheckpoint::Accept {
+            // The access log has no daemon that could be told.
+            let key = SigningKey::load(&settings.keys)?;
+            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without)?.finish()?;
+        }
+        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk, without)?;
         publish_key(&shared, &settings.keys)?;
         let context = Arc::new(Context {
             shared,
@@ -135,10 +147,7 @@ impl Log {
     /// # Panics
     /// When `note` cannot be written as JSON.
     pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
-        let json = serde_json::to_vec(note).expect("a note is plain data");
-        let nobody = ExchangeId::from_bytes([0; 16]);
-        let plan = Plan::new(Kind::Note, nobody).plain(Content::Json, &json);
-        self.context.shared.append_now(&plan, Wanted::Appended).map(drop)
+        self.context.shared.note(note)
     }
 
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
@@ -203,11 +212,12 @@ impl Shared {
         segment_bytes: u64,
         key: SigningKey,
         disk: Arc<dyn Disk>,
+        without: WithoutCheckpoint,
     ) -> Result<Arc<Self>, Error> {
         make_dir(dir, 0o750)?;
         let lock = WriterLock::take(dir, stream)?;
         Spare::remove_leftovers(dir, stream)?;
-        let recovered = recover(dir, stream, key.verifying())?;
+        let recovered = recover(dir, stream, key.verifying(), without)?;
         let state = State {
             current: None,
             durable: recovered.extent.clone(),
@@ -240,14 +250,22 @@ impl Shared {
         });
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
         shared.start_segment(&mut shared.lock(), spare)?;
+        if let Some(unsigned) = recovered.unsigned {
+            shared.note(&unsigned)?;
+            log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
+        }
         if let Some(torn) = recovered.torn {
-            let note = serde_json::to_vec(&torn).expect("a note is plain data");
-            log::warn!("audit log: cut off a torn tail: {}", String::from_utf8_lossy(&note));
-            let plan = Plan::new(Kind::Note, ExchangeId::from_bytes([0; 16])).plain(Content::Json, &note);
-            shared.append_now(&plan, Wanted::Appended)?;
+            shared.note(&torn)?;
+            log::warn!("audit log: cut off a torn tail: {torn:?}");
         }
         shared.sync_now()?;
         Ok(shared)
+    }
+
+    fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        let json = serde_json::to_vec(note).expect("a note is plain data");
+        let nobody = ExchangeId::from_bytes([0; 16]);
+        self.append_now(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json), Wanted::Appended).map(drop)
     }
 
     /// Makes everything durable in the calling thread and signs it. For when no commit thread runs.

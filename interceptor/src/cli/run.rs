@@ -45,9 +45,13 @@ Examples:
 
 Stops on SIGTERM or SIGINT. The programs stay attached then (enrolled connections are refused until the next
 start) unless capture.detach_on_exit is set.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Go on with an audit log whose signed checkpoint is missing or not signed by its key; noted in the log
+    #[arg(long)]
+    accept_missing_checkpoint: bool,
+}
 
-pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("INTERCEPTOR_LOG", "info")).init();
     let config = Config::load(global.config.as_deref())?;
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
@@ -55,7 +59,7 @@ pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         sys::MemoryLock::Locked => {}
         partly => log::warn!("memory is not fully locked: {partly:?}"),
     }
-    Daemon::start(&config, &paths)?.run()
+    Daemon::start(args, &config, &paths)?.run()
 }
 
 /// What runs, and what must be undone when it stops.
@@ -69,10 +73,10 @@ struct Daemon {
 
 impl Daemon {
     /// Everything that can fail does so before the first connection is redirected.
-    fn start(config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+    fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints);
-        let log = Log::open(audit_settings(config, paths)?)?;
+        let log = Log::open(audit_settings(args, config, paths)?)?;
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
         let engine = Engine::builtin()?;
@@ -159,7 +163,7 @@ fn prepare(paths: &StatePaths) -> Result<(), Failure> {
     Ok(())
 }
 
-fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
+fn audit_settings(args: &Args, config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
     let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>()?;
     if auditors.is_empty() {
         return Err(
@@ -175,6 +179,7 @@ fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings
         durability: config.audit.durability,
         auditors,
         segment_bytes: config.audit.segment_bytes,
+        accept_missing_checkpoint: args.accept_missing_checkpoint,
     })
 }
 

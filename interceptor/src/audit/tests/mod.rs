@@ -39,6 +39,7 @@ impl Place {
             durability: Durability::Power,
             auditors: vec![self.secret.public()],
             segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
         }
     }
 

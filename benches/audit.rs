@@ -35,6 +35,7 @@ impl Place {
             durability,
             auditors: vec![AuditorSecret::generate().public()],
             segment_bytes: SEGMENT_BYTES,
+            accept_missing_checkpoint: false,
         })
         .expect("the log opens")
     }
@@ -136,14 +137,15 @@ fn chunk(c: &mut Criterion) {
         let mut count = 0_u64;
         group.bench_function(BenchmarkId::new("sealed part, process", size), |b| {
             b.iter(|| {
-                exchange.chunk(black_box(&bytes)).expect("recorded");
+                runtime.block_on(exchange.chunk(black_box(&bytes))).expect("recorded");
                 count += 1;
                 if count.is_multiple_of(16_384) {
                     place.prune();
                 }
             });
         });
-        runtime.block_on(exchange.complete(&Completion::default())).expect("recorded");
+        let durable = exchange.complete(&Completion::default()).expect("recorded");
+        runtime.block_on(durable).expect("recorded");
     }
     group.finish();
     log.close().expect("closed");
@@ -166,7 +168,8 @@ fn exchange(c: &mut Criterion) {
                     let exchange = begin(&runtime, &mut worker, black_box(&bytes));
                     match durability {
                         Durability::Process => {
-                            runtime.block_on(exchange.complete(&Completion::default())).expect("recorded");
+                            let durable = exchange.complete(&Completion::default()).expect("recorded");
+                            runtime.block_on(durable).expect("recorded");
                         }
                         // Its end would be a second commit.
                         Durability::Power => open.push(exchange),

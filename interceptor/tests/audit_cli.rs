@@ -25,9 +25,9 @@ impl State {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
-            exchange.chunk(b"data: the sealed answer\n\n").unwrap();
+            exchange.chunk(b"data: the sealed answer\n\n").await.unwrap();
             let response = Response { status: Some(200), bytes: Some(25), ..Response::default() };
-            exchange.complete(&Completion { response, ..Completion::default() }).await.unwrap();
+            exchange.complete(&Completion { response, ..Completion::default() }).unwrap().await.unwrap();
             let mut denied = record();
             denied.decision.action = Some("deny".into());
             denied.response.status = Some(403);
@@ -46,6 +46,7 @@ impl State {
             durability: Durability::Power,
             auditors: vec![AuditorPublic::read(&self.dir.path().join("auditor.key.pub")).unwrap()],
             segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
         }
     }
 
@@ -303,4 +304,24 @@ fn keys_generate_overwrites_nothing() {
     std::fs::remove_file(&path).unwrap();
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     assert_eq!(state.run(&generate).status.code(), Some(2), "an empty file is not overwritten either");
+}
+
+#[test]
+fn verify_and_list_show_that_a_log_was_gone_on_with_unsigned() {
+    let state = State::new();
+    std::fs::remove_file(state.path("audit/checkpoint")).unwrap();
+    assert!(Log::open(state.settings()).is_err());
+    let accepted = Settings { accept_missing_checkpoint: true, ..state.settings() };
+    Log::open(accepted).unwrap().close().unwrap();
+    for command in ["verify", "list"] {
+        let out = state.run(&["log", command]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let text = stdout(&out);
+        assert!(text.contains("checkpoint-not-trusted: the signed checkpoint is missing"), "{command}: {text}");
+    }
+    let out = state.run(&["log", "list", "--json"]);
+    assert_eq!(stdout(&out).lines().count(), 3, "records alone");
+    assert!(stderr(&out).contains("checkpoint-not-trusted"), "{}", stderr(&out));
+    let report = &state.lines(&["log", "verify", "--json"])[0]["report"];
+    assert_eq!(report["notes"][0]["content"]["event"], "checkpoint-not-trusted");
 }

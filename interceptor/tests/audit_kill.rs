@@ -33,6 +33,7 @@ fn settings(dir: &Path) -> Settings {
         durability: Durability::Power,
         auditors: vec![AuditorPublic::read(&dir.join("auditor.key.pub")).expect("the parent wrote it")],
         segment_bytes: 256 << 10,
+        accept_missing_checkpoint: false,
     }
 }
 
@@ -51,8 +52,8 @@ fn write_until_killed(dir: &Path) -> ! {
                     runtime.block_on(async {
                         let (mut exchange, _) = worker.begin(Record::new(id), &body, outgoing).await.expect("recorded");
                         say(&format!("begun {id}\n"));
-                        exchange.chunk(&body).expect("recorded");
-                        exchange.complete(&Completion::default()).await.expect("recorded");
+                        exchange.chunk(&body).await.expect("recorded");
+                        exchange.complete(&Completion::default()).expect("recorded").await.expect("recorded");
                         say(&format!("ended {id}\n"));
                     });
                 }

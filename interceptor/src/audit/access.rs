@@ -10,7 +10,8 @@ use super::checkpoint::SigningKey;
 use super::disk::Kernel;
 use super::frame::{Content, Kind};
 use super::header::Stream;
-use super::writer::{Plan, Shared};
+use super::recover::WithoutCheckpoint;
+use super::writer::{Plan, Shared, Wanted};
 use super::{Error, Time};
 use crate::flow::ExchangeId;
 
@@ -41,9 +42,9 @@ impl Access {
     /// When it cannot be recorded; then nothing may be shown.
     pub fn record(&self, dir: &Path, keys: &Path) -> Result<(), Error> {
         let key = SigningKey::load(keys)?;
-        let shared = Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel))?;
+        let shared = Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel), WithoutCheckpoint::Refuse)?;
         let json = serde_json::to_vec(self).expect("an access is plain data");
-        shared.append(&Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json))?;
+        shared.append_now(&Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json), Wanted::Appended)?;
         shared.sync_now()?;
         shared.finish()
     }

@@ -16,6 +16,17 @@ const INTERVAL: Duration = Duration::from_secs(1);
 impl Shared {
     /// The commit thread: returns when the log is closed and everything is durable, or cannot be.
     pub(crate) fn commit_loop(&self) {
+        // However it ends, also by a panic: nobody may wait for it any more.
+        let _end = OnDrop(|| {
+            let mut state = self.lock();
+            state.closing = true;
+            let error = state.poison.clone().map_or(Error::Closed, |reason| Error::Poisoned { reason });
+            for waiter in mem::take(&mut state.waiters) {
+                let _ = waiter.send(Err(error.clone()));
+            }
+            drop(state);
+            self.announce_room();
+        });
         let mut state = self.lock();
         loop {
             state = if state.poison.is_some() {
@@ -50,6 +61,7 @@ impl Shared {
             Ok(()) => {
                 log::warn!("audit log: going on in a fresh segment after a failure: {reason}");
                 state.poison = None;
+                self.announce_room();
                 true
             }
             Err(error) => {
@@ -58,6 +70,7 @@ impl Shared {
                 for waiter in mem::take(&mut state.waiters) {
                     let _ = waiter.send(Err(failed.clone()));
                 }
+                self.announce_room();
                 false
             }
         }
@@ -133,6 +146,15 @@ impl Shared {
     pub(crate) fn sync_directory(&self) -> Result<(), Error> {
         let dir = File::open(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
         self.disk.sync(&dir).map_err(|e| Error::io("fsync", &self.dir, e))
+    }
+}
+
+/// Runs something when it goes out of scope, however that happens.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::mapping::Mapping;
 
@@ -14,6 +17,8 @@ pub(crate) trait Disk: Send + Sync {
     fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()>;
     /// Makes a file or directory durable.
     fn sync(&self, file: &File) -> io::Result<()>;
+    /// Gives a file another name, which no other file has.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 }
 
 /// The real one.
@@ -31,5 +36,9 @@ impl Disk for Kernel {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE).map_err(io::Error::from)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::frame::FrameError;
 use super::header::HeaderError;
@@ -74,6 +75,18 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// There are frames, but no signed checkpoint that says how many there were.
+    #[error(
+        "{}: {reason}, so nobody can tell whether records were removed: restore the file from a backup, or move the log \
+         aside; to go on with what is there, start once with `interceptor run --accept-missing-checkpoint`, which is \
+         recorded in the log", path.display()
+    )]
+    NoCheckpoint {
+        /// Where the checkpoint should be.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A record does not fit into a segment.
     #[error("a record of {bytes} bytes does not fit into a segment: raise the segment size")]
     TooLarge {
@@ -85,6 +98,12 @@ pub enum Error {
     Poisoned {
         /// The first failure.
         reason: String,
+    },
+    /// The present segment is full and the next one is not allocated yet.
+    #[error("the audit log's disk does not keep up: no segment was ready within {} ms; use a faster disk", waited.as_millis())]
+    NoRoom {
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The data key's epoch is over and a new key could not be made.
     #[error("the data key is too old and no new one could be stored: {reason}")]

@@ -9,7 +9,7 @@ use super::log::{Context, Durability};
 use super::record::{Completion, Position, Record, State};
 use super::seal::{KeyId, Slot};
 use super::tree::{Hash, parts};
-use super::writer::{Plan, Ticket};
+use super::writer::{Plan, Ticket, Wanted};
 use crate::flow::{BodyDigest, ExchangeId};
 
 /// Proof that a request's record is in the log, as durable as the settings say. `upstream::send` demands it.
@@ -79,13 +79,13 @@ impl Worker {
         let json = self.opening(&mut record, State::Open);
         let digest = BodyDigest::of(outgoing.body);
         let stored = [
-            self.store(id, Content::Json, json.into(), false)?,
-            self.store(id, Content::Original, original.into(), true)?,
-            self.store(id, Content::MaskedHead, outgoing.head.into(), false)?,
-            self.store(id, Content::MaskedBody, outgoing.body.into(), false)?,
+            self.store(id, Content::Json, json.into(), false).await?,
+            self.store(id, Content::Original, original.into(), true).await?,
+            self.store(id, Content::MaskedHead, outgoing.head.into(), false).await?,
+            self.store(id, Content::MaskedBody, outgoing.body.into(), false).await?,
         ];
         let plan = plan(Kind::Request, id, &stored, Some(digest));
-        let ticket = self.append(&plan)?;
+        let ticket = self.append(&plan).await?;
         let exchange = Exchange {
             context: Arc::clone(&self.context),
             slot: Arc::clone(&self.slot),
@@ -114,12 +114,12 @@ impl Worker {
         let id = record.id;
         record.response.body = None;
         let json = self.opening(&mut record, State::Complete);
-        let mut stored = vec![self.store(id, Content::Json, json.into(), false)?];
+        let mut stored = vec![self.store(id, Content::Json, json.into(), false).await?];
         if let Some(original) = original {
-            stored.push(self.store(id, Content::Original, original.into(), true)?);
+            stored.push(self.store(id, Content::Original, original.into(), true).await?);
         }
-        stored.push(self.store(id, Content::Response, response.into(), true)?);
-        let ticket = self.append(&plan(Kind::Refusal, id, &stored, None))?;
+        stored.push(self.store(id, Content::Response, response.into(), true).await?);
+        let ticket = self.append(&plan(Kind::Refusal, id, &stored, None)).await?;
         wait(ticket).await?;
         Ok(id)
     }
@@ -132,12 +132,19 @@ impl Worker {
         serde_json::to_vec(&record).expect("a record is plain data")
     }
 
-    fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
-        self.context.append(plan)
+    /// Appends a leaf; the ticket says when it is durable, if that is to be waited for.
+    async fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
+        Ok(self.context.shared.append(plan, self.context.wanted()).await?.ticket)
     }
 
     /// Seals or keeps content; puts what is too large for one frame into part frames.
-    fn store<'a>(&self, id: ExchangeId, content: Content, bytes: Bytes<'a>, seal: bool) -> Result<Stored<'a>, Error> {
+    async fn store<'a>(
+        &self,
+        id: ExchangeId,
+        content: Content,
+        bytes: Bytes<'a>,
+        seal: bool,
+    ) -> Result<Stored<'a>, Error> {
         let limit = self.context.shared.part_bytes();
         let slice = bytes.as_slice();
         if slice.len() <= limit {
@@ -149,7 +156,7 @@ impl Worker {
         }
         let mut running = Running::default();
         for piece in slice.chunks(limit) {
-            running.push(&self.context, seal.then_some(&self.slot), id, content, piece)?;
+            running.push(&self.context, seal.then_some(&self.slot), id, content, piece).await?;
         }
         Ok(Stored::Parts(content, running))
     }
@@ -169,11 +176,11 @@ impl Context {
         Ok((epoch.id(), sealed))
     }
 
-    /// Appends a leaf; the ticket says when it is durable, if that is to be waited for.
-    fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
+    /// What a leaf must be before it counts.
+    fn wanted(&self) -> Wanted {
         match self.durability {
-            Durability::Process => self.shared.append(plan).map(|_| None),
-            Durability::Power => self.shared.append_durable(plan).map(|(_, ticket)| Some(ticket)),
+            Durability::Process => Wanted::Appended,
+            Durability::Power => Wanted::Durable,
         }
     }
 }
@@ -240,7 +247,7 @@ struct Running {
 }
 
 impl Running {
-    fn push(
+    async fn push(
         &mut self,
         context: &Context,
         seal: Option<&Slot>,
@@ -252,9 +259,9 @@ impl Running {
         let appended = match seal {
             Some(slot) => {
                 let (key, sealed) = context.seal(slot, id, content, self.count, piece)?;
-                context.shared.append(&plan.sealed(content, key, &sealed))?
+                context.shared.append(&plan.sealed(content, key, &sealed), Wanted::Appended).await?
             }
-            None => context.shared.append(&plan.plain(content, piece))?,
+            None => context.shared.append(&plan.plain(content, piece), Wanted::Appended).await?,
         };
         self.count += 1;
         self.digest = parts(&self.digest, &appended.leaf);
@@ -287,25 +294,29 @@ impl Exchange {
     }
 
     /// Records a piece of the response as it came, before it is released to the client: sealed, and safe from the
-    /// death of this process when this returns; safe from loss of power at the latest a second later.
+    /// death of this process when this is done; safe from loss of power at the latest a second later. Waits only when
+    /// the segment is full before the next one is allocated: then the client waits, and the thread serves others.
     ///
     /// # Errors
     /// When it could not be recorded.
-    pub fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
+    pub async fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
         for piece in content.chunks(self.context.shared.part_bytes()) {
-            self.response.push(&self.context, Some(&self.slot), self.id, Content::Response, piece)?;
+            self.response.push(&self.context, Some(&self.slot), self.id, Content::Response, piece).await?;
         }
         Ok(())
     }
 
-    /// Records the end: safe from the death of this process at once, as durable as the settings say when the future is
-    /// done.
+    /// Records the end: safe from the death of this process when this returns, as durable as the settings say when the
+    /// future is done. Room is kept for it in the log; only when that is used up may it wait, a quarter of a second at
+    /// most.
     ///
     /// # Errors
-    /// When it could not be recorded.
-    pub fn complete(mut self, completion: &Completion) -> impl Future<Output = Result<(), Error>> + use<> {
-        let ticket = self.end(completion);
-        async move { wait(ticket?).await }
+    /// When it could not be recorded: the last bytes of the response must not be released.
+    pub fn complete(
+        mut self,
+        completion: &Completion,
+    ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
+        self.end(completion).map(wait)
     }
 
     fn end(&mut self, completion: &Completion) -> Result<Option<Ticket>, Error> {
@@ -317,7 +328,7 @@ impl Exchange {
             response.digest,
         );
         self.ended = true;
-        self.context.append(&plan)
+        Ok(self.context.shared.append_now(&plan, self.context.wanted())?.ticket)
     }
 }
 

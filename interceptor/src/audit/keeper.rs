@@ -1,4 +1,4 @@
-//! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segment,
+//! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segments,
 //! replaces data keys at the end of their epoch, publishes signed checkpoints.
 
 use std::fs::File;
@@ -12,10 +12,13 @@ use nix::libc;
 
 use super::Error;
 use super::checkpoint::Checkpoint;
+use super::commit::OnDrop;
 use super::seal::{Epoch, Sealer, Slot};
 use super::segment::Spare;
-use super::writer::{Extent, Shared};
+use super::writer::{Extent, Shared, State};
 
+/// Segments allocated ahead: one to go on in at once, one while the next is being allocated.
+const SPARES: usize = 2;
 /// At most one checkpoint in this time, and a look at each data key's age.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -45,9 +48,14 @@ impl Slots {
 impl Shared {
     /// The keeper thread: returns when the log is closed.
     pub(crate) fn keeper_loop(&self, keys: Option<(&Slots, &Sealer)>) {
+        // Also after a panic, nobody may wait for it.
+        let _end = OnDrop(|| {
+            self.lock().shortage = Some(Error::Closed);
+            self.announce_room();
+        });
         let mut published = None;
         loop {
-            self.keep_spare();
+            let allocated = self.keep_spares();
             if let Some((slots, sealer)) = keys {
                 slots.refresh(sealer);
             }
@@ -56,32 +64,43 @@ impl Shared {
             if state.closing {
                 return;
             }
+            // After a failure the disk gets a second before it is asked again.
+            if state.spares.len() < SPARES && allocated {
+                continue;
+            }
             let _ = self.keep.wait_timeout(state, INTERVAL);
         }
     }
 
-    fn keep_spare(&self) {
-        let wanted = {
-            let state = self.lock();
-            state.spare.is_none() && !state.closing && state.current.is_some()
-        };
-        if !wanted {
-            return;
-        }
-        match Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes) {
-            Ok(spare) => {
-                let mut state = self.lock();
-                if state.spare.is_none() && !state.closing {
-                    state.spare = Some(spare);
-                } else {
-                    drop(state);
-                    spare.discard();
+    /// Allocates until there are enough spares. False when the disk has refused.
+    fn keep_spares(&self) -> bool {
+        let wants_more = |state: &State| state.spares.len() < SPARES && !state.closing;
+        // Not for as long as they are used up: checkpoints and data keys must not wait for a quiet moment.
+        for _ in 0..SPARES {
+            if !wants_more(&self.lock()) {
+                break;
+            }
+            let allocated = Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes);
+            let mut state = self.lock();
+            let shortage = match allocated {
+                Ok(spare) => {
+                    state.spares.push_back(spare);
+                    None
                 }
-            }
-            Err(error) => {
-                log::error!("audit log: {error}; requests will be denied when the present segment is full");
+                Err(error) => {
+                    log::error!("audit log: {error}; requests will be denied when the present segment is full");
+                    Some(error)
+                }
+            };
+            let failed = shortage.is_some();
+            state.shortage = shortage;
+            drop(state);
+            self.announce_room();
+            if failed {
+                return false;
             }
         }
+        true
     }
 
     fn publish_if_new(&self, published: &mut Option<(u64, std::time::Instant)>) {

@@ -1,10 +1,13 @@
 //! The log as the daemon holds it: opening, workers, closing.
 
-use std::fs;
+use std::collections::VecDeque;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::{fs, mem};
+
+use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
 use super::checkpoint::{SIGNING_PUB, SigningKey};
@@ -14,10 +17,10 @@ use super::frame::Kind;
 use super::header::{HEADER, Stream};
 use super::keeper::{Slots, replace};
 use super::lock::WriterLock;
-use super::recover::recover;
+use super::recover::{WithoutCheckpoint, recover};
 use super::seal::{EPOCH, Sealer};
 use super::segment::Spare;
-use super::writer::{Plan, Shared, State, random_id};
+use super::writer::{Plan, Shared, State, Wanted, random_id};
 use super::{Content, Error};
 use crate::flow::ExchangeId;
 
@@ -54,6 +57,9 @@ pub struct Settings {
     pub auditors: Vec<AuditorPublic>,
     /// Bytes of a segment; rounded to pages, at least 64 KiB, at most 2 GiB. [`SEGMENT_BYTES`] by default.
     pub segment_bytes: u64,
+    /// Goes on with a log whose signed checkpoint is missing or not signed by this log's key, and notes that in it.
+    /// Without, such a log is refused: records may have been removed from its end.
+    pub accept_missing_checkpoint: bool,
 }
 
 /// The audit log, open for writing. One process at a time; readers need not ask.
@@ -90,7 +96,16 @@ impl Log {
     pub(crate) fn open_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let sealer = Sealer::new(settings.auditors, &settings.keys, EPOCH)?;
         let key = SigningKey::load_or_create(&settings.keys, &settings.host)?;
-        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk)?;
+        let without = match settings.accept_missing_checkpoint {
+            true => WithoutCheckpoint::Accept,
+            false => WithoutCheckpoint::Refuse,
+        };
+        if without == WithoutCheckpoint::Accept {
+            // The access log has no daemon that could be told.
+            let key = SigningKey::load(&settings.keys)?;
+            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without)?.finish()?;
+        }
+        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk, without)?;
         publish_key(&shared, &settings.keys)?;
         let context = Arc::new(Context {
             shared,
@@ -132,9 +147,7 @@ impl Log {
     /// # Panics
     /// When `note` cannot be written as JSON.
     pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
-        let json = serde_json::to_vec(note).expect("a note is plain data");
-        let nobody = ExchangeId::from_bytes([0; 16]);
-        self.context.shared.append(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json)).map(|_| ())
+        self.context.shared.note(note)
     }
 
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
@@ -199,11 +212,12 @@ impl Shared {
         segment_bytes: u64,
         key: SigningKey,
         disk: Arc<dyn Disk>,
+        without: WithoutCheckpoint,
     ) -> Result<Arc<Self>, Error> {
         make_dir(dir, 0o750)?;
         let lock = WriterLock::take(dir, stream)?;
         Spare::remove_leftovers(dir, stream)?;
-        let recovered = recover(dir, stream, key.verifying())?;
+        let recovered = recover(dir, stream, key.verifying(), without)?;
         let state = State {
             current: None,
             durable: recovered.extent.clone(),
@@ -212,7 +226,8 @@ impl Shared {
             retired: Vec::new(),
             directory_dirty: false,
             waiters: Vec::new(),
-            spare: None,
+            spares: VecDeque::new(),
+            shortage: None,
             dirty_since: None,
             salvage: None,
             poison: None,
@@ -229,17 +244,28 @@ impl Shared {
             state: Mutex::new(state),
             commit: Condvar::new(),
             keep: Condvar::new(),
+            room: Notify::new(),
+            room_now: Condvar::new(),
             writer_lock: Mutex::new(Some(lock)),
         });
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
         shared.start_segment(&mut shared.lock(), spare)?;
+        if let Some(unsigned) = recovered.unsigned {
+            shared.note(&unsigned)?;
+            log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
+        }
         if let Some(torn) = recovered.torn {
-            let note = serde_json::to_vec(&torn).expect("a note is plain data");
-            log::warn!("audit log: cut off a torn tail: {}", String::from_utf8_lossy(&note));
-            shared.append(&Plan::new(Kind::Note, ExchangeId::from_bytes([0; 16])).plain(Content::Json, &note))?;
+            shared.note(&torn)?;
+            log::warn!("audit log: cut off a torn tail: {torn:?}");
         }
         shared.sync_now()?;
         Ok(shared)
+    }
+
+    fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        let json = serde_json::to_vec(note).expect("a note is plain data");
+        let nobody = ExchangeId::from_bytes([0; 16]);
+        self.append_now(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json), Wanted::Appended).map(drop)
     }
 
     /// Makes everything durable in the calling thread and signs it. For when no commit thread runs.
@@ -259,6 +285,7 @@ impl Shared {
         self.lock().closing = true;
         self.commit.notify_all();
         self.keep.notify_all();
+        self.announce_room();
     }
 
     /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
@@ -269,13 +296,11 @@ impl Shared {
     }
 
     fn finish_locked(&self) -> Result<(), Error> {
-        let (extent, current, spare, poison) = {
+        let (extent, current, spares, poison) = {
             let mut state: MutexGuard<'_, State> = self.lock();
-            (state.durable.clone(), state.current.take(), state.spare.take(), state.poison.clone())
+            (state.durable.clone(), state.current.take(), mem::take(&mut state.spares), state.poison.clone())
         };
-        if let Some(spare) = spare {
-            spare.discard();
-        }
+        spares.into_iter().for_each(Spare::discard);
         if let Some(reason) = poison {
             return Err(Error::Poisoned { reason });
         }

@@ -47,8 +47,8 @@ pub use header::{Header, HeaderError, Stream};
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
 pub use reader::{Damage, Index, ReadError, Reader};
 pub use record::{
-    Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Part,
-    Position, Record, Request, Response, ResponseBody, State, Timing,
+    Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
+    Part, Position, Record, Request, Response, ResponseBody, State, Timing,
 };
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};

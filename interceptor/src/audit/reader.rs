@@ -8,7 +8,7 @@ use super::checkpoint::Checkpoint;
 use super::frame::{Content, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
 use super::lock::WriterLock;
-use super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
+use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
 use super::scan::{Depth, SegmentFile, Step, segments};
 use super::seal::{Opener, UnsealError, plain_len};
 use super::{Error, FrameError};
@@ -110,6 +110,7 @@ pub struct Reader {
     by_id: HashMap<ExchangeId, Index>,
     /// Part frames whose opening frame has not been seen.
     pending: HashMap<ExchangeId, Vec<FrameRef>>,
+    notes: Vec<FrameRef>,
     damage: Vec<Damage>,
     /// The segment that contents were last read from.
     open: Option<(usize, SegmentFile)>,
@@ -146,6 +147,7 @@ impl Reader {
             records: Vec::new(),
             by_id: HashMap::new(),
             pending: HashMap::new(),
+            notes: Vec::new(),
             damage: Vec::new(),
             open: None,
             newest_generation: [0; 16],
@@ -168,6 +170,15 @@ impl Reader {
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
+    }
+
+    /// What the log says about itself: recoveries, starts without a checkpoint.
+    ///
+    /// # Errors
+    /// When a frame cannot be read.
+    pub fn notes(&mut self) -> Result<Vec<Note>, ReadError> {
+        let frames = self.notes.clone();
+        frames.iter().map(|frame| Ok(Note::new(&frame.head.entry, &self.stored(frame, 0, 0, &mut None)?))).collect()
     }
 
     /// Reads what has been appended since the last call. Returns the records that are new or have ended since, in the
@@ -270,7 +281,10 @@ impl Reader {
                 self.by_id.insert(id, index);
                 Some(index)
             }
-            Kind::Note => None,
+            Kind::Note => {
+                self.notes.push(frame);
+                None
+            }
         }
     }
 

@@ -327,6 +327,36 @@ pub enum State {
     Aborted,
 }
 
+/// What the log says about itself or the host.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Note {
+    /// Sequence number of its frame.
+    pub sequence: u64,
+    /// When it was written.
+    pub time: Time,
+    /// What it says: an object with `event`, mostly with `reason`.
+    pub content: serde_json::Value,
+}
+
+impl Note {
+    /// From a note's frame and its JSON.
+    pub(crate) fn new(entry: &super::Entry, json: &[u8]) -> Self {
+        // What is no JSON stands as the text it is: a note must not be overlooked.
+        let content = serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into());
+        Self { sequence: entry.sequence, time: Time::from_unix_ns(entry.wall_ns), content }
+    }
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, frame {}: ", self.time, self.sequence)?;
+        match (self.content["event"].as_str(), self.content["reason"].as_str()) {
+            (Some(event), Some(reason)) => write!(f, "{event}: {reason}"),
+            _ => write!(f, "{}", self.content),
+        }
+    }
+}
+
 /// What is known when an exchange ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,9 +3,12 @@
 //! A frame is known to have been durable when the signed checkpoint covers it or when a valid later frame says so
 //! (`durable`). If such a frame cannot be read, the log was damaged: refuse. Otherwise whatever follows the last valid
 //! frame was never acknowledged as durable: it is copied to a `.quarantine` file, cut off, and a note of it is appended.
+//!
+//! A checkpoint is signed before the first frame is acknowledged, so frames without a checkpoint are no crash: refuse,
+//! unless told to go on, which is noted in the log.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -25,6 +28,25 @@ pub(crate) struct Recovered {
     pub(crate) newest: [u8; 16],
     /// What had to be cut off.
     pub(crate) torn: Option<Torn>,
+    /// A checkpoint that was not there, or not believed.
+    pub(crate) unsigned: Option<Unsigned>,
+}
+
+/// A log that was gone on with though no checkpoint vouches for it: the content of the note about it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unsigned {
+    event: &'static str,
+    time: Time,
+    reason: String,
+    frames: u64,
+    leaves: u64,
+}
+
+/// What to do with frames that no checkpoint vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WithoutCheckpoint {
+    Refuse,
+    Accept,
 }
 
 /// A tail that was cut off: the content of the note about it.
@@ -52,9 +74,18 @@ struct Walk {
 }
 
 /// Finds the end of `stream`, cuts off a torn tail.
-pub(crate) fn recover(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Recovered, Error> {
+pub(crate) fn recover(
+    dir: &Path,
+    stream: Stream,
+    key: &VerifyingKey,
+    without: WithoutCheckpoint,
+) -> Result<Recovered, Error> {
     let paths = segments(dir, stream).map_err(|e| Error::io("readdir", dir, e))?;
-    let checkpoint = read_checkpoint(dir, stream, key)?;
+    let (checkpoint, distrust) = match read_checkpoint(dir, stream, key) {
+        Err(Error::NoCheckpoint { .. }) if !any_content(&paths)? => (None, None),
+        Err(Error::NoCheckpoint { reason, .. }) if without == WithoutCheckpoint::Accept => (None, Some(reason)),
+        other => (Some(other?), None),
+    };
     let walk = walk(&paths, checkpoint.as_ref())?;
     if let Some(checkpoint) = &checkpoint
         && walk.extent.frames < checkpoint.frames
@@ -76,17 +107,49 @@ pub(crate) fn recover(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<
     }
     let torn = cut(dir, &paths, &walk)?;
     let newest = remove_if_empty(&paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
-    Ok(Recovered { extent: walk.extent, newest, torn })
+    let unsigned = distrust.map(|reason| Unsigned {
+        event: "checkpoint-not-trusted",
+        time: Time::now(),
+        reason: format!("{reason}, and the log was gone on with as it was: records before this may be missing"),
+        frames: walk.extent.frames,
+        leaves: walk.extent.tree.size(),
+    });
+    Ok(Recovered { extent: walk.extent, newest, torn, unsigned })
 }
 
-fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Option<Checkpoint>, Error> {
+fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {
     let path = dir.join(stream.checkpoint());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoCheckpoint { path, reason: "the signed checkpoint is missing".into() });
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            return Err(Error::NoCheckpoint { path, reason: "it is no checkpoint: not UTF-8".into() });
+        }
         Err(e) => return Err(Error::io("read", &path, e)),
     };
-    Checkpoint::verify(&text, key, stream).map(Some).map_err(|e| Error::Inconsistent { path, reason: e.to_string() })
+    Checkpoint::verify(&text, key, stream).map_err(|e| Error::NoCheckpoint { path, reason: e.to_string() })
+}
+
+/// Whether anything was ever written behind the header of a segment.
+fn any_content(paths: &[PathBuf]) -> Result<bool, Error> {
+    for path in paths {
+        let failed = |e| Error::io("read", path, e);
+        let mut file = super::auditor::open(path)?;
+        file.seek(SeekFrom::Start(HEADER as u64)).map_err(failed)?;
+        let mut window = vec![0; 1 << 20];
+        loop {
+            let got = file.read(&mut window).map_err(failed)?;
+            if window[..got].iter().any(|&byte| byte != 0) {
+                return Ok(true);
+            }
+            if got == 0 {
+                break;
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a segment's header never reached the disk. Then nothing in it was acknowledged as durable.

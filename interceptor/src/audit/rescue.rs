@@ -42,7 +42,7 @@ impl Shared {
             state.retired.pop();
         }
         state.extent = state.durable.clone();
-        let spare = match state.spare.take() {
+        let spare = match state.spares.pop_front() {
             Some(spare) => spare,
             None => Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes)?,
         };

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 
 use super::Error;
@@ -33,7 +32,7 @@ pub(crate) struct Spare {
 impl Spare {
     /// Allocates `bytes` on disk.
     pub(crate) fn allocate(disk: &dyn Disk, dir: &Path, stream: Stream, bytes: u64) -> Result<Self, Error> {
-        // The keeper and a thread in need may both allocate one.
+        // A name is never used twice: whoever renames a spare renames the file that is mapped.
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("{}-{count}{SPARE}", stream.prefix()));
@@ -86,12 +85,14 @@ impl Spare {
     }
 
     /// Writes the header and gives the file its name. Not durable until the segment and its directory are synced.
-    pub(crate) fn activate(mut self, dir: &Path, header: Header) -> Result<(Segment, Tail), Error> {
+    pub(crate) fn activate(mut self, disk: &dyn Disk, dir: &Path, header: Header) -> Result<(Segment, Tail), Error> {
         let page = header.encode();
         self.tail.push(&[&page]);
         let path = dir.join(header.stream.segment_name(header.first_sequence));
-        renameat2(AT_FDCWD, &self.path, AT_FDCWD, &path, RenameFlags::RENAME_NOREPLACE)
-            .map_err(|e| Error::io("rename", &path, e))?;
+        if let Err(e) = disk.rename(&self.path, &path) {
+            self.discard();
+            return Err(Error::io("rename", path, e));
+        }
         let segment = Segment {
             path,
             file: self.file,

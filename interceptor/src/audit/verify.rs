@@ -12,6 +12,7 @@ use super::frame::{Content, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
 use super::lock::WriterLock;
 use super::reader::ReadError;
+use super::record::Note;
 use super::scan::{Depth, SegmentFile, Step, segments};
 use super::seal::{KeyId, UnsealError, WrappedKey};
 use super::suspect;
@@ -73,6 +74,8 @@ pub struct Report {
     pub bytes: u64,
     /// Data keys that sealed something and whose wrapped form is not there; null when the keys could not be looked at.
     pub missing_keys: Option<u64>,
+    /// What the log says about itself: recoveries, starts without a checkpoint.
+    pub notes: Vec<Note>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -365,6 +368,9 @@ impl<'a> StreamCheck<'a> {
                     let stored = frame.get(head.section_range(row)).unwrap_or_default();
                     if sha256(stored) != section.digest {
                         return Ok(Err("its content does not match its digest".into()));
+                    }
+                    if entry.kind == Kind::Note {
+                        self.report.notes.push(Note::new(entry, stored));
                     }
                     if section.holding == Holding::Sealed {
                         self.data_keys.insert(entry.key_id);

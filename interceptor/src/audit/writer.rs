@@ -1,11 +1,13 @@
 //! The writer: appends under a brief lock, and lets the commit thread make frames durable.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::checkpoint::SigningKey;
 use super::disk::Disk;
@@ -76,7 +78,31 @@ impl<'a> Plan<'a> {
 #[derive(Debug)]
 pub(crate) struct Appended {
     pub(crate) leaf: Hash,
+    /// Says when the frame is durable, for who asked.
+    pub(crate) ticket: Option<Ticket>,
 }
+
+/// Whether someone waits for a frame to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Appended,
+    Durable,
+}
+
+/// Whose frame it is, when room is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// Someone who can wait: leaves the reserve alone.
+    Patient,
+    /// Someone who cannot.
+    Urgent,
+}
+
+/// The last 1/N of a segment is kept for those who cannot wait, while no spare is ready.
+const RESERVE: usize = 8;
+/// How long the end of an exchange waits for a segment when even the reserve is used up. A bound, because the caller's
+/// thread serves others too: once it was reached, callers fail at once until there is a segment.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Resolves when the frame is durable, or cannot be.
 pub(crate) type Ticket = oneshot::Receiver<Result<(), Error>>;
@@ -112,7 +138,10 @@ pub(crate) struct State {
     /// A segment was named since the directory was last synced.
     pub(crate) directory_dirty: bool,
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
-    pub(crate) spare: Option<Spare>,
+    /// Segments allocated ahead, by the keeper alone.
+    pub(crate) spares: VecDeque<Spare>,
+    /// Why there is no spare, until there is one again.
+    pub(crate) shortage: Option<Error>,
     /// When the first frame was appended that no round of the commit thread has seen.
     pub(crate) dirty_since: Option<Instant>,
     /// Frames to be written again after a failure; none unless a rescue is under way.
@@ -145,6 +174,10 @@ pub(crate) struct Shared {
     pub(crate) commit: Condvar,
     /// Wakes the keeper thread.
     pub(crate) keep: Condvar,
+    /// Wakes tasks that wait for room: when there is a spare, when there will be none.
+    pub(crate) room: Notify,
+    /// The same for threads.
+    pub(crate) room_now: Condvar,
     /// Given back when the log is closed, though workers may outlive it.
     pub(crate) writer_lock: Mutex<Option<WriterLock>>,
 }
@@ -160,31 +193,70 @@ impl Shared {
         (capacity(self.segment_bytes) / 8).min(1 << 20)
     }
 
-    /// Appends a frame. It survives the death of this process when this returns.
-    pub(crate) fn append(&self, plan: &Plan<'_>) -> Result<Appended, Error> {
-        self.append_locked(&mut self.lock(), plan)
+    /// Appends a frame: it survives the death of this process when this is done. Waits for the keeper while the segment
+    /// is full and the next one not ready; a frame is appended whole or, when the future is dropped, not at all.
+    pub(crate) async fn append(&self, plan: &Plan<'_>, wanted: Wanted) -> Result<Appended, Error> {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Before looking: room that comes between looking and waiting is not missed.
+            room.as_mut().enable();
+            if let Some(appended) = self.try_append(&mut self.lock(), plan, wanted, Claim::Patient)? {
+                return Ok(appended);
+            }
+            room.await;
+        }
     }
 
-    /// Appends a frame and asks for it to be made durable.
-    pub(crate) fn append_durable(&self, plan: &Plan<'_>) -> Result<(Appended, Ticket), Error> {
+    /// Appends a frame without a future, for who must know the result at once: the ends of exchanges, notes. A part of
+    /// each segment is kept for them; beyond that this thread waits, but not long.
+    pub(crate) fn append_now(&self, plan: &Plan<'_>, wanted: Wanted) -> Result<Appended, Error> {
+        let deadline = Instant::now() + PATIENCE;
         let mut state = self.lock();
-        let appended = self.append_locked(&mut state, plan)?;
-        let (sender, ticket) = oneshot::channel();
-        state.waiters.push(sender);
-        self.commit.notify_one();
-        Ok((appended, ticket))
+        loop {
+            if let Some(appended) = self.try_append(&mut state, plan, wanted, Claim::Urgent)? {
+                return Ok(appended);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let error = Error::NoRoom { waited: PATIENCE };
+                state.shortage = Some(error.clone());
+                return Err(error);
+            }
+            state = self.room_now.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
-    fn append_locked(&self, state: &mut State, plan: &Plan<'_>) -> Result<Appended, Error> {
-        let body = plan.body_len();
-        let length = frame_length(plan.sections.len(), body);
+    /// Appends a frame, unless there is no room for it yet.
+    fn try_append(
+        &self,
+        state: &mut State,
+        plan: &Plan<'_>,
+        wanted: Wanted,
+        claim: Claim,
+    ) -> Result<Option<Appended>, Error> {
+        let length = frame_length(plan.sections.len(), plan.body_len());
         if length > capacity(self.segment_bytes) {
             return Err(Error::TooLarge { bytes: length });
         }
         if state.closing {
             return Err(Error::Closed);
         }
-        self.make_room(state, length)?;
+        if !self.make_room(state, length, claim)? {
+            return Ok(None);
+        }
+        let leaf = Self::push(state, plan, length);
+        let ticket = (wanted == Wanted::Durable).then(|| {
+            let (sender, ticket) = oneshot::channel();
+            state.waiters.push(sender);
+            self.commit.notify_one();
+            ticket
+        });
+        Ok(Some(Appended { leaf, ticket }))
+    }
+
+    /// Copies a frame into the current segment, which has room for it. Returns its leaf hash.
+    fn push(state: &mut State, plan: &Plan<'_>, length: usize) -> Hash {
+        let body = plan.body_len();
         let leaf_index = state.extent.tree.size();
         let current = state.current.as_mut().expect("make_room leaves a current segment");
         let entry = Entry {
@@ -216,29 +288,43 @@ impl Shared {
             state.extent.tree.push(leaf);
         }
         state.dirty_since.get_or_insert_with(Instant::now);
-        Ok(Appended { leaf })
+        leaf
     }
 
-    /// Leaves a current segment with room for `length` bytes.
-    fn make_room(&self, state: &mut State, length: usize) -> Result<(), Error> {
-        if state.current.as_ref().is_some_and(|current| current.tail.remaining() >= length) {
-            return Ok(());
+    /// Makes sure that the current segment has room for `length` bytes. False when that needs a segment that the keeper
+    /// has not allocated yet: nobody else allocates, because that waits for the disk.
+    fn make_room(&self, state: &mut State, length: usize, claim: Claim) -> Result<bool, Error> {
+        let kept = match claim {
+            Claim::Patient if state.spares.is_empty() => capacity(self.segment_bytes) / RESERVE,
+            _ => 0,
+        };
+        if state.current.as_ref().is_some_and(|current| current.tail.remaining() >= length + kept) {
+            return Ok(true);
         }
         if let Some(reason) = &state.poison {
             return Err(Error::Poisoned { reason: reason.clone() });
         }
-        let spare = match state.spare.take() {
-            Some(spare) => spare,
-            None => Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes)?,
-        };
+        if let Some(spare) = state.spares.pop_front() {
+            self.keep.notify_one();
+            return self.start_segment(state, spare).map(|()| true);
+        }
+        if let Some(shortage) = &state.shortage {
+            return Err(shortage.clone());
+        }
         self.keep.notify_one();
-        self.start_segment(state, spare)
+        Ok(false)
+    }
+
+    /// Tells those who wait for room to look again.
+    pub(crate) fn announce_room(&self) {
+        self.room.notify_waiters();
+        self.room_now.notify_all();
     }
 
     /// Puts `spare` to use where the stream has got to.
     pub(crate) fn start_segment(&self, state: &mut State, spare: Spare) -> Result<(), Error> {
         let header = self.header(&state.extent, state.newest, spare.bytes())?;
-        let (segment, tail) = spare.activate(&self.dir, header)?;
+        let (segment, tail) = spare.activate(&*self.disk, &self.dir, header)?;
         state.newest = segment.header.segment_id;
         if let Some(full) = state.current.take() {
             let used = full.tail.offset();

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Read the configuration, say what is wrong with it, and start nothing
     #[arg(long)]
     check: bool,
+    /// Go on with an audit log whose signed checkpoint is missing or not signed by its key; noted in the log
+    #[arg(long)]
+    accept_missing_checkpoint: bool,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
             "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
         ),
     }
-    Daemon::start(&config, &paths)?.run()
+    Daemon::start(args, &config, &paths)?.run()
 }
 
 /// What runs, and what must be undone when it stops.
@@ -86,9 +89,9 @@ struct Daemon {
 
 impl Daemon {
     /// Everything that can fail does so before the first connection is redirected.
-    fn start(config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+    fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
         // What the configuration gets wrong is found before anything is made.
-        let audit_settings = audit_settings(config, paths)?;
+        let audit_settings = audit_settings(args, config, paths)?;
         let capture_settings = capture_settings(config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
@@ -207,7 +210,7 @@ fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure
     Ok(())
 }
 
-fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
+fn audit_settings(args: &Args, config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
     let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>();
     let auditors = auditors.map_err(|e| format!("audit.auditors: {e}"))?;
     if auditors.is_empty() {
@@ -224,6 +227,7 @@ fn audit_settings(config: &Config, paths: &StatePaths) -> Result<audit::Settings
         durability: config.audit.durability,
         auditors,
         segment_bytes: config.audit.segment_bytes,
+        accept_missing_checkpoint: args.accept_missing_checkpoint,
     })
 }
 

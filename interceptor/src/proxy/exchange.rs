@@ -254,10 +254,15 @@ pub(super) async fn fail(
     let response = rejection.render(connection, &progress, next);
     record::answered(&mut progress, rejection.refusal, response.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
-    if let Err(e) = exchange.complete(&completion).await {
+    if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
     answer(connection, &response, next).await
+}
+
+/// Completes a record after which nothing is released: appended and durable are one.
+pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Completion) -> Result<(), audit::Error> {
+    exchange.complete(completion)?.await
 }
 
 /// Nothing leaves unrecorded.

@@ -130,7 +130,7 @@ async fn body(
             if let Some(summary) = &mut response.summary {
                 summary.feed(&piece.content);
             }
-            exchange.chunk(&piece.content).map_err(|e| format!("the response could not be recorded: {e}"))?;
+            exchange.chunk(&piece.content).await.map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
         outgoing.extend_from_slice(&piece.raw);
         if response.decoder.is_done() {
@@ -191,7 +191,13 @@ async fn finish(
     next: Next,
 ) -> Next {
     let completion = response.completion(progress);
-    let durable = exchange.complete(&completion);
+    let durable = match exchange.complete(&completion) {
+        Ok(durable) => durable,
+        Err(e) => {
+            log::error!("the end of {} is not in the audit log: {e}", progress.id);
+            return Next::Abort;
+        }
+    };
     let forwarded = forward(&mut connection.client, last, response.patience).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
@@ -210,7 +216,7 @@ async fn abort(
     connection.upstream = Upstream::None;
     let completion = response.map_or_else(|| record::unanswered(progress), |response| response.completion(progress));
     let completion = Completion { state: audit::State::Aborted, reason: Some(reason), ..completion };
-    if let Err(e) = exchange.complete(&completion).await {
+    if let Err(e) = exchange::ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
     Next::Abort

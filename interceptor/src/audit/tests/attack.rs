@@ -206,3 +206,68 @@ fn the_writer_refuses_to_go_on_after_tampering() {
     fs::write(&path, bytes).unwrap();
     assert!(matches!(Log::open(place.settings()), Err(Error::Damaged { .. })));
 }
+
+/// Removing the checkpoint and then records must not end in a log that says it is intact.
+#[test]
+fn a_start_does_not_replace_a_missing_or_foreign_checkpoint() {
+    let foreign = Place::new();
+    foreign.write(&[&[]]);
+    let foreign = fs::read(foreign.audit().join("checkpoint")).unwrap();
+    for replacement in [None, Some(&foreign[..]), Some(&b"\xff"[..]), Some(&b""[..])] {
+        let (place, path) = three_records();
+        let checkpoint = place.audit().join("checkpoint");
+        match replacement {
+            None => fs::remove_file(&checkpoint).unwrap(),
+            Some(bytes) => fs::write(&checkpoint, bytes).unwrap(),
+        }
+        let (file, mut pieces) = take_apart(&path);
+        pieces.truncate(4);
+        forge(&path, &file, &pieces);
+        let error = Log::open(place.settings()).unwrap_err();
+        assert!(matches!(&error, Error::NoCheckpoint { path, .. } if *path == checkpoint), "{error}");
+        assert!(error.to_string().contains("--accept-missing-checkpoint"), "{error}");
+        place.faulty();
+
+        let accepted = Settings { accept_missing_checkpoint: true, ..place.settings() };
+        Log::open(accepted).unwrap().close().unwrap();
+        let report = place.intact();
+        assert_eq!(report.records, 2);
+        let [note] = &report.notes[..] else { panic!("{:?}", report.notes) };
+        assert_eq!(note.content["event"], "checkpoint-not-trusted");
+        assert_eq!(note.content["frames"], 4);
+        assert_eq!(place.reader().notes().unwrap(), report.notes);
+        place.write(&[&[]]);
+        assert_eq!(place.intact().notes.len(), 1, "it stays, and a sound log is not noted");
+    }
+}
+
+/// A process killed before its first checkpoint has acknowledged nothing: there is a segment, but no frame.
+#[test]
+fn a_start_that_was_killed_before_its_first_checkpoint_is_no_attack() {
+    let place = Place::new();
+    let log = place.open();
+    let killed = tempfile::tempdir().unwrap();
+    copy_dir(&place.audit(), killed.path());
+    log.close().unwrap();
+    fs::remove_dir_all(place.audit()).unwrap();
+    copy_dir(killed.path(), &place.audit());
+    fs::remove_file(place.audit().join("checkpoint")).unwrap();
+    assert_eq!(place.segments().len(), 1);
+    place.write(&[&[]]);
+    assert!(place.intact().notes.is_empty());
+}
+
+#[test]
+fn an_access_log_without_its_checkpoint_is_refused_until_accepted() {
+    let place = Place::new();
+    let exchange = place.write(&[&[]])[0];
+    let access = Access { exchange, time: Time::now(), uid: 0, user: None, auditor: "a".into(), reason: "why".into() };
+    access.record(&place.audit(), &place.keys()).unwrap();
+    fs::remove_file(place.audit().join("access.checkpoint")).unwrap();
+    assert!(matches!(access.record(&place.audit(), &place.keys()), Err(Error::NoCheckpoint { .. })));
+    let accepted = Settings { accept_missing_checkpoint: true, ..place.settings() };
+    Log::open(accepted).unwrap().close().unwrap();
+    access.record(&place.audit(), &place.keys()).unwrap();
+    let report = place.intact();
+    assert_eq!((report.accesses, report.notes.len()), (2, 1));
+}

@@ -39,6 +39,7 @@ impl Place {
             durability: Durability::Power,
             auditors: vec![self.secret.public()],
             segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
         }
     }
 
@@ -128,9 +129,9 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
     let (mut exchange, committed) = worker.begin(Record::new(id), ORIGINAL, outgoing()).await.unwrap();
     assert_eq!(committed.exchange(), id);
     for chunk in chunks {
-        exchange.chunk(chunk).unwrap();
+        exchange.chunk(chunk).await.unwrap();
     }
-    exchange.complete(&Completion::default()).await.unwrap();
+    exchange.complete(&Completion::default()).unwrap().await.unwrap();
     id
 }
 

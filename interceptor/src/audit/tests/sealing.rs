@@ -32,8 +32,8 @@ fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
     run(async {
         let (mut exchange, committed) = worker.begin(written.clone(), ORIGINAL, outgoing()).await.unwrap();
         assert_eq!(committed.digest(), BodyDigest::of(BODY));
-        exchange.chunk(b"abc").unwrap();
-        exchange.complete(&completion).await.unwrap();
+        exchange.chunk(b"abc").await.unwrap();
+        exchange.complete(&completion).unwrap().await.unwrap();
     });
     log.close().unwrap();
     let record = place.reader().record(0).unwrap();
@@ -129,8 +129,8 @@ fn bodies_larger_than_a_segment_come_back_whole() {
     run(async {
         let outgoing = Outgoing { head: HEAD, body: &masked };
         let (mut exchange, _) = worker.begin(Record::new(ExchangeId::new()), &original, outgoing).await.unwrap();
-        exchange.chunk(&response).unwrap();
-        exchange.complete(&Completion::default()).await.unwrap();
+        exchange.chunk(&response).await.unwrap();
+        exchange.complete(&Completion::default()).unwrap().await.unwrap();
     });
     log.close().unwrap();
     assert!(place.segments().len() > 50);

@@ -121,3 +121,39 @@ fn accesses_are_chained_and_verified_beside_a_running_writer() {
     log.close().unwrap();
     assert_eq!(place.intact().accesses, 2);
 }
+
+/// Requests in flight at every moment, and a new segment every few of them.
+#[test]
+fn eight_threads_go_through_small_segments_without_an_error() {
+    const THREADS: usize = 8;
+    const EXCHANGES: usize = 250;
+    let place = Place::new();
+    let log = place.open();
+    let ids: Vec<ExchangeId> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|n| {
+                let mut worker = log.worker().unwrap();
+                let chunk = vec![n as u8; 1_000 + 900 * n];
+                scope.spawn(move || {
+                    run(async {
+                        let mut ids = Vec::new();
+                        for _ in 0..EXCHANGES {
+                            ids.push(exchange(&mut worker, &[&chunk, b"end"]).await);
+                        }
+                        ids
+                    })
+                })
+            })
+            .collect();
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    log.close().unwrap();
+    assert!(place.segments().len() > 100, "{} segments", place.segments().len());
+    assert_eq!(place.intact().records, (THREADS * EXCHANGES) as u64);
+    let mut reader = place.reader();
+    for id in ids {
+        let found = reader.find(&id.to_string());
+        assert_eq!(found.len(), 1, "{id}");
+        assert_eq!(reader.record(found[0]).unwrap().state, State::Complete, "{id}");
+    }
+}

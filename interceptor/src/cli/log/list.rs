@@ -90,7 +90,12 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     if let Some(limit) = args.limit {
         chosen.drain(..chosen.len().saturating_sub(limit));
     }
-    write(&mut reader, &chosen, args.json)
+    let code = write(&mut reader, &chosen, args.json)?;
+    for note in reader.notes()?.iter().filter(|note| note.time.unix_ns() >= since) {
+        // Beside JSON Lines of records only standard error is left.
+        if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
+    }
+    Ok(code)
 }
 
 pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {

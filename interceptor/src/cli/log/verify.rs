@@ -81,6 +81,9 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "  unsigned  {} frames {note}", report.unsigned_frames)?;
     }
     writeln!(out, "  accesses  {} to sealed content", report.accesses)?;
+    for note in &report.notes {
+        writeln!(out, "  note      {note}")?;
+    }
     match report.missing_keys {
         Some(0) | None => Ok(()),
         Some(missing) => {

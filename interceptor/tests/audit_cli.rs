@@ -21,13 +21,13 @@ impl State {
         let out = state.run(&["keys", "generate", "--out", state.key().to_str().unwrap(), "--json"]);
         assert!(out.status.success(), "{}", stderr(&out));
         let log = Log::open(state.settings()).unwrap();
-        let worker = log.worker().unwrap();
+        let mut worker = log.worker().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
             exchange.chunk(b"data: the sealed answer\n\n").unwrap();
             let response = Response { status: Some(200), bytes: Some(25), ..Response::default() };
-            exchange.complete(&Completion { response, ..Completion::default() }).await.unwrap();
+            exchange.complete(Completion { response, ..Completion::default() }).await.unwrap();
             let mut denied = record();
             denied.decision.action = Some("deny".into());
             denied.response.status = Some(403);
@@ -229,7 +229,7 @@ fn tail_follows_what_is_written() {
         .spawn()
         .unwrap();
     let mut out = std::io::BufReader::new(following.stdout.take().unwrap());
-    let worker = log.worker().unwrap();
+    let mut worker = log.worker().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let first = record();
     let id = first.id;
@@ -283,7 +283,7 @@ fn as_nobody(program: &Path, args: &[&str]) -> Output {
         command.uid(65534).gid(65534);
     } else {
         let audit = Path::new(args.last().unwrap()).join("audit");
-        std::fs::set_permissions(audit, std::fs::Permissions::from_mode(0o0)).unwrap();
+        std::fs::set_permissions(audit, std::fs::Permissions::from_mode(0o000)).unwrap();
     }
     command.output().unwrap()
 }

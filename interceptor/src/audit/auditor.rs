@@ -10,7 +10,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -198,10 +198,13 @@ pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Erro
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", path, e))
 }
 
+/// Gives a file of the log its mode, whatever the umask: the directory decides who reads the log.
+pub(crate) fn readable(file: &File, path: &Path) -> Result<(), Error> {
+    file.set_permissions(std::fs::Permissions::from_mode(0o640)).map_err(|e| Error::io("fchmod", path, e))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

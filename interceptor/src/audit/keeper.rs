@@ -125,6 +125,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
         .open(&temporary)
         .map_err(|e| Error::io("create", &temporary, e))?;
+    super::auditor::readable(&file, &temporary)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", &temporary, e))?;
     std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))
 }

@@ -123,6 +123,20 @@ impl Log {
         Worker::new(Arc::clone(&self.context))
     }
 
+    /// Appends something the log should say about itself or the host: a start, a changed configuration. Readable to the
+    /// audit role; survives the death of this process when this returns, loss of power at the latest a second later.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    ///
+    /// # Panics
+    /// When `note` cannot be written as JSON.
+    pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        let json = serde_json::to_vec(note).expect("a note is plain data");
+        let nobody = ExchangeId::from_bytes([0; 16]);
+        self.context.shared.append(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json)).map(|_| ())
+    }
+
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
     /// longer be completed: the reader shows them as aborted. Dropping the log does the same and ignores errors.
     ///

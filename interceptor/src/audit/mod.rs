@@ -50,7 +50,7 @@ pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Part,
     Position, Record, Request, Response, ResponseBody, State, Timing,
 };
-pub use scan::fuzz_frames;
+pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};
 pub use time::Time;
 pub use tree::{Frontier, Hash};

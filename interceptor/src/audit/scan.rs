@@ -189,6 +189,14 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(done)
 }
 
+/// Fuzz entry: any bytes as a segment file.
+pub fn fuzz_segment(bytes: &[u8]) {
+    if let Ok(header) = Header::parse(bytes) {
+        assert_eq!(Header::parse(&header.encode()).as_ref(), Ok(&header), "what was parsed can be written again");
+        fuzz_frames(&header.segment_id, &bytes[HEADER..]);
+    }
+}
+
 /// Fuzz entry: any bytes as a segment's frames. Whatever they are, parsing ends, and what parses fits its bytes.
 pub fn fuzz_frames(segment_id: &[u8; 16], bytes: &[u8]) {
     let seed = Seed::new(segment_id);

@@ -337,3 +337,69 @@ impl<'a> Opener<'a> {
         Ok(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(dir: &Path, epoch: Duration) -> (Sealer, AuditorSecret) {
+        let secret = AuditorSecret::generate();
+        (Sealer::new(vec![secret.public()], dir, epoch).unwrap(), secret)
+    }
+
+    fn seal(slot: &Slot, sealer: &Sealer, exchange: ExchangeId, plain: &[u8]) -> Result<(KeyId, Vec<u8>), Error> {
+        let mut epoch = slot.lock().unwrap();
+        let sealed = epoch.seal(sealer.lifetime(), exchange, Content::Original, 0, plain)?;
+        Ok((epoch.id(), sealed))
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_in_its_own_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sealer, secret) = sealer(dir.path(), EPOCH);
+        let slot = Arc::new(Mutex::new(sealer.epoch().unwrap()));
+        let exchange = ExchangeId::new();
+        let (id, sealed) = seal(&slot, &sealer, exchange, b"text").unwrap();
+        assert_eq!(plain_len(sealed.len()), 4);
+        let mut opener = Opener::new(dir.path(), &secret);
+        assert_eq!(opener.open(&id, exchange, Content::Original, 0, &sealed).unwrap(), b"text");
+        let refused = |result: Result<Vec<u8>, UnsealError>| assert!(matches!(result, Err(UnsealError::Altered)));
+        refused(opener.open(&id, ExchangeId::new(), Content::Original, 0, &sealed));
+        refused(opener.open(&id, exchange, Content::Response, 0, &sealed));
+        refused(opener.open(&id, exchange, Content::Original, 1, &sealed));
+        refused(opener.open(&id, exchange, Content::Original, 0, &sealed[1..]));
+        refused(opener.open(&id, exchange, Content::Original, 0, b"short"));
+    }
+
+    #[test]
+    fn no_nonce_is_used_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sealer, _) = sealer(dir.path(), EPOCH);
+        let slot = Arc::new(Mutex::new(sealer.epoch().unwrap()));
+        let exchange = ExchangeId::new();
+        let nonces: std::collections::HashSet<Vec<u8>> =
+            (0..100).map(|_| seal(&slot, &sealer, exchange, b"same").unwrap().1[..NONCE_LEN].to_vec()).collect();
+        assert_eq!(nonces.len(), 100);
+    }
+
+    #[test]
+    fn a_key_is_replaced_at_the_end_of_its_epoch_and_refuses_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sealer, secret) = sealer(dir.path(), Duration::from_millis(50));
+        let slot = Arc::new(Mutex::new(sealer.epoch().unwrap()));
+        let unused = slot.lock().unwrap().id();
+        std::thread::sleep(Duration::from_millis(60));
+        sealer.refresh(&slot).unwrap();
+        assert_eq!(slot.lock().unwrap().id(), unused, "a key that has sealed nothing has no age");
+
+        let exchange = ExchangeId::new();
+        let (first, sealed) = seal(&slot, &sealer, exchange, b"text").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(matches!(seal(&slot, &sealer, exchange, b"late"), Err(Error::Sealing { .. })));
+        sealer.refresh(&slot).unwrap();
+        let (second, _) = seal(&slot, &sealer, exchange, b"text").unwrap();
+        assert_ne!(first, second);
+        let mut opener = Opener::new(dir.path(), &secret);
+        assert_eq!(opener.open(&first, exchange, Content::Original, 0, &sealed).unwrap(), b"text");
+    }
+}

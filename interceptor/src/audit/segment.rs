@@ -45,9 +45,8 @@ impl Spare {
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&path)
             .map_err(|e| Error::io("create", &path, e))?;
-        let spare = disk
-            .allocate(&file, bytes)
-            .map_err(|e| Error::io("fallocate", &path, e))
+        let spare = super::auditor::readable(&file, &path)
+            .and_then(|()| disk.allocate(&file, bytes).map_err(|e| Error::io("fallocate", &path, e)))
             .and_then(|()| disk.sync(&file).map_err(|e| Error::io("fsync", &path, e)))
             .and_then(|()| Mapping::new(&file, bytes as usize).map_err(|e| Error::io("mmap", &path, e)));
         match spare {

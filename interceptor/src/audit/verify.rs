@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
-use super::frame::{Content, Head, Holding, Kind};
+use super::frame::{Content, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
 use super::lock::WriterLock;
 use super::reader::ReadError;
@@ -118,13 +118,21 @@ impl From<Error> for Stop {
 }
 
 fn fault(path: &Path, offset: Option<u64>, reason: impl Into<String>) -> Stop {
+    Stop::Fault(Box::new(Fault { file: name(path), offset, sequence: None, id: None, reason: reason.into() }))
+}
+
+fn in_frame(path: &Path, at: u64, entry: &Entry, reason: String) -> Stop {
     Stop::Fault(Box::new(Fault {
-        file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        offset,
-        sequence: None,
-        id: None,
-        reason: reason.into(),
+        file: name(path),
+        offset: Some(at),
+        sequence: Some(entry.sequence),
+        id: Some(entry.exchange),
+        reason,
     }))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Verifies both streams of the log in `dir`.
@@ -308,7 +316,7 @@ impl<'a> StreamCheck<'a> {
     fn at(&self, file: &mut SegmentFile, at: u64, reason: String) -> Stop {
         let id = suspect::exchange(file, at, &self.open).unwrap_or(None);
         Stop::Fault(Box::new(Fault {
-            file: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: name(&file.path),
             offset: Some(at),
             sequence: Some(self.extent.frames),
             id,
@@ -318,15 +326,7 @@ impl<'a> StreamCheck<'a> {
 
     fn frame(&mut self, file: &mut SegmentFile, at: u64, head: &Head, link: &Hash) -> Result<(), Stop> {
         let entry = &head.entry;
-        let wrong = |reason: &str| {
-            Err(Stop::Fault(Box::new(Fault {
-                file: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                offset: Some(at),
-                sequence: Some(entry.sequence),
-                id: Some(entry.exchange),
-                reason: reason.to_owned(),
-            })))
-        };
+        let wrong = |reason: &str| Err(in_frame(&file.path, at, entry, reason.to_owned()));
         if entry.sequence != self.extent.frames {
             return wrong("the frame is out of sequence: records were removed, repeated or exchanged");
         }
@@ -338,13 +338,7 @@ impl<'a> StreamCheck<'a> {
             return wrong("the frame does not continue the hash chain");
         }
         if let Err(reason) = self.contents(file, at, head)? {
-            return Err(Stop::Fault(Box::new(Fault {
-                file: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                offset: Some(at),
-                sequence: Some(head.entry.sequence),
-                id: Some(head.entry.exchange),
-                reason,
-            })));
+            return Err(in_frame(&file.path, at, entry, reason));
         }
         self.extent.frames += 1;
         self.extent.chain = value;
@@ -367,7 +361,9 @@ impl<'a> StreamCheck<'a> {
                     }
                 }
                 Holding::Plain | Holding::Sealed => {
-                    if sha256(&frame[head.section_range(row)]) != section.digest {
+                    // Shorter only when the file is being cut under us: then the digest does not match.
+                    let stored = frame.get(head.section_range(row)).unwrap_or_default();
+                    if sha256(stored) != section.digest {
                         return Ok(Err("its content does not match its digest".into()));
                     }
                     if section.holding == Holding::Sealed {

@@ -112,3 +112,46 @@ fn in_the_space_behind_the_last_record() {
         bytes[at] = 0;
     }
 }
+
+/// Whatever the bytes are, verifier, reader and recovery come to an end and say something.
+#[test]
+fn arbitrary_damage_is_survived_and_noticed() {
+    let (place, _) = small_log();
+    let path = place.segments().pop().unwrap();
+    let intact = fs::read(&path).unwrap();
+    let keep = tempfile::tempdir().unwrap();
+    copy_dir(&place.audit(), keep.path());
+    for seed in 0..200 {
+        let mut random = crash::Random(seed);
+        let mut bytes = intact.clone();
+        for _ in 0..=random.next() % 4 {
+            let at = (random.next() % bytes.len() as u64) as usize;
+            let len = (random.next() % 300) as usize;
+            let end = (at + len).min(bytes.len());
+            match random.next() % 4 {
+                0 => bytes.truncate(at),
+                1 => bytes[at..end].fill(random.next() as u8),
+                2 => bytes[at..end].iter_mut().for_each(|byte| *byte = random.next() as u8),
+                _ => drop(bytes.drain(at..end)),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        fuzz_segment(&bytes);
+        if bytes == intact {
+            continue;
+        }
+        fs::remove_dir_all(place.audit()).unwrap();
+        copy_dir(keep.path(), &place.audit());
+        fs::write(&path, &bytes).unwrap();
+        place.faulty();
+        let mut reader = Reader::open(&place.audit()).unwrap();
+        if reader.poll().is_ok() {
+            for index in 0..reader.len() {
+                let _ = reader.record(index);
+            }
+        }
+        assert!(Log::open(place.settings()).is_err(), "seed {seed}: everything was durable and signed");
+    }
+}

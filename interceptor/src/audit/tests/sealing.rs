@@ -176,5 +176,6 @@ fn modes_keep_others_out() {
     assert_eq!(mode(&place.keys()), 0o700);
     assert_eq!(mode(&place.keys().join("epochs")), 0o700);
     assert_eq!(mode(&place.keys().join("log-signing.key")), 0o600);
-    assert_eq!(mode(&place.segments()[0]) & !0o040, 0o600);
+    assert_eq!(mode(&place.segments()[0]), 0o640);
+    assert_eq!(mode(&place.audit().join("checkpoint")), 0o640);
 }

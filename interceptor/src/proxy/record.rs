@@ -282,6 +282,7 @@ pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Res
         finish_reason: (!outcome.finish_reasons.is_empty()).then(|| outcome.finish_reasons.join(",")),
         usage,
         body: None,
+        error: None,
     }
 }
 

@@ -238,7 +238,10 @@ impl<'a> StreamCheck<'a> {
         if note.is_none() && paths.is_empty() && kept.is_empty() {
             return Ok(None);
         }
-        let note = note.ok_or_else(|| fault(&path, None, "the signed checkpoint is missing"))?;
+        let note = note.ok_or_else(|| {
+            let known = kept.iter().map(|(name, c)| format!(", but {name} covers {} frames", c.frames));
+            fault(&path, None, format!("the signed checkpoint is missing{}", known.collect::<String>()))
+        })?;
         let note = String::from_utf8(note).map_err(|_| fault(&path, None, "it is no checkpoint: not UTF-8"))?;
         let current = Checkpoint::verify(&note, &trust.key, stream).map_err(|e| fault(&path, None, e.to_string()))?;
         report.signed_leaves += if stream == Stream::Log { current.size } else { 0 };

@@ -155,6 +155,9 @@ fn verify_says_what_it_checked_and_names_what_is_wrong() {
     let key = state.path("keys/log-signing.pub");
     let trusted = ["log", "verify", "--checkpoint", saved.to_str().unwrap(), "--key", key.to_str().unwrap()];
     assert_eq!(state.run(&trusted).status.code(), Some(0));
+    let out = state.run(&["log", "verify", "--checkpoint", "/etc/passwd"]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(2), ""), "{}", stderr(&out));
+    assert!(stderr(&out).contains("--checkpoint /etc/passwd: it is no checkpoint"), "{}", stderr(&out));
 
     let report = &state.lines(&["log", "verify", "--json"])[0];
     assert_eq!((&report["intact"], &report["report"]["records"]), (&Value::Bool(true), &3.into()));
@@ -207,12 +210,26 @@ fn unseal_refuses_without_a_reason_a_fitting_key_or_a_place_for_the_access() {
     let out = state.run(&["log", "unseal", "latest", "--key", other.to_str().unwrap(), "--reason", "curious"]);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0));
     assert!(stderr(&out).contains("cannot open this record"), "{}", stderr(&out));
+    let attempts = state.lines(&["log", "accesses", "--json"]);
+    assert_eq!(
+        (attempts.len(), &attempts[0]["outcome"], &attempts[0]["reason"]),
+        (1, &"refused".into(), &"curious".into())
+    );
+    let table = stdout(&state.run(&["log", "accesses"]));
+    assert!(table.contains("refused") && table.contains("curious"), "{table}");
+
+    let public = state.dir.path().join("other.key.pub");
+    let out = state.run(&["log", "unseal", "latest", "--key", public.to_str().unwrap(), "--reason", "mistaken"]);
+    assert!(stderr(&out).contains("private half") && !stderr(&out).contains("chmod"), "{}", stderr(&out));
+    let out = state.run(&["log", "unseal", "latest", "--key", "nokey", "--reason", "mistaken"]);
+    assert!(stderr(&out).contains("--key: ") && stderr(&out).contains("keys generate"), "{}", stderr(&out));
 
     std::fs::set_permissions(state.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(stderr(&state.unseal(&["--reason", "loose"])).contains("chmod 0600"));
     std::fs::set_permissions(state.key(), std::fs::Permissions::from_mode(0o600)).unwrap();
 
     // A directory where the lock should be: not even root can record the access.
+    std::fs::remove_file(state.path("audit/access.lock")).unwrap();
     std::fs::create_dir(state.path("audit/access.lock")).unwrap();
     let out = state.unseal(&["--reason", "no place"]);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", stdout(&out));
@@ -290,6 +307,40 @@ fn as_nobody(program: &Path, args: &[&str]) -> Output {
 }
 
 #[test]
+fn damage_is_told_and_marked_and_does_not_stop_the_list() {
+    let state = State::new();
+    let segment = state.path("audit/log-00000000000000000000.alog");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let host = bytes.windows(8).position(|window| window == b"testhost").unwrap();
+    bytes[host] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for command in [&["log", "list"][..], &["log", "tail"], &["log", "show", "latest"]] {
+        let out = state.run(command);
+        assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+        assert!(stderr(&out).contains("frame 0 is damaged"), "{}", stderr(&out));
+        assert!(stderr(&out).contains("interceptor log verify"), "{}", stderr(&out));
+    }
+    let table = stdout(&state.run(&["log", "list"]));
+    assert!(table.lines().nth(1).unwrap().contains("damaged"), "{table}");
+    let marks: Vec<bool> =
+        state.lines(&["log", "list", "--json"]).iter().map(|r| r["log"]["damaged"].as_bool().unwrap()).collect();
+    assert_eq!(marks, [true, false, false]);
+}
+
+#[test]
+fn an_empty_list_says_so_and_a_time_that_is_none_is_refused() {
+    let state = State { dir: tempfile::tempdir().unwrap() };
+    assert!(state.run(&["keys", "generate", "--out", state.key().to_str().unwrap()]).status.success());
+    Log::open(state.settings()).unwrap().close().unwrap();
+    let out = state.run(&["log", "list"]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(0), ""));
+    assert!(stderr(&out).contains("no records yet"), "{}", stderr(&out));
+    let out = state.run(&["log", "list", "--since", "bogus"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("2 hours ago"), "{}", stderr(&out));
+}
+
+#[test]
 fn keys_generate_overwrites_nothing() {
     let state = State { dir: tempfile::tempdir().unwrap() };
     let path = state.key();
@@ -304,6 +355,9 @@ fn keys_generate_overwrites_nothing() {
     std::fs::remove_file(&path).unwrap();
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     assert_eq!(state.run(&generate).status.code(), Some(2), "an empty file is not overwritten either");
+    let nowhere = state.dir.path().join("missing/auditor.key");
+    let out = state.run(&["keys", "generate", "--out", nowhere.to_str().unwrap()]);
+    assert!(stderr(&out).contains("create it"), "{}", stderr(&out));
 }
 
 #[test]

@@ -96,9 +96,11 @@ impl AuditorSecret {
     /// When the file cannot be read, others may read it, or it holds something else.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let file = open(path)?;
-        refuse_loose(&file, path)?;
         let text = Zeroizing::new(read_text(&file, path)?);
-        key_line(&text, SECRET).map(Self).map_err(|reason| Error::key_file(path, reason))
+        // What kind of key it is comes first: a public key needs no narrower mode.
+        let key = key_line(&text, SECRET).map_err(|reason| Error::key_file(path, reason))?;
+        refuse_loose(&file, path)?;
+        Ok(Self(key))
     }
 
     /// The public half.
@@ -146,7 +148,11 @@ fn key_line(text: &str, name: &str) -> Result<Zeroizing<[u8; 32]>, String> {
     let value = match line.split_once(' ') {
         Some((found, value)) if found == name => value.trim(),
         Some((found, _)) if found == PUBLIC || found == SECRET => {
-            return Err(format!("holds `{found}`, but `{name}` is needed: give the other half of the pair"));
+            return Err(if found == PUBLIC {
+                "is a public key; the private half is needed: the file without .pub".into()
+            } else {
+                "is a private key; the other half of the pair is needed: the file that ends in .pub".into()
+            });
         }
         _ => return Err(format!("expected a line `{name} <base64>`")),
     };
@@ -236,6 +242,9 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(AuditorSecret::read(&link).is_err());
+        // Its mode is no reason to complain about a public key.
+        let wrong = AuditorSecret::read(&public).unwrap_err().to_string();
+        assert!(wrong.contains("private half") && !wrong.contains("chmod"), "{wrong}");
         let wrong = AuditorPublic::read(&path).unwrap_err().to_string();
         assert!(wrong.contains("the other half"), "{wrong}");
         assert!(AuditorPublic::read(&public).is_ok());

@@ -35,9 +35,10 @@ mod suspect;
 mod time;
 mod tree;
 mod verify;
+mod walk;
 mod writer;
 
-pub use access::Access;
+pub use access::{Access, Outcome};
 pub use auditor::{AuditorPublic, AuditorSecret};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use error::{Error, SharedIo};
@@ -45,7 +46,7 @@ pub use exchange::{Committed, Exchange, Outgoing, Worker};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use header::{Header, HeaderError, Stream};
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
-pub use reader::{Damage, Index, ReadError, Reader};
+pub use reader::{Index, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
     Part, Position, Record, Request, Response, ResponseBody, State, Timing,
@@ -55,6 +56,7 @@ pub use seal::{KeyId, Opener, UnsealError};
 pub use time::Time;
 pub use tree::{Frontier, Hash};
 pub use verify::{Fault, Report, Trust, Verdict, verify};
+pub use walk::Damage;
 
 /// A text that is no verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

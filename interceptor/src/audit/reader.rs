@@ -1,17 +1,17 @@
 //! Reading records: walks the frames, folds those of one exchange into one record. Works beside a running writer and
 //! needs no lock; contents are read when a record is asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::Checkpoint;
-use super::frame::{Content, Head, Holding, Kind};
-use super::header::{HEADER, Stream};
-use super::lock::WriterLock;
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::frame::{Content, Holding, Kind};
+use super::header::Stream;
 use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
-use super::scan::{Depth, SegmentFile, Step, segments};
+use super::scan::SegmentFile;
 use super::seal::{Opener, UnsealError, plain_len};
-use super::{Error, FrameError};
+use super::walk::{FrameRef, Walk};
+use super::{Damage, Error, Time};
 use crate::flow::ExchangeId;
 
 /// Why a log cannot be read.
@@ -44,6 +44,9 @@ pub enum ReadError {
     /// Content that a record refers to is not there.
     #[error("record {0}: a part of its content is missing; run `interceptor log verify`")]
     Incomplete(ExchangeId),
+    /// A checkpoint given for comparison is none of this log.
+    #[error("{0}")]
+    Checkpoint(CheckpointError),
     /// Sealed content cannot be opened.
     #[error(transparent)]
     Unseal(#[from] UnsealError),
@@ -69,31 +72,18 @@ impl ReadError {
     }
 }
 
-/// A place where reading had to skip something.
-#[derive(Debug)]
-pub struct Damage {
-    /// The segment.
-    pub path: PathBuf,
-    /// Where in it.
-    pub offset: u64,
-    /// What is wrong.
-    pub reason: String,
-}
-
-#[derive(Clone, Debug)]
-struct FrameRef {
-    segment: usize,
-    offset: u64,
-    head: Head,
-}
-
 /// The frames of one exchange.
 #[derive(Debug)]
 struct Frames {
     opening: FrameRef,
     parts: Vec<FrameRef>,
     end: Option<FrameRef>,
-    generation: [u8; 16],
+}
+
+impl Frames {
+    fn all(&self) -> impl Iterator<Item = &FrameRef> {
+        std::iter::once(&self.opening).chain(&self.parts).chain(&self.end)
+    }
 }
 
 /// Names a record within a [`Reader`]: its place in the order of the log.
@@ -104,24 +94,14 @@ pub type Index = usize;
 pub struct Reader {
     dir: PathBuf,
     stream: Stream,
-    paths: Vec<PathBuf>,
-    cursor: Option<Cursor>,
+    walk: Walk,
     records: Vec<Frames>,
     by_id: HashMap<ExchangeId, Index>,
     /// Part frames whose opening frame has not been seen.
     pending: HashMap<ExchangeId, Vec<FrameRef>>,
     notes: Vec<FrameRef>,
-    damage: Vec<Damage>,
     /// The segment that contents were last read from.
     open: Option<(usize, SegmentFile)>,
-    newest_generation: [u8; 16],
-}
-
-#[derive(Debug)]
-struct Cursor {
-    segment: usize,
-    file: SegmentFile,
-    at: u64,
 }
 
 impl Reader {
@@ -138,19 +118,15 @@ impl Reader {
     /// # Errors
     /// [`ReadError::Missing`], [`ReadError::Denied`].
     pub fn open_stream(dir: &Path, stream: Stream) -> Result<Self, ReadError> {
-        segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
         Ok(Self {
             dir: dir.to_path_buf(),
             stream,
-            paths: Vec::new(),
-            cursor: None,
+            walk: Walk::new(dir, stream)?,
             records: Vec::new(),
             by_id: HashMap::new(),
             pending: HashMap::new(),
             notes: Vec::new(),
-            damage: Vec::new(),
             open: None,
-            newest_generation: [0; 16],
         })
     }
 
@@ -166,10 +142,10 @@ impl Reader {
         self.records.is_empty()
     }
 
-    /// Places that could not be read and were skipped.
+    /// Damaged places seen so far, in the order of the log.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
-        &self.damage
+        self.walk.damage()
     }
 
     /// What the log says about itself: recoveries, starts without a checkpoint.
@@ -181,103 +157,60 @@ impl Reader {
         frames.iter().map(|frame| Ok(Note::new(&frame.head.entry, &self.stored(frame, 0, 0, &mut None)?))).collect()
     }
 
-    /// Reads what has been appended since the last call. Returns the records that are new or have ended since, in the
-    /// order in which that happened.
+    /// Reads what has been appended since the last call. Returns the records that are new or have ended since, each
+    /// once, in the order in which that happened first.
     ///
     /// # Errors
-    /// When a file cannot be read. Damage is no error: it is skipped and kept in [`Reader::damage`].
+    /// When a file cannot be read. Damage is no error: see [`Reader::damage`].
     pub fn poll(&mut self) -> Result<Vec<Index>, ReadError> {
-        let mut changed = Vec::new();
-        if let Some(cursor) = &mut self.cursor {
-            cursor.file.refresh();
-        }
+        self.walk.refresh();
         if let Some((_, file)) = &mut self.open {
             file.refresh();
         }
-        loop {
-            let Some(mut cursor) = self.cursor.take() else {
-                if self.next_segment(None)? {
-                    continue;
-                }
-                return Ok(changed);
-            };
-            let step = cursor.file.step(cursor.at, Depth::Heads)?;
-            match step {
-                Step::Frame(head) => {
-                    let frame = FrameRef { segment: cursor.segment, offset: cursor.at, head };
-                    cursor.at += frame.head.length as u64;
-                    let generation = cursor.file.header.generation;
-                    self.cursor = Some(cursor);
-                    changed.extend(self.fold(frame, generation));
-                }
-                Step::Invalid(error) => {
-                    cursor.at = self.skip(&mut cursor, error)?;
-                    self.cursor = Some(cursor);
-                }
-                Step::End => {
-                    if !self.next_segment(Some(cursor))? {
-                        return Ok(changed);
-                    }
-                }
+        let (mut changed, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(frame) = self.walk.next()? {
+            if let Some(index) = self.fold(frame)
+                && seen.insert(index)
+            {
+                changed.push(index);
             }
         }
+        Ok(changed)
     }
 
-    /// Goes to the segment after `from`; keeps the cursor when there is none.
-    fn next_segment(&mut self, from: Option<Cursor>) -> Result<bool, ReadError> {
-        let next = from.as_ref().map_or(0, |cursor| cursor.segment + 1);
-        if next >= self.paths.len() {
-            self.paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
-        }
-        let Some(path) = self.paths.get(next) else {
-            self.cursor = from;
-            return Ok(false);
-        };
-        if let Some(mut from) = from {
-            // The writer may have filled the segment up between our last look and its next segment.
-            from.file.refresh();
-            if matches!(from.file.step(from.at, Depth::Heads)?, Step::Frame(_)) {
-                self.cursor = Some(from);
-                return Ok(true);
-            }
-        }
-        let (file, at) = match SegmentFile::open(path) {
-            Ok(file) => (file, HEADER as u64),
-            Err(error) => return Err(ReadError::from_log(error)),
-        };
-        self.newest_generation = file.header.generation;
-        self.cursor = Some(Cursor { segment: next, file, at });
-        Ok(true)
-    }
-
-    fn skip(&mut self, cursor: &mut Cursor, error: FrameError) -> Result<u64, ReadError> {
-        self.damage.push(Damage { path: cursor.file.path.clone(), offset: cursor.at, reason: error.to_string() });
-        let later = cursor.file.later_frames(cursor.at + 8)?;
-        Ok(match later.first() {
-            Some((at, _)) => *at,
-            None => cursor.file.len()?,
-        })
-    }
-
-    fn fold(&mut self, frame: FrameRef, generation: [u8; 16]) -> Option<Index> {
+    /// Adds a frame to its record. After a failed write the writer appends frames again elsewhere: the same sequence
+    /// number is the same frame, and no news.
+    fn fold(&mut self, frame: FrameRef) -> Option<Index> {
         let id = frame.head.entry.exchange;
+        let known = self.by_id.get(&id).copied();
         match frame.head.entry.kind {
             Kind::Part => {
-                match self.by_id.get(&id) {
-                    Some(&index) => self.records[index].parts.push(frame),
-                    None => self.pending.entry(id).or_default().push(frame),
+                let parts = match known {
+                    Some(index) => &mut self.records[index].parts,
+                    None => self.pending.entry(id).or_default(),
+                };
+                let sequence = |part: &FrameRef| part.head.entry.sequence;
+                match parts.binary_search_by_key(&sequence(&frame), sequence) {
+                    Ok(again) => parts[again] = frame,
+                    Err(place) => parts.insert(place, frame),
                 }
                 None
             }
             Kind::Completion => {
-                let &index = self.by_id.get(&id)?;
-                self.records[index].end = Some(frame);
-                Some(index)
+                let index = known?;
+                let before = self.records[index].end.replace(frame);
+                before.is_none().then_some(index)
             }
             Kind::Request | Kind::Refusal | Kind::Access => {
+                if let Some(index) = known
+                    && self.records[index].opening.head.entry.sequence == frame.head.entry.sequence
+                {
+                    self.records[index].opening = frame;
+                    return None;
+                }
                 let parts = self.pending.remove(&id).unwrap_or_default();
                 let index = self.records.len();
-                self.records.push(Frames { opening: frame, parts, end: None, generation });
+                self.records.push(Frames { opening: frame, parts, end: None });
                 self.by_id.insert(id, index);
                 Some(index)
             }
@@ -310,44 +243,85 @@ impl Reader {
         (0..self.records.len()).filter(|&index| self.id(index).to_string().starts_with(&prefix)).collect()
     }
 
-    /// One record, folded from its frames.
+    /// Whether the end of a record has been seen.
+    #[must_use]
+    pub fn has_ended(&self, index: Index) -> bool {
+        let frames = &self.records[index];
+        frames.opening.head.entry.kind != Kind::Request || frames.end.is_some()
+    }
+
+    /// Whether a record has not ended, and the writer that could end it is at work.
+    #[must_use]
+    pub fn is_open(&self, index: Index) -> bool {
+        !self.has_ended(index) && self.walk.is_alive(&self.records[index].opening.generation)
+    }
+
+    /// One record, folded from its frames. Of a damaged one, what can be read.
     ///
     /// # Errors
     /// When its frames cannot be read.
     pub fn record(&mut self, index: Index) -> Result<Record, ReadError> {
         let opening = self.records[index].opening.clone();
-        let mut record: Record = self.json(index, &opening)?;
+        let mut damaged = self.records[index].all().any(|frame| frame.damaged);
+        let mut record = match self.json(index, &opening) {
+            Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => {
+                damaged = true;
+                Record { time: Time::from_unix_ns(opening.head.entry.wall_ns), ..Record::new(self.id(index)) }
+            }
+            record => record?,
+        };
+        self.end(index, &mut record, &mut damaged)?;
         record.log.sequence = Some(opening.head.entry.sequence);
         record.log.leaf_hash = Some(hex::encode(opening.head.leaf));
-        record.state = self.state(index, &mut record)?;
         let last_leaf =
             self.records[index].end.as_ref().map_or(opening.head.entry.leaf_index, |f| f.head.entry.leaf_index);
         record.log.checkpoint = self.checkpoint().map(|c| c.size).filter(|&size| size > last_leaf);
-        record.request.masked = match self.content(index, Content::MaskedBody, None)? {
-            Some(body) => {
-                let head = self.content(index, Content::MaskedHead, None)?.unwrap_or_default();
-                Some(MaskedRequest::new(&head, body))
-            }
-            None => None,
-        };
+        record.request.masked = self.masked(index, &mut damaged)?;
         let bytes = self.sealed_len(index, Content::Response).or(record.response.status.map(|_| 0));
         record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
+        record.log.damaged = damaged;
         Ok(record)
     }
 
-    fn state(&mut self, index: Index, record: &mut Record) -> Result<State, ReadError> {
+    fn masked(&mut self, index: Index, damaged: &mut bool) -> Result<Option<MaskedRequest>, ReadError> {
+        let body = match self.content(index, Content::MaskedBody, None) {
+            Err(ReadError::Incomplete(_)) => {
+                *damaged = true;
+                return Ok(None);
+            }
+            body => body?,
+        };
+        let Some(body) = body else { return Ok(None) };
+        let head = self.content(index, Content::MaskedHead, None)?.unwrap_or_default();
+        Ok(Some(MaskedRequest::new(&head, body)))
+    }
+
+    /// Fills in what is known of a record's end.
+    fn end(&mut self, index: Index, record: &mut Record, damaged: &mut bool) -> Result<(), ReadError> {
         let frames = &self.records[index];
         if frames.opening.head.entry.kind == Kind::Refusal {
-            return Ok(State::Complete);
+            record.state = State::Complete;
+            return Ok(());
         }
         let Some(end) = frames.end.clone() else {
-            let live = frames.generation == self.newest_generation && WriterLock::is_held(&self.dir, self.stream);
-            return Ok(if live { State::Open } else { State::Aborted });
+            record.state = if self.is_open(index) { State::Open } else { State::Aborted };
+            if record.state == State::Aborted {
+                record.response.error = Some("the daemon ended before the response did".into());
+            }
+            return Ok(());
         };
-        let completion: Completion = self.json(index, &end)?;
+        let completion = match self.json(index, &end) {
+            Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => {
+                *damaged = true;
+                Completion::aborted("how it ended cannot be read: the log is damaged there")
+            }
+            completion => completion?,
+        };
         record.response = completion.response;
+        record.response.error = completion.reason;
         record.timing = completion.timing;
-        Ok(completion.state)
+        record.state = completion.state;
+        Ok(())
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {
@@ -397,7 +371,7 @@ impl Reader {
     fn json<T: serde::de::DeserializeOwned>(&mut self, index: Index, frame: &FrameRef) -> Result<T, ReadError> {
         let bytes = self.section(index, frame, Content::Json, &mut None)?.unwrap_or_default();
         serde_json::from_slice(&bytes).map_err(|source| ReadError::Json {
-            path: self.paths[frame.segment].clone(),
+            path: self.walk.path(frame.segment).to_path_buf(),
             offset: frame.offset,
             source,
         })
@@ -488,7 +462,7 @@ impl Reader {
 
     fn file(&mut self, segment: usize) -> Result<&mut SegmentFile, ReadError> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
-            self.open = Some((segment, SegmentFile::open(&self.paths[segment]).map_err(ReadError::from_log)?));
+            self.open = Some((segment, SegmentFile::open(self.walk.path(segment)).map_err(ReadError::from_log)?));
         }
         let (_, file) = self.open.as_mut().expect("opened above");
         Ok(file)

@@ -273,6 +273,8 @@ pub struct Response {
     pub finish_reason: Option<String>,
     /// Token counts as the provider gave them.
     pub usage: Option<serde_json::Value>,
+    /// Why the exchange ended before its end; the reader fills it in from [`Completion::reason`].
+    pub error: Option<String>,
     /// The content as the log holds it; the reader fills it in.
     pub body: Option<ResponseBody>,
 }
@@ -312,6 +314,8 @@ pub struct Position {
     pub leaf_hash: Option<String>,
     /// Size of the signed tree that covers the whole record; null until one does.
     pub checkpoint: Option<u64>,
+    /// A frame of the record is not what was written: what stands here may be wrong.
+    pub damaged: bool,
 }
 
 /// How far an exchange came.
@@ -361,7 +365,7 @@ impl std::fmt::Display for Note {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Completion {
-    /// What came back; `body` is ignored.
+    /// What came back; `body` and `error` are ignored.
     pub response: Response,
     /// How long it took.
     pub timing: Timing,

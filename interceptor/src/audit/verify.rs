@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Error;
+use super::access::{MARKER, marker};
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use super::frame::{Content, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
@@ -56,8 +57,11 @@ impl std::fmt::Display for Fault {
 pub struct Report {
     /// Exchanges and refusals.
     pub records: u64,
-    /// Accesses to sealed content.
+    /// Accesses to sealed content, refused attempts included.
     pub accesses: u64,
+    /// Whether the access log reaches the marker in the keys directory; false when there is no marker (nothing was ever
+    /// unsealed), null when the keys could not be looked at.
+    pub accesses_anchored: Option<bool>,
     /// Frames of both streams.
     pub frames: u64,
     /// Leaves of the exchanges' Merkle tree.
@@ -157,20 +161,42 @@ pub fn verify(dir: &Path, trust: &Trust) -> Result<Verdict, ReadError> {
 
 fn verify_all(dir: &Path, trust: &Trust, report: &mut Report) -> Result<(), Stop> {
     let saved = trust.checkpoint.as_deref().map(|note| saved(note, &trust.key)).transpose()?;
-    let saved_for = |stream| saved.as_ref().filter(|(of, _)| *of == stream).map(|(_, checkpoint)| checkpoint.clone());
-    let log = StreamCheck::run(dir, Stream::Log, trust, saved_for(Stream::Log), report)?;
+    let saved_for = |stream| {
+        let ours = saved.as_ref().filter(|(of, _)| *of == stream);
+        ours.map(|(_, checkpoint)| ("the given checkpoint", checkpoint.clone()))
+    };
+    let log = StreamCheck::run(dir, Stream::Log, trust, saved_for(Stream::Log).into_iter().collect(), report)?;
     if let Some(extent) = log {
         report.leaves = extent.tree.size();
         report.root = hex::encode(extent.tree.root());
     } else {
         return Err(ReadError::Missing(dir.to_path_buf()).into());
     }
-    StreamCheck::run(dir, Stream::Access, trust, saved_for(Stream::Access), report)?;
+    let marker = access_marker(trust, report)?;
+    let kept = saved_for(Stream::Access).into_iter().chain(marker).collect();
+    StreamCheck::run(dir, Stream::Access, trust, kept, report)?;
     Ok(())
 }
 
-/// A checkpoint from elsewhere, and the stream it is of.
+/// The newest checkpoint of the access log that the keys directory knows of.
+fn access_marker(trust: &Trust, report: &mut Report) -> Result<Option<(&'static str, Checkpoint)>, Stop> {
+    let Some(keys) = &trust.keys else { return Ok(None) };
+    if std::fs::read_dir(keys).is_err() {
+        return Ok(None);
+    }
+    let marker = marker(keys, &trust.key).map_err(|reason| fault(&Path::new("keys").join(MARKER), None, reason))?;
+    report.accesses_anchored = Some(marker.is_some());
+    Ok(marker.map(|checkpoint| ("the marker in the keys directory", checkpoint)))
+}
+
+/// A checkpoint from elsewhere, and the stream it is of. What is none, or another log's, proves nothing about this one.
 fn saved(note: &str, key: &VerifyingKey) -> Result<(Stream, Checkpoint), Stop> {
+    let malformed = CheckpointError::Malformed("its lines are not those of a checkpoint");
+    let peeked = Checkpoint::peek(note).ok_or(ReadError::Checkpoint(malformed))?;
+    let expected = key.name(Stream::Log);
+    if peeked.origin != expected && peeked.origin != key.name(Stream::Access) {
+        return Err(ReadError::Checkpoint(CheckpointError::Origin { found: peeked.origin, expected }).into());
+    }
     let log = Checkpoint::verify(note, key, Stream::Log);
     if let Err(CheckpointError::Unsigned(_)) = log
         && let Ok(checkpoint) = Checkpoint::verify(note, key, Stream::Access)
@@ -188,7 +214,7 @@ struct StreamCheck<'a> {
     keys: Option<&'a Path>,
     extent: Extent,
     newest: [u8; 16],
-    checkpoints: Vec<(String, Checkpoint)>,
+    checkpoints: Vec<(&'static str, Checkpoint)>,
     open: HashSet<ExchangeId>,
     parts: HashMap<(ExchangeId, Content), (u32, Hash)>,
     data_keys: HashSet<KeyId>,
@@ -201,7 +227,7 @@ impl<'a> StreamCheck<'a> {
         dir: &'a Path,
         stream: Stream,
         trust: &'a Trust,
-        saved: Option<Checkpoint>,
+        kept: Vec<(&'static str, Checkpoint)>,
         report: &'a mut Report,
     ) -> Result<Option<Extent>, Stop> {
         // Before the segments: a running writer only adds to what the checkpoint covers.
@@ -212,16 +238,18 @@ impl<'a> StreamCheck<'a> {
             Err(e) => return Err(ReadError::io("read", &path, e).into()),
         };
         let paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
-        if note.is_none() && paths.is_empty() && saved.is_none() {
+        if note.is_none() && paths.is_empty() && kept.is_empty() {
             return Ok(None);
         }
-        let note = note.ok_or_else(|| fault(&path, None, "the signed checkpoint is missing"))?;
+        let note = note.ok_or_else(|| {
+            let known = kept.iter().map(|(name, c)| format!(", but {name} covers {} frames", c.frames));
+            fault(&path, None, format!("the signed checkpoint is missing{}", known.collect::<String>()))
+        })?;
         let note = String::from_utf8(note).map_err(|_| fault(&path, None, "it is no checkpoint: not UTF-8"))?;
         let current = Checkpoint::verify(&note, &trust.key, stream).map_err(|e| fault(&path, None, e.to_string()))?;
         report.signed_leaves += if stream == Stream::Log { current.size } else { 0 };
         let signed_frames = current.frames;
-        let mut checkpoints = vec![("the signed checkpoint".to_owned(), current)];
-        checkpoints.extend(saved.map(|checkpoint| ("the given checkpoint".to_owned(), checkpoint)));
+        let checkpoints = [("the signed checkpoint", current)].into_iter().chain(kept).collect();
         let mut check = Self {
             dir,
             stream,

@@ -24,6 +24,14 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor keys generate --out auditor.key     makes auditor.key and auditor.key.pub
+  interceptor keys generate --out auditor.key --json
+
+Keep auditor.key off the hosts; name auditor.key.pub in their configuration.
+
+Exit status: 0 made; 2 not made: a file of that name exists, or cannot be written.")]
 struct GenerateArgs {
     /// Where the private key goes; the public key goes beside it, with `.pub` added. Nothing is overwritten
     #[arg(long, value_name = "FILE")]
@@ -35,6 +43,14 @@ struct GenerateArgs {
 
 pub(crate) fn run(args: &Args, _global: &Global) -> Result<ExitCode, Failure> {
     let Command::Generate(args) = &args.command;
+    if let Some(parent) = args.out.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        let parent = parent.display();
+        return Err(format!(
+            "--out {}: there is no directory {parent}: create it (mkdir -p -m 700 {parent})",
+            args.out.display()
+        )
+        .into());
+    }
     let secret = AuditorSecret::generate();
     let public_path = secret.write(&args.out)?;
     let public = secret.public();

@@ -1,7 +1,9 @@
 //! `interceptor log`: reads, verifies and unseals the audit log.
 
+mod accesses;
 mod card;
 mod list;
+mod since;
 mod table;
 mod unseal;
 mod verify;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Global};
-use crate::audit::{Index, Reader};
+use crate::audit::{Damage, Index, Reader};
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -34,9 +36,18 @@ enum Command {
     Verify(verify::Args),
     /// Open a record's original request and response with an auditor's key
     Unseal(unseal::Args),
+    /// List who unsealed what, when and why
+    Accesses(accesses::Args),
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log show latest
+  interceptor log show 01a20909-633c --json | jq .request.masked
+
+Exit status: 0 shown, also when the record is damaged (it says so); 2 there is no such record,
+or the log may not be read.")]
 struct ShowArgs {
     /// Id of the record, an unambiguous start of it, or `latest`
     id: String,
@@ -53,6 +64,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Tail(args) => list::tail(args, &paths.audit()),
         Command::Verify(args) => verify::run(args, &paths),
         Command::Unseal(args) => unseal::run(args, &paths),
+        Command::Accesses(args) => accesses::run(args, &paths.audit()),
     };
     match result {
         // Whoever reads our output has seen enough.
@@ -74,7 +86,7 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
         serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        let accesses = unseal::accesses(audit, record.id)?;
+        let accesses = accesses::of(audit, record.id)?;
         card::write(&mut out, &record, &accesses)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -84,15 +96,19 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
 fn read(audit: &std::path::Path) -> Result<Reader, Failure> {
     let mut reader = Reader::open(audit)?;
     reader.poll()?;
-    for damage in reader.damage() {
+    report_damage(reader.damage());
+    Ok(reader)
+}
+
+/// Tells of places that are not what was written. Reading goes on: it is `verify` that gives a verdict.
+fn report_damage(damage: &[Damage]) {
+    for damage in damage {
+        let file = damage.path.file_name().unwrap_or_default().to_string_lossy();
         eprintln!(
-            "interceptor: {} is damaged at byte {} ({}); records may be missing: run `interceptor log verify`",
-            damage.path.display(),
-            damage.offset,
-            damage.reason
+            "interceptor: frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
+            damage.sequence, damage.offset, damage.reason
         );
     }
-    Ok(reader)
 }
 
 /// The one record that `id` names.
@@ -105,7 +121,7 @@ fn find(reader: &Reader, id: &str) -> Result<Index, Failure> {
     }
 }
 
-/// Where a file is, for messages about a file given by the user.
+/// Reads a file given by the user.
 fn read_text(path: &PathBuf) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }

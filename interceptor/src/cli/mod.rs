@@ -37,10 +37,10 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
     /// Directory of the audit log, CA, keys and sockets [env: INTERCEPTOR_STATE] [default: /var/lib/interceptor]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     state: Option<PathBuf>,
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
 }
 

@@ -270,6 +270,7 @@ pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Res
             .then(|| outcome.finish_reasons.iter().map(|reason| known_reason(reason)).collect::<Vec<_>>().join(",")),
         usage,
         body: None,
+        error: None,
     }
 }
 

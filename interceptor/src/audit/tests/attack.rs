@@ -261,7 +261,7 @@ fn a_start_that_was_killed_before_its_first_checkpoint_is_no_attack() {
 fn an_access_log_without_its_checkpoint_is_refused_until_accepted() {
     let place = Place::new();
     let exchange = place.write(&[&[]])[0];
-    let access = Access { exchange, time: Time::now(), uid: 0, user: None, auditor: "a".into(), reason: "why".into() };
+    let access = Access { exchange, time: Time::now(), uid: 0, user: None, auditor: "a".into(), reason: "why".into(), outcome: Outcome::Opened, error: None };
     access.record(&place.audit(), &place.keys()).unwrap();
     fs::remove_file(place.audit().join("access.checkpoint")).unwrap();
     assert!(matches!(access.record(&place.audit(), &place.keys()), Err(Error::NoCheckpoint { .. })));
@@ -270,4 +270,46 @@ fn an_access_log_without_its_checkpoint_is_refused_until_accepted() {
     access.record(&place.audit(), &place.keys()).unwrap();
     let report = place.intact();
     assert_eq!((report.accesses, report.notes.len()), (2, 1));
+}
+
+#[test]
+fn readers_go_on_past_damage_and_mark_it() {
+    let (place, path) = three_records();
+    let (_, pieces) = take_apart(&path);
+    let second: usize = HEADER + pieces[..2].iter().map(|piece| piece.bytes.len()).sum::<usize>();
+    let intact = fs::read(&path).unwrap();
+    let damaged = |at: usize| {
+        let mut bytes = intact.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let mut reader = place.reader();
+        let damage: Vec<(u64, u64)> = reader.damage().iter().map(|d| (d.sequence, d.offset)).collect();
+        assert_eq!(damage, [(2, second as u64)]);
+        (0..reader.len()).map(|index| reader.record(index).unwrap()).map(|r| (r.id, r.log.damaged)).collect::<Vec<_>>()
+    };
+    let ids: Vec<ExchangeId> = [0, 2, 4].map(|n: usize| pieces[n].head.entry.exchange).to_vec();
+    // In the JSON: the record is there, what it says may be wrong. In the first byte of the JSON: it cannot be parsed.
+    let json = second + pieces[2].head.section_range(0).start;
+    for at in [json, json + 20] {
+        assert_eq!(damaged(at), [(ids[0], false), (ids[1], true), (ids[2], false)]);
+    }
+    // In the head: the record cannot be told from noise.
+    assert_eq!(damaged(second + 50), [(ids[0], false), (ids[2], false)]);
+}
+
+#[test]
+fn a_given_checkpoint_that_is_none_or_another_logs_says_nothing_about_this_one() {
+    let place = Place::new();
+    place.write(&[&[]]);
+    let note = fs::read_to_string(place.audit().join("checkpoint")).unwrap();
+    let other = note.replace("interceptor/testhost", "interceptor/elsewhere");
+    for given in ["root:x:0:0:root:/root:/bin/bash\n", "", "\n\n", other.as_str()] {
+        let trust = Trust { checkpoint: Some(given.into()), ..place.trust() };
+        assert!(matches!(verify(&place.audit(), &trust), Err(ReadError::Checkpoint(_))), "{given:?}");
+    }
+    // This log's, but not what was signed: that is a finding.
+    let forged = note.replacen("\n2\n", "\n1\n", 1);
+    assert_ne!(forged, note);
+    let trust = Trust { checkpoint: Some(forged), ..place.trust() };
+    assert!(matches!(verify(&place.audit(), &trust).unwrap(), Verdict::Faulty(_)));
 }

@@ -25,6 +25,8 @@ fn small_log() -> (Place, Vec<ExchangeId>) {
         user: None,
         auditor: place.secret.public().fingerprint(),
         reason: "test".into(),
+        outcome: Outcome::Opened,
+        error: None,
     };
     access.record(&place.audit(), &place.keys()).unwrap();
     place.intact();

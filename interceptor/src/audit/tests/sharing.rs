@@ -111,6 +111,8 @@ fn accesses_are_chained_and_verified_beside_a_running_writer() {
             user: Some("root".into()),
             auditor: place.secret.public().fingerprint(),
             reason: reason.into(),
+            outcome: Outcome::Opened,
+            error: None,
         };
         access.record(&place.audit(), &place.keys()).unwrap();
     }
@@ -156,4 +158,60 @@ fn eight_threads_go_through_small_segments_without_an_error() {
         assert_eq!(found.len(), 1, "{id}");
         assert_eq!(reader.record(found[0]).unwrap().state, State::Complete, "{id}");
     }
+}
+
+/// A log with one record that was unsealed twice.
+fn unsealed_twice() -> Place {
+    let place = Place::new();
+    let id = place.write(&[&[]])[0];
+    for reason in ["first", "second"] {
+        unseal(&place, id, reason).unwrap();
+    }
+    assert_eq!((place.intact().accesses, place.intact().accesses_anchored), (2, Some(true)));
+    place
+}
+
+fn unseal(place: &Place, id: ExchangeId, reason: &str) -> Result<(), Error> {
+    let access = Access {
+        exchange: id,
+        time: Time::now(),
+        uid: 0,
+        user: None,
+        auditor: place.secret.public().fingerprint(),
+        reason: reason.into(),
+        outcome: Outcome::Refused,
+        error: Some("the key does not fit".into()),
+    };
+    access.record(&place.audit(), &place.keys())
+}
+
+fn remove_accesses(place: &Place) {
+    for name in names(&place.audit()) {
+        if name.starts_with("access-") || name == Stream::Access.checkpoint() {
+            std::fs::remove_file(place.audit().join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_access_log_that_was_removed_is_missed() {
+    let place = unsealed_twice();
+    remove_accesses(&place);
+    assert_eq!(place.faulty().file, "access.checkpoint");
+    let refused = unseal(&place, ExchangeId::new(), "third").unwrap_err().to_string();
+    assert!(refused.contains("some were removed"), "{refused}");
+    assert!(matches!(place.verify(), Verdict::Faulty(_)), "and stays missed");
+}
+
+#[test]
+fn an_access_log_that_was_put_back_to_an_earlier_state_is_missed() {
+    let place = Place::new();
+    let id = place.write(&[&[]])[0];
+    unseal(&place, id, "first").unwrap();
+    let earlier = tempfile::tempdir().unwrap();
+    copy_dir(&place.audit(), earlier.path());
+    unseal(&place, id, "second").unwrap();
+    std::fs::remove_dir_all(place.audit()).unwrap();
+    copy_dir(earlier.path(), &place.audit());
+    assert!(place.faulty().reason.contains("removed from its end"), "{}", place.faulty());
 }

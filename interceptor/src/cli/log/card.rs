@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::accesses::{outcome, who};
 use super::table::{Style, clean, clean_lines, colour, decision_style};
 use crate::audit::{Access, Encoding, Record, State};
 
@@ -12,6 +13,10 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) 
     writeln!(card.out, "{}", Style::Bold.paint(&title, card.colour))?;
     card.line("time", Some(format!("{} on {}", record.time, clean(&record.host))))?;
     card.line("state", Some(state(record)))?;
+    if record.log.damaged {
+        let text = "not what was written: run `interceptor log verify`";
+        card.line("damaged", Some(Style::Bad.paint(text, card.colour)))?;
+    }
     card.caller(record)?;
     card.request(record)?;
     card.findings(record)?;
@@ -19,9 +24,9 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) 
     card.response(record)?;
     card.proof(record)?;
     for access in accesses {
-        let who = access.user.as_deref().map_or_else(|| access.uid.to_string(), clean);
-        let text = format!("{} by {who} with key {}: {}", access.time, clean(&access.auditor), clean(&access.reason));
-        card.line("unsealed", Some(text))?;
+        let (time, who, key) = (access.time, who(access), clean(&access.auditor));
+        let text = format!("{time} by {who} with key {key}, {}: {}", outcome(access), clean(&access.reason));
+        card.line("unseal", Some(text))?;
     }
     card.masked(record)
 }
@@ -77,8 +82,14 @@ impl<W: Write> Card<'_, W> {
         }
         let coverage = &record.coverage;
         let scanned = coverage.scanned_bytes.map(|bytes| format!("{bytes} bytes scanned"));
-        let opaque = coverage.opaque_bytes.filter(|&bytes| bytes > 0).map(|bytes| format!("{bytes} bytes opaque"));
-        self.line("coverage", join([scanned, opaque]))
+        let opaque = coverage.opaque_bytes.map(|bytes| format!("{bytes} bytes opaque"));
+        self.line("coverage", join([scanned, opaque]))?;
+        for part in coverage.parts.iter().filter(|part| part.status != "scanned") {
+            let reason = part.reason.as_deref().map(clean);
+            let text = format!("{} {}", clean(&part.path), clean(&part.status));
+            self.line("", join([Some(text), reason]))?;
+        }
+        Ok(())
     }
 
     fn decision(&mut self, record: &Record) -> io::Result<()> {
@@ -98,6 +109,7 @@ impl<W: Write> Card<'_, W> {
         let status = response.status.map(|status| status.to_string());
         let bytes = response.bytes.map(|bytes| format!("{bytes} bytes"));
         self.line("response", join([status, bytes, response.finish_reason.as_deref().map(clean)]))?;
+        self.line("error", response.error.as_deref().map(clean))?;
         self.line("usage", response.usage.as_ref().map(|usage| clean(&usage.to_string())))?;
         let timing = &record.timing;
         let parts = [
@@ -121,11 +133,10 @@ impl<W: Write> Card<'_, W> {
 
     fn masked(&mut self, record: &Record) -> io::Result<()> {
         let Some(masked) = &record.request.masked else { return Ok(()) };
-        let title = match masked.encoding {
-            Encoding::Base64 => "the request as it left (body in base64)",
-            _ => "the request as it left",
-        };
-        writeln!(self.out, "\n{}", Style::Bold.paint(title, self.colour))?;
+        let left = if has_left(record) { "as it left" } else { "as it was to leave: nothing shows that it did" };
+        let base64 = if masked.encoding == Encoding::Base64 { " (body in base64)" } else { "" };
+        let title = format!("the request {left}{base64}");
+        writeln!(self.out, "\n{}", Style::Bold.paint(&title, self.colour))?;
         let head = clean_lines(masked.head.trim_end());
         if !head.is_empty() {
             writeln!(self.out, "{}\n", Style::Dim.paint(&head, self.colour))?;
@@ -139,11 +150,62 @@ fn join<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn state(record: &Record) -> String {
+/// Whether something came back. A recorded request that could not be delivered ends with an error, or with nothing.
+fn has_left(record: &Record) -> bool {
+    let response = &record.response;
     match record.state {
-        State::Open => "open: the response is still awaited or coming in",
-        State::Complete => "complete",
-        State::Aborted => "aborted: ended before its end",
+        State::Open => true,
+        State::Complete => response.error.is_none(),
+        State::Aborted => response.status.is_some(),
+    }
+}
+
+fn state(record: &Record) -> String {
+    match (record.state, has_left(record)) {
+        (State::Open, _) => "open: the response is still awaited or coming in",
+        (State::Complete, _) if record.request.masked.is_none() && !record.log.damaged => {
+            "complete: refused, the request never left"
+        }
+        (State::Complete, true) => "complete",
+        (State::Complete, false) => "complete: the request was not delivered",
+        (State::Aborted, true) => "aborted: the response ended before its end",
+        (State::Aborted, false) => "aborted: ended before a response came",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::MaskedRequest;
+    use crate::flow::ExchangeId;
+
+    fn card(record: &Record) -> String {
+        let mut out = Vec::new();
+        write(&mut out, record, &[]).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_what_left_is_called_so_and_the_rest_says_why() {
+        let mut record = Record::new(ExchangeId::new());
+        record.decision.reason = Some("no rule allows it".into());
+        record.request.masked = Some(MaskedRequest::new(b"POST / HTTP/1.1", b"{}".to_vec()));
+        record.state = State::Complete;
+        record.response.status = Some(200);
+        let text = card(&record);
+        assert!(text.contains("as it left") && text.contains("no rule allows it"), "{text}");
+
+        record.response.error = Some("connection refused".into());
+        let text = card(&record);
+        assert!(!text.contains("as it left") && text.contains("connection refused"), "{text}");
+        assert!(text.contains("was not delivered"), "{text}");
+
+        (record.state, record.response.status) = (State::Aborted, None);
+        let text = card(&record);
+        assert!(!text.contains("as it left") && text.contains("connection refused"), "{text}");
+
+        (record.state, record.request.masked, record.response.error) = (State::Complete, None, None);
+        assert!(card(&record).contains("never left"));
+    }
 }

@@ -1,25 +1,35 @@
 //! `interceptor log list` and `tail`.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Duration;
-
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use std::time::{Duration, Instant};
 
 use super::super::Failure;
-use super::read;
+use super::since::Since;
 use super::table::Table;
-use crate::audit::{Index, Reader, Record, State, Time};
+use super::{read, report_damage};
+use crate::audit::{Index, Reader, Record};
 
 /// How often a followed log is looked at.
 const FOLLOW: Duration = Duration::from_millis(40);
+/// After this time a followed record is shown though it has not ended.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `interceptor log list`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log list --limit 20
+  interceptor log list --since '2 hours ago'
+  interceptor log list --json --since today | jq -r 'select(.decision.action == \"deny\").id'
+
+T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
+90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.
+
+Exit status: 0 listed, also when there is nothing or the log is damaged (standard error tells);
+2 there is no log, or it may not be read.")]
 pub(crate) struct ListArgs {
     /// JSON Lines of full records
     #[arg(long)]
@@ -27,13 +37,23 @@ pub(crate) struct ListArgs {
     /// Only the last N records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only records since then: 2026-01-31T12:00:00Z, 2026-01-31, 90m, 2h, 3d, today, yesterday
+    /// Only records since then
     #[arg(long, value_name = "T")]
     since: Option<Since>,
 }
 
 /// Arguments of `interceptor log tail`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log tail -n 3
+  interceptor log tail -f
+  interceptor log tail -f -n 0 --json | jq -c '{id, state, decision}'
+
+With -f a record is shown once: when it ends or is refused. One that goes on for more than
+10 seconds is shown as open too. Following outlives restarts of the daemon.
+
+Exit status: 0 shown; 2 there is no log, or it may not be read.")]
 pub(crate) struct TailArgs {
     /// Go on with records as they end
     #[arg(short, long)]
@@ -46,43 +66,6 @@ pub(crate) struct TailArgs {
     json: bool,
 }
 
-/// A point in time in people's words. Days are those of UTC, as in the listed times.
-#[derive(Clone, Copy, Debug)]
-struct Since(Time);
-
-impl FromStr for Since {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let timestamp = parse(text, Timestamp::now())
-            .map_err(|e| format!("{e}; write 2026-01-31T12:00:00Z, 2026-01-31, 90m, 2h, 3d, today or yesterday"))?;
-        Ok(Self(Time::from_unix_ns(u64::try_from(timestamp.as_nanosecond()).unwrap_or(0))))
-    }
-}
-
-fn parse(text: &str, now: Timestamp) -> Result<Timestamp, jiff::Error> {
-    let today = now.to_zoned_datetime(TimeZone::UTC).date();
-    let midnight = |day: Date| day.to_zoned_datetime(TimeZone::UTC).map(|midnight| midnight.timestamp());
-    if text == "today" {
-        return midnight(today);
-    }
-    if text == "yesterday" {
-        return midnight(today.yesterday()?);
-    }
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Ok(timestamp);
-    }
-    if let Ok(date) = text.parse::<Date>() {
-        return midnight(date);
-    }
-    let ago = text.strip_suffix(" ago").unwrap_or(text);
-    let ago = match ago.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()) {
-        Some(days) => SignedDuration::from_hours(24 * days.clamp(0, 1_000_000)),
-        None => ago.parse::<SignedDuration>()?,
-    };
-    now.checked_sub(ago)
-}
-
 pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let mut reader = read(audit)?;
     let since = args.since.map_or(0, |Since(time)| time.unix_ns());
@@ -90,49 +73,123 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     if let Some(limit) = args.limit {
         chosen.drain(..chosen.len().saturating_sub(limit));
     }
-    let code = write(&mut reader, &chosen, args.json)?;
+    match args.since {
+        _ if reader.is_empty() => eprintln!("interceptor: no records yet"),
+        Some(Since(time)) if chosen.is_empty() => eprintln!("interceptor: no records since {time}"),
+        _ => {}
+    }
+    write(&mut reader, &chosen, args.json)?;
     for note in reader.notes()?.iter().filter(|note| note.time.unix_ns() >= since) {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }
-    Ok(code)
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let mut reader = read(audit)?;
     let first = reader.len().saturating_sub(args.lines);
-    let chosen: Vec<Index> = (first..reader.len()).collect();
-    let code = write(&mut reader, &chosen, args.json)?;
-    if !args.follow {
-        return Ok(code);
+    if reader.is_empty() {
+        eprintln!("interceptor: no records yet");
     }
-    let table = Table::wide();
+    let chosen: Vec<Index> = (first..reader.len()).collect();
+    let mut follower = Follower::new(&reader, first);
+    if !args.follow {
+        write(&mut reader, &chosen, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let table = Table::to_come(&records(&mut reader, &chosen)?);
+    let mut out = io::stdout().lock();
+    if !args.json {
+        table.headings(&mut out)?;
+    }
+    let mut ready = chosen;
+    let mut damage = reader.damage().len();
     loop {
-        std::thread::sleep(FOLLOW);
-        for index in reader.poll()? {
+        for index in ready {
             let record = reader.record(index)?;
-            if record.state == State::Open {
-                continue;
-            }
-            let mut out = io::stdout().lock();
-            if args.json {
-                json_line(&mut out, &record)?;
-            } else {
-                table.row(&mut out, &record)?;
-            }
-            out.flush()?;
+            if args.json { json_line(&mut out, &record)? } else { table.row(&mut out, &record)? }
         }
+        out.flush()?;
+        std::thread::sleep(FOLLOW);
+        ready = follower.next(&mut reader, Instant::now())?;
+        report_damage(&reader.damage()[damage..]);
+        damage = reader.damage().len();
     }
 }
 
-fn write(reader: &mut Reader, chosen: &[Index], json: bool) -> Result<ExitCode, Failure> {
+/// Decides when a record of a growing log is shown.
+#[derive(Debug, Default)]
+struct Follower {
+    open: BTreeMap<Index, Open>,
+}
+
+/// A record that has not ended.
+#[derive(Debug)]
+struct Open {
+    since: Instant,
+    shown: bool,
+    /// Nobody is there any more to end it.
+    left: bool,
+}
+
+impl Follower {
+    /// Follows `reader` from where it is; records from `shown` on have been shown as they are.
+    fn new(reader: &Reader, shown: Index) -> Self {
+        let mut follower = Self::default();
+        for index in (0..reader.len()).filter(|&index| reader.is_open(index)) {
+            follower.wait(index, Instant::now(), index >= shown);
+        }
+        follower
+    }
+
+    fn wait(&mut self, index: Index, since: Instant, shown: bool) {
+        self.open.entry(index).or_insert(Open { since, shown, left: false });
+    }
+
+    /// Looks at the log; gives the records to be shown now.
+    fn next(&mut self, reader: &mut Reader, now: Instant) -> Result<Vec<Index>, Failure> {
+        let mut ready = Vec::new();
+        for index in reader.poll()? {
+            if reader.has_ended(index) {
+                self.open.remove(&index);
+                ready.push(index);
+            } else {
+                self.wait(index, now, false);
+            }
+        }
+        self.open.retain(|&index, open| {
+            // The writer may have ended it and gone between our look at the frames and this one: believe the second.
+            if !reader.is_open(index) {
+                let gone = std::mem::replace(&mut open.left, true);
+                if gone {
+                    ready.push(index);
+                }
+                return !gone;
+            }
+            open.left = false;
+            if !open.shown && now.duration_since(open.since) >= PATIENCE {
+                open.shown = true;
+                ready.push(index);
+            }
+            true
+        });
+        Ok(ready)
+    }
+}
+
+fn records(reader: &mut Reader, chosen: &[Index]) -> Result<Vec<Record>, Failure> {
+    Ok(chosen.iter().map(|&index| reader.record(index)).collect::<Result<_, _>>()?)
+}
+
+fn write(reader: &mut Reader, chosen: &[Index], json: bool) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
         for &index in chosen {
             json_line(&mut out, &reader.record(index)?)?;
         }
-    } else {
-        let records = chosen.iter().map(|&index| reader.record(index)).collect::<Result<Vec<_>, _>>()?;
+    } else if !chosen.is_empty() {
+        let records = records(reader, chosen)?;
         let table = Table::fitting(&records);
         table.headings(&mut out)?;
         for record in &records {
@@ -140,7 +197,7 @@ fn write(reader: &mut Reader, chosen: &[Index], json: bool) -> Result<ExitCode, 
         }
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn json_line(out: &mut impl Write, record: &Record) -> io::Result<()> {
@@ -151,17 +208,102 @@ fn json_line(out: &mut impl Write, record: &Record) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::{AuditorSecret, Completion, Durability, Log, Outgoing, Settings, State};
+    use crate::flow::ExchangeId;
+
+    fn settings(dir: &Path, secret: &AuditorSecret) -> Settings {
+        Settings {
+            dir: dir.join("audit"),
+            keys: dir.join("keys"),
+            host: "testhost".into(),
+            durability: Durability::Process,
+            auditors: vec![secret.public()],
+            segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
+        }
+    }
+
+    /// Writes `count` exchanges, every fourth of them refused, in segments that are full after a few.
+    fn write_exchanges(settings: Settings, count: usize) -> Vec<ExchangeId> {
+        let log = Log::open(settings).unwrap();
+        let worker = log.worker().unwrap();
+        let body = vec![b'x'; 3000];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ids = (0..count)
+            .map(|n| {
+                let record = Record::new(ExchangeId::new());
+                let id = record.id;
+                runtime.block_on(async {
+                    if n % 4 == 3 {
+                        worker.refuse(record, None, b"").await.unwrap();
+                        return;
+                    }
+                    let outgoing = Outgoing { head: b"POST / HTTP/1.1\r\n\r\n", body: &body };
+                    let (mut exchange, _) = worker.begin(record, b"", outgoing).await.unwrap();
+                    exchange.chunk(&body).await.unwrap();
+                    std::thread::sleep(Duration::from_micros(200));
+                    exchange.complete(&Completion::default()).unwrap().await.unwrap();
+                });
+                id
+            })
+            .collect();
+        log.close().unwrap();
+        ids
+    }
 
     #[test]
-    fn understands_times_in_peoples_words() {
-        let at = |text: &str| text.parse::<Since>().unwrap().0;
-        assert_eq!(at("2026-01-31T12:00:00Z").to_string(), "2026-01-31T12:00:00.000000000Z");
-        let now = Time::now().unix_ns();
-        let hours_ago = |text| (now - at(text).unix_ns()) as f64 / 3.6e12;
-        assert!((hours_ago("90m") - 1.5).abs() < 0.01);
-        assert!((hours_ago("2h ago") - 2.0).abs() < 0.01);
-        assert!((hours_ago("3d") - 72.0).abs() < 0.01);
-        assert!(at("yesterday") < at("today") && at("today") <= Time::now());
-        assert!("whenever".parse::<Since>().is_err());
+    fn a_follower_shows_every_record_once_across_segments_and_generations() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = AuditorSecret::generate();
+        // A daemon that wrote nothing: its segment is gone, and the next one takes its name.
+        Log::open(settings(dir.path(), &secret)).unwrap().close().unwrap();
+        let idle = Log::open(settings(dir.path(), &secret)).unwrap();
+        let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
+        let mut follower = Follower::new(&reader, 0);
+        assert!(follower.next(&mut reader, Instant::now()).unwrap().is_empty());
+        idle.close().unwrap();
+        let writing = std::thread::spawn({
+            let generations = [settings(dir.path(), &secret), settings(dir.path(), &secret)];
+            move || generations.into_iter().flat_map(|settings| write_exchanges(settings, 120)).collect::<Vec<_>>()
+        });
+        let mut seen = Vec::new();
+        loop {
+            let last = writing.is_finished();
+            for index in follower.next(&mut reader, Instant::now()).unwrap() {
+                let record = reader.record(index).unwrap();
+                assert_eq!((record.state, record.log.damaged), (State::Complete, false));
+                seen.push(record.id);
+            }
+            if last {
+                break;
+            }
+        }
+        assert_eq!(seen, writing.join().unwrap());
+        assert!(reader.damage().is_empty(), "{:?}", reader.damage());
+    }
+
+    #[test]
+    fn an_exchange_that_goes_on_is_shown_open_once_and_again_when_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(settings(dir.path(), &AuditorSecret::generate())).unwrap();
+        let worker = log.worker().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outgoing = Outgoing { head: b"", body: b"" };
+        let begin = || runtime.block_on(worker.begin(Record::new(ExchangeId::new()), b"", outgoing)).unwrap().0;
+        let (first, second) = (begin(), begin());
+        let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
+        let mut follower = Follower::new(&reader, 0);
+        let start = Instant::now();
+        assert!(follower.next(&mut reader, start).unwrap().is_empty());
+        assert_eq!(follower.next(&mut reader, start + PATIENCE).unwrap(), [0, 1]);
+        assert!(follower.next(&mut reader, start + 2 * PATIENCE).unwrap().is_empty());
+        runtime.block_on(first.complete(&Completion::default()).unwrap()).unwrap();
+        assert_eq!(follower.next(&mut reader, start + 3 * PATIENCE).unwrap(), [0]);
+        // The daemon goes away without ending the second one.
+        log.close().unwrap();
+        let gone: Vec<Index> = (0..3).flat_map(|_| follower.next(&mut reader, start + 3 * PATIENCE).unwrap()).collect();
+        assert_eq!(gone, [1]);
+        assert_eq!(reader.record(1).unwrap().state, State::Aborted);
+        drop(second);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use crate::audit::{Record, State};
+use crate::audit::{Record, State, Time};
 
 /// Whether to colour standard output. `NO_COLOR` (no-color.org) switches it off.
 pub(crate) fn colour() -> bool {
@@ -78,36 +78,44 @@ pub(crate) fn findings(record: &Record) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const HEADINGS: [&str; 8] = ["TIME", "ID", "CALLER", "ENDPOINT", "MODEL", "FINDINGS", "DECISION", "STATUS"];
-/// Columns that are cut when a value is wider.
-const WIDEST: [usize; 8] = [19, 18, 24, 28, 28, 36, 8, 9];
-const DECISION: usize = 6;
-const STATUS: usize = 7;
+const COLUMNS: usize = 8;
+const HEADINGS: [&str; COLUMNS] = ["TIME (UTC)", "ID", "CALLER", "ENDPOINT", "MODEL", "DECISION", "STATUS", "FINDINGS"];
+/// A longer value does not push the column of all other lines to the right.
+const WIDEST: [usize; COLUMNS] = [23, 18, 32, 40, 40, 8, 9, 0];
+/// Widths for records that nobody has seen yet.
+const TO_COME: [usize; COLUMNS] = [23, 18, 16, 17, 16, 8, 7, 8];
+const DECISION: usize = 5;
+const STATUS: usize = 6;
+/// The last column: what does not fit into the terminal's width is cut here and nowhere else.
+const FINDINGS: usize = 7;
 
 /// Writes records as aligned columns.
 pub(crate) struct Table {
     colour: bool,
-    widths: [usize; 8],
+    widths: [usize; COLUMNS],
+    /// Columns of the terminal, if it is one.
+    terminal: Option<usize>,
 }
 
 impl Table {
     /// A table whose columns fit `records`.
     pub(crate) fn fitting<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut widths = HEADINGS.map(str::len);
-        for record in records {
-            for (width, cell) in widths.iter_mut().zip(cells(record)) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for (width, widest) in widths.iter_mut().zip(WIDEST) {
-            *width = (*width).min(widest);
-        }
-        Self { colour: colour(), widths }
+        Self::with_at_least(HEADINGS.map(str::len), records)
     }
 
-    /// A table for records to come.
-    pub(crate) fn wide() -> Self {
-        Self { colour: colour(), widths: WIDEST }
+    /// A table for `records` and others to come.
+    pub(crate) fn to_come<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        Self::with_at_least(TO_COME, records)
+    }
+
+    fn with_at_least<'a>(mut widths: [usize; COLUMNS], records: impl IntoIterator<Item = &'a Record>) -> Self {
+        for record in records {
+            for ((width, cell), widest) in widths.iter_mut().zip(cells(record)).zip(WIDEST) {
+                *width = (*width).max(cell.chars().count().min(widest));
+            }
+        }
+        let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        Self { colour: colour(), widths, terminal }
     }
 
     pub(crate) fn headings(&self, out: &mut impl Write) -> io::Result<()> {
@@ -118,19 +126,24 @@ impl Table {
         let action = record.decision.action.as_deref();
         self.line(out, &cells(record), |column| match column {
             DECISION => decision_style(action),
-            STATUS if record.state == State::Aborted => Style::Bad,
+            STATUS if record.log.damaged || record.state == State::Aborted => Style::Bad,
             STATUS if record.response.status.is_some_and(|s| s >= 400) => Style::Warn,
             _ => Style::Plain,
         })
     }
 
-    fn line(&self, out: &mut impl Write, cells: &[String; 8], style: impl Fn(usize) -> Style) -> io::Result<()> {
-        let mut line = String::new();
+    fn line(&self, out: &mut impl Write, cells: &[String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
+        let (mut line, mut used) = (String::new(), 0);
         for (column, (cell, width)) in cells.iter().zip(self.widths).enumerate() {
-            let cell = fit(cell, width);
-            let padding = width - cell.chars().count();
-            line.push_str(&style(column).paint(&cell, self.colour));
-            line.extend(std::iter::repeat_n(' ', padding + 2));
+            if column == FINDINGS {
+                let room = self.terminal.map_or(usize::MAX, |terminal| terminal.saturating_sub(used).max(8));
+                line.push_str(&style(column).paint(&fit(cell, room), self.colour));
+                break;
+            }
+            let padding = width.saturating_sub(cell.chars().count()) + 2;
+            line.push_str(&style(column).paint(cell, self.colour));
+            line.extend(std::iter::repeat_n(' ', padding));
+            used += cell.chars().count() + padding;
         }
         writeln!(out, "{}", line.trim_end())
     }
@@ -143,18 +156,22 @@ fn fit(cell: &str, width: usize) -> String {
     cell.chars().take(width - 1).chain(['…']).collect()
 }
 
-fn cells(record: &Record) -> [String; 8] {
-    let time = record.time.to_string();
+/// A point in time for a table: UTC, in milliseconds.
+pub(crate) fn millis(time: Time) -> String {
+    time.to_string()[..23].replace('T', " ")
+}
+
+fn cells(record: &Record) -> [String; COLUMNS] {
     let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), clean);
     [
-        time[..19].replace('T', " "),
+        millis(record.time),
         record.id.to_string()[..18].to_owned(),
         caller(record),
         or_dash(record.endpoint.host.as_deref().or(record.endpoint.provider.as_deref())),
         or_dash(record.request.model.as_deref()),
-        Some(findings(record)).filter(|f| !f.is_empty()).unwrap_or_else(|| "-".to_owned()),
         or_dash(record.decision.action.as_deref()),
         status(record),
+        Some(findings(record)).filter(|f| !f.is_empty()).unwrap_or_else(|| "-".to_owned()),
     ]
 }
 
@@ -172,6 +189,7 @@ fn caller(record: &Record) -> String {
 
 fn status(record: &Record) -> String {
     match (record.state, record.response.status) {
+        _ if record.log.damaged => "damaged".into(),
         (State::Open, _) => "open".into(),
         (State::Aborted, Some(status)) => format!("{status} cut"),
         (State::Aborted, None) => "aborted".into(),
@@ -224,5 +242,31 @@ mod tests {
             .collect();
         assert_eq!(columns[0], columns[1]);
         assert_eq!(columns[1], columns[2]);
+    }
+
+    #[test]
+    fn only_findings_are_cut_at_the_terminals_width() {
+        let mut record = record();
+        record.caller.user = Some("somebody-with-a-name-that-is-longer-than-any-column".into());
+        let table = Table { terminal: Some(20), ..Table::fitting([&record]) };
+        let mut out = Vec::new();
+        table.row(&mut out, &record).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("longer-than-any-column/curl") && text.ends_with("CREDIT_…\n"), "{text}");
+        let table = Table { terminal: None, ..table };
+        let mut out = Vec::new();
+        table.row(&mut out, &record).unwrap();
+        assert!(String::from_utf8(out).unwrap().ends_with("CREDIT_CARD×3\n"));
+    }
+
+    #[test]
+    fn times_have_milliseconds_and_damage_is_marked() {
+        let mut record = record();
+        record.time = Time::from_unix_ns(1_700_000_000_123_456_789);
+        record.log.damaged = true;
+        let mut out = Vec::new();
+        Table::fitting([&record]).row(&mut out, &record).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("2023-11-14 22:13:20.123  ") && text.contains(" damaged "), "{text}");
     }
 }

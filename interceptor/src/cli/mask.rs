@@ -77,6 +77,7 @@ fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
         text: text.into(),
         form: Form::String { depth: 0 },
         access: Access::Editable,
+        name: None,
     };
     mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], key)
 }

@@ -51,6 +51,11 @@ impl Scanner {
     /// # Errors
     /// When the text would cost more than its length allows, or Hyperscan fails. `out` is then unchanged.
     pub fn scan(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        self.scan_value(text, 0..text.len(), out)
+    }
+
+    /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
+    fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.work = 0;
         self.hits.clear();
         self.candidates.clear();
@@ -60,7 +65,7 @@ impl Scanner {
         let mut view = View {
             text: text.as_bytes(),
             tokens: OnceCell::new(),
-            lone: lone(text),
+            lone: lone(text, &value),
             limit: Limit::of(text.len()),
             context: &mut self.context,
             candidates: &mut self.candidates,
@@ -72,6 +77,9 @@ impl Scanner {
         }
         for token in Tokens::new(text.as_bytes()) {
             view.verify_token(&engine, &token, &mut done)?;
+        }
+        if value.len() < text.len() {
+            within(view.candidates, &engine, text.as_bytes(), &value);
         }
         if !view.candidates.is_empty() {
             let tokens = view.tokens.into_inner().unwrap_or_else(|| token::find(text.as_bytes()));
@@ -85,15 +93,28 @@ impl Scanner {
         Ok(())
     }
 
-    /// Scans the text of every field.
+    /// Scans the text of every field, with its name before it: as `name": "text"`, so that rules see what they would
+    /// in the document itself.
     ///
     /// # Errors
     /// As [`Scanner::scan`].
     pub fn scan_fields(&mut self, fields: &[Field<'_>]) -> Result<Vec<Located>, Error> {
         let mut found = Vec::new();
         let mut located = Vec::new();
+        let mut named = String::new();
         for (field, at) in fields.iter().zip(0..) {
-            self.scan(&field.text, &mut found)?;
+            match &field.name {
+                None => self.scan(&field.text, &mut found)?,
+                Some(name) => {
+                    named.clear();
+                    named.extend([name, "\": \"", &field.text, "\""]);
+                    let start = named.len() - 1 - field.text.len();
+                    self.scan_value(&named, start..named.len() - 1, &mut found)?;
+                    for finding in &mut found {
+                        finding.span = finding.span.start - start..finding.span.end - start;
+                    }
+                }
+            }
             located.extend(found.drain(..).map(|finding| Located { field: at, finding }));
         }
         Ok(located)
@@ -470,10 +491,25 @@ fn in_pem(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(&byte)
 }
 
-/// What is left of a text without blanks, quotes and a full stop around it.
-fn lone(text: &str) -> Range<usize> {
+/// Cuts the candidates to `value`; the name before it is scanned as a text of its own. A secret that the name
+/// introduces (`password": "`) is all of a value without blanks, whatever quotes and commas are in it.
+fn within(candidates: &mut Vec<Candidate>, engine: &Engine, text: &[u8], value: &Range<usize>) {
+    let is_one_word = !text[value.clone()].iter().any(u8::is_ascii_whitespace);
+    candidates.retain_mut(|candidate| {
+        let span = &mut candidate.span;
+        let introduced = matches!(engine.rule(candidate.rule).source, Source::Pattern { locate: Locate::After(_), .. });
+        if introduced && is_one_word && span.start == value.start {
+            span.end = value.end;
+        }
+        *span = span.start.max(value.start)..span.end.min(value.end);
+        !span.is_empty()
+    });
+}
+
+/// What is left of a text's part `value` without blanks, quotes and a full stop around it.
+fn lone(text: &str, value: &Range<usize>) -> Range<usize> {
     let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.');
-    let start = text.len() - text.trim_start_matches(dull).len();
-    let end = text.trim_end_matches(dull).len();
+    let start = value.end - text[value.clone()].trim_start_matches(dull).len();
+    let end = value.start + text[value.clone()].trim_end_matches(dull).len();
     start..end.max(start)
 }

@@ -206,7 +206,7 @@ fn escaped(text: &str, choices: &[u8], raw_start: usize) -> (String, OffsetMap) 
 }
 
 fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
-    Field { path: "messages[0].content".into(), text: text.into(), map, form, access: Access::Editable }
+    Field { path: "messages[0].content".into(), text: text.into(), map, form, access: Access::Editable, name: None }
 }
 
 fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
@@ -239,6 +239,14 @@ proptest! {
     }
 
     #[test]
+    fn a_dull_name_changes_no_finding(text in prose()) {
+        let fields = [named("item", &text)];
+        let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();
+        let spans: Vec<_> = found.into_iter().map(|located| located.finding.span).collect();
+        prop_assert_eq!(spans, scan(&text).into_iter().map(|finding| finding.span).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn masking_twice_is_masking_once(pieces in prop::collection::vec(piece(), 0..24), between in "[ \n,;()]") {
         // Values glued to each other cannot be told apart until one has become a token: a blank or the like between.
         let text = pieces.join(&between);
@@ -267,6 +275,42 @@ proptest! {
         }
         prop_assert_eq!(rest, &body[from..]);
         prop_assert_eq!(masked.digest(), BodyDigest::of(masked.body()));
+    }
+}
+
+fn named<'a>(name: &str, text: &'a str) -> Field<'a> {
+    let map = OffsetMap::identity(0, text.len());
+    Field { name: Some(name.into()), ..field(text, map, Form::String { depth: 0 }) }
+}
+
+#[test]
+fn the_name_of_a_value_counts_like_words_before_it() {
+    let masked = |name, text: &str| {
+        let masked = mask_all(text, &[named(name, text)]).unwrap();
+        String::from_utf8(masked.body().to_vec()).unwrap()
+    };
+    for (name, text) in [
+        ("db_password", "S3cr3tPassw0rd99"),
+        ("db_password", "S3cr3t\"Pass'w0rd,99"),
+        ("aws_secret_access_key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        ("account_number", "000123456789"),
+        ("accountNumber", "000123456789"),
+        ("ssn", "536904399"),
+    ] {
+        let out = masked(name, text);
+        assert_eq!(token::length(out.as_bytes()), Some(out.len()), "{name}: {out}");
+        assert_eq!(mask_plain(text), text, "{text} alone is nothing");
+    }
+    let out = masked("ssn", "my number 536904399");
+    assert!(out.starts_with("my number [SSN_") && out.ends_with(']'), "{out}");
+    for (name, text) in [
+        ("4111111111111111", "x"),
+        ("jane@corp.example", "x"),
+        ("password", "required"),
+        ("token_type", "bearer"),
+        ("order", "536904399"),
+    ] {
+        assert_eq!(masked(name, text), text, "{name}");
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::anthropic::{self, Settled};
 use super::document::{Document, Part, Reason};
 use super::json::{Text, Token, Tokenizer};
 use super::openai;
-use super::path::{ELEMENT, NESTED, OTHER, Path};
+use super::path::{ELEMENT, Path};
 use super::schema::{Facts, Held, Role, word};
 use super::unescape::{compose, unescape};
 use super::{Error, Operation};
@@ -159,19 +160,19 @@ impl<'a> Walk<'a> {
     /// Steps into a key's value. A key that is no word of the schema is a text itself.
     fn key(&mut self, source: &Source<'_>, text: &Text) -> Result<(), Error> {
         let (key, map) = unescape(source.text, text, MAX_RUNS - self.runs)?;
-        let word = word(&key);
-        if word.is_none() && !key.is_empty() {
+        let name = key.clone();
+        if word(&key).is_none() && !key.is_empty() {
             let key = self.own(source, key, &text.inside);
-            self.emit(self.path.key_text(), key, source.to_body(map), Form::String { depth: source.depth })?;
+            self.emit(self.path.key_text(), key, source.to_body(map), Form::String { depth: source.depth }, None)?;
         }
-        self.path.push_key(word.unwrap_or(OTHER));
+        self.path.push_key(&name);
         Ok(())
     }
 
     fn number(&mut self, source: &Source<'_>, literal: &Range<usize>) -> Result<(), Error> {
         let map = source.to_body(OffsetMap::identity(literal.start, literal.len()));
         let text = self.own(source, Cow::Borrowed(&source.text[literal.clone()]), literal);
-        self.emit(self.path.text().to_owned(), text, map, Form::Number { depth: source.depth })
+        self.emit(self.path.text().to_owned(), text, map, Form::Number { depth: source.depth }, self.path.name())
     }
 
     fn string(&mut self, source: &Source<'_>, text: &Text, frame: Option<&mut Frame>) -> Result<(), Error> {
@@ -222,7 +223,7 @@ impl<'a> Walk<'a> {
             }
         }
         let decoded = self.own(source, decoded, &text.inside);
-        self.emit(self.path.text().to_owned(), decoded, map, Form::String { depth: source.depth })
+        self.emit(self.path.text().to_owned(), decoded, map, Form::String { depth: source.depth }, self.path.name())
     }
 
     /// Walks a document in a string. `false` when the string is to be read as plain text: it is no document, it has no
@@ -231,7 +232,7 @@ impl<'a> Walk<'a> {
         let (fields, opaque, runs, depth) = (self.fields.len(), self.opaque.len(), self.runs, self.path.depth());
         let within_limits = source.depth <= MAX_NESTING && source.text.len() <= MAX_NESTED_BYTES;
         let walked = if within_limits {
-            self.path.push_key(NESTED);
+            self.path.push_nested();
             self.document(source)
         } else {
             skim(source.text)
@@ -296,7 +297,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn emit(&mut self, path: String, text: Cow<'a, str>, map: OffsetMap, form: Form) -> Result<(), Error> {
+    fn emit(
+        &mut self,
+        path: String,
+        text: Cow<'a, str>,
+        map: OffsetMap,
+        form: Form,
+        name: Option<Arc<str>>,
+    ) -> Result<(), Error> {
         self.runs += map.runs().len();
         if self.fields.len() == MAX_FIELDS {
             return Err(Error::TooManyFields);
@@ -304,7 +312,7 @@ impl<'a> Walk<'a> {
         if self.runs > MAX_RUNS {
             return Err(Error::TooManyEscapes);
         }
-        self.fields.push(Some(Field { path, text, map, form, access: Access::Editable }));
+        self.fields.push(Some(Field { path, text, map, form, access: Access::Editable, name }));
         Ok(())
     }
 }

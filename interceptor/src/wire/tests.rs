@@ -73,6 +73,39 @@ fn a_key_is_a_text_and_never_part_of_a_path() {
 }
 
 #[test]
+fn a_value_carries_the_names_that_the_client_gave_it() {
+    let names = |body: &str| -> Vec<(String, Option<String>)> {
+        let document = locate(Operation::Messages, body.as_bytes()).unwrap();
+        let values = document.fields.iter().filter(|field| !field.path.ends_with("{key}"));
+        values.map(|field| (field.text.to_string(), field.name.as_deref().map(str::to_owned))).collect()
+    };
+    let named = |text: &str, name: &str| (text.to_owned(), Some(name.to_owned()));
+    let nameless = |text: &str| (text.to_owned(), None);
+    assert_eq!(
+        names(
+            r#"{"system":"s","messages":[{"role":"user","content":[{"type":"tool_use","input":
+            {"db_password":"a","account":{"number":"b","id":123456789},"ids":["c",{"data":"d"}],"city":"e"}}]}]}"#
+        ),
+        [
+            nameless("s"),
+            nameless("user"),
+            nameless("tool_use"),
+            named("a", "db_password"),
+            named("b", "account_number"),
+            named("123456789", "account_id"),
+            named("c", "ids"),
+            named("d", "ids_data"),
+            nameless("e"),
+        ]
+    );
+    assert_eq!(names(r#"{"system":"{\"ss\\u006e\":\"a\"}"}"#), [named("a", "ssn")]);
+    let schema = r#"{"tools":[{"input_schema":{"properties":{"pin":{"type":"string","default":"x"}}}}]}"#;
+    assert_eq!(names(schema), [nameless("string"), named("x", "pin_default")]);
+    let long = names(&format!(r#"{{"{}ssn":"a"}}"#, "é".repeat(100)));
+    assert!(long[0].1.as_deref().is_some_and(|name| name.len() <= Field::LONGEST_NAME && name.ends_with("ssn")));
+}
+
+#[test]
 fn long_numbers_are_texts_as_written() {
     let document = chat(OPENAI);
     let numbers: Vec<_> = document.fields.iter().filter(|f| f.form == Form::Number { depth: 0 }).collect();

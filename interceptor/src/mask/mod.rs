@@ -14,6 +14,7 @@
 
 mod context;
 mod engine;
+mod fold;
 mod gate;
 mod hyperscan;
 mod phone;

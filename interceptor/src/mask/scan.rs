@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::engine::Engine;
+use super::fold::{Folded, is_wide_gap, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::hyperscan::Workspace;
 use super::phone::Written;
 use super::resolve::{Candidate, Tier, resolve};
-use super::rules::{Address, Locate, Need, Rule, Source, Special};
+use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
 use super::validate::Verdict;
 use super::{Error, token};
-use crate::flow::{Field, Finding, Located};
+use crate::flow::{Field, Finding, Located, Severity};
 
 /// Candidates that any text may have, and one more for so many bytes.
 const CANDIDATES: usize = 4096;
@@ -21,6 +22,9 @@ const BYTES_PER_CANDIDATE: usize = 4;
 /// Bytes that verifying may look at in any text, and so many more for each byte of it.
 const WORK: usize = 4 << 20;
 const WORK_PER_BYTE: usize = 128;
+/// Digits of the shortest number to which a name may be glued, and of its first group.
+const LONG_NUMBER: usize = 15;
+const FIRST_GROUP: usize = 4;
 /// How far a private key may reach.
 const LONGEST_PEM: usize = 16 << 10;
 /// What context and a checksum add to a rule's confidence.
@@ -75,8 +79,13 @@ impl Scanner {
         for &(rule, end) in &self.hits {
             view.verify_hit(&engine, rule, end as usize, &mut done)?;
         }
+        let mut is_wide = false;
         for token in Tokens::new(text.as_bytes()) {
             view.verify_token(&engine, &token, &mut done)?;
+            is_wide = is_wide || is_wide_gap(text.as_bytes(), token.span.end);
+        }
+        if is_wide || may_hide_a_number(text) {
+            view.verify_folded(&engine, text)?;
         }
         if value.len() < text.len() {
             within(view.candidates, &engine, text.as_bytes(), &value);
@@ -242,28 +251,36 @@ impl View<'_> {
         }
     }
 
-    /// Compares the shapes around a digit-bearing token with the rules' pictures and number plans.
-    fn verify_token(&mut self, engine: &Engine, token: &Token, done: &mut Done) -> Result<(), Error> {
-        for shape in engine.shapes(token.span.len()) {
-            if shape.digits != token.digits {
-                continue;
-            }
-            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
-            let rule = engine.rule(shape.rule);
-            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
-            let Some(mut end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
-            self.spend(end - start)?;
-            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
-                continue;
-            }
-            if let Some(extend) = extend {
-                let window = &self.text[end..self.text.len().min(end + rule.reach)];
-                end += extend.find(window).map_or(0, |m| m.end());
-            }
-            if self.edge_is_free(rule, start) && !self.number_goes_on(start, end) {
-                self.propose(shape.rule, rule, start..end)?;
+    /// Looks for the numbers that would do most harm in the folded text.
+    fn verify_folded(&mut self, engine: &Engine, original: &str) -> Result<(), Error> {
+        let folded = Folded::new(original);
+        let mut candidates = Vec::new();
+        let mut view = View {
+            text: folded.text.as_bytes(),
+            tokens: OnceCell::new(),
+            lone: 0..0,
+            limit: self.limit,
+            context: &mut Context::default(),
+            candidates: &mut candidates,
+            work: self.work,
+        };
+        for token in Tokens::new(view.text) {
+            view.pictures(engine, &token, |rule| rule.meta.severity == Severity::High)?;
+        }
+        for mut candidate in candidates {
+            candidate.span = folded.to_original(&candidate.span, original);
+            // Numbers one a line are many, a number that a line break divides is one.
+            let breaks = memchr::memchr_iter(b'\n', &self.text[candidate.span.clone()]).count();
+            if breaks <= 1 {
+                self.candidates.push(candidate);
             }
         }
+        Ok(())
+    }
+
+    /// Compares the shapes around a digit-bearing token with the rules' pictures and number plans.
+    fn verify_token(&mut self, engine: &Engine, token: &Token, done: &mut Done) -> Result<(), Error> {
+        self.pictures(engine, token, |_| true)?;
         if token.digits {
             self.phone(engine, token)?;
         }
@@ -278,6 +295,77 @@ impl View<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
+    fn pictures(&mut self, engine: &Engine, token: &Token, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+        self.shapes(engine, token, &which)?;
+        let end = token.span.end;
+        let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
+        if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
+            return Ok(());
+        }
+        let mut from = token.span.start;
+        while from < end {
+            let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
+            if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
+                let run = Token { span: from..from + len, digits: true };
+                self.shapes(engine, &run, &|rule| rule.left == Edge::Glued && which(rule))?;
+            }
+            from += len + 1;
+        }
+        Ok(())
+    }
+
+    fn shapes(&mut self, engine: &Engine, token: &Token, which: &dyn Fn(&Rule) -> bool) -> Result<(), Error> {
+        for shape in engine.shapes(token.span.len()) {
+            if shape.digits != token.digits {
+                continue;
+            }
+            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
+            let rule = engine.rule(shape.rule);
+            if !which(rule) {
+                continue;
+            }
+            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
+            let Some(mut end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
+            self.spend(end - start)?;
+            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
+                continue;
+            }
+            if let Some(extend) = extend {
+                let window = &self.text[end..self.text.len().min(end + rule.reach)];
+                end += extend.find(window).map_or(0, |m| m.end());
+            }
+            let is_free = self.edge_is_free(rule, start) || self.is_glued(rule, &(start..end));
+            if is_free && !self.number_goes_on(start, end) {
+                self.propose(shape.rule, rule, start..end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a long number stands between names, not within a hexadecimal string: each neighbour is no letter or
+    /// digit, or a letter of a name.
+    fn is_glued(&self, rule: &Rule, span: &Range<usize>) -> bool {
+        const LONGEST_NAME: usize = 24;
+        let digits = self.text[span.clone()].iter().filter(|b| b.is_ascii_digit()).count();
+        if !matches!(rule.left, Edge::Glued) || !(LONG_NUMBER..=LONG_NUMBER + 1).contains(&digits) {
+            return false;
+        }
+        let is_name = |name: &[u8]| {
+            let says_more_than_hex = name.iter().any(|b| !b.is_ascii_hexdigit()) && !name.eq_ignore_ascii_case(b"x");
+            says_more_than_hex || rule.words.iter().any(|word| name.eq_ignore_ascii_case(word.text().as_bytes()))
+        };
+        let (before, after) = (&self.text[..span.start], &self.text[span.end..]);
+        let letters = |b: &&u8| b.is_ascii_alphabetic();
+        let left = before.iter().rev().take(LONGEST_NAME).take_while(letters).count();
+        let right = after.iter().take(LONGEST_NAME).take_while(letters).count();
+        (if left > 0 {
+            is_name(&before[before.len() - left..])
+        } else {
+            !before.last().is_some_and(u8::is_ascii_digit)
+        }) && (if right > 0 { is_name(&after[..right]) } else { !after.first().is_some_and(u8::is_ascii_digit) })
     }
 
     /// The dotted quad that begins with `token`.
@@ -338,7 +426,8 @@ impl View<'_> {
 
     /// The checks that every candidate passes: edges, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        if span.is_empty() || self.text.get(span.end).is_some_and(|&b| rule.right.holds(b)) {
+        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
             return Ok(());
         }
         self.spend(span.len())?;
@@ -378,7 +467,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xd]`) introduces no value.
+    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xm]`) introduces no value.
     fn in_token(&self, end: usize) -> bool {
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
         let next = tokens.partition_point(|token| token.end < end);
@@ -502,7 +591,7 @@ fn within(candidates: &mut Vec<Candidate>, engine: &Engine, text: &[u8], value: 
             span.end = value.end;
         }
         *span = span.start.max(value.start)..span.end.min(value.end);
-        !span.is_empty()
+        span.start < span.end
     });
 }
 

@@ -9,7 +9,7 @@ use super::document::{Document, Part, Reason};
 use super::json::{Text, Token, Tokenizer};
 use super::openai;
 use super::path::{ELEMENT, Path};
-use super::schema::{Facts, Held, Role, word};
+use super::schema::{Data, Facts, Held, Role, data_url, word};
 use super::unescape::{compose, unescape};
 use super::{Error, Operation};
 use crate::flow::{Access, Field, Form, OffsetMap};
@@ -83,7 +83,7 @@ struct HeldField {
     held: Held,
     fields: Range<usize>,
     raw: Range<usize>,
-    base64: bool,
+    data: Data,
 }
 
 impl Source<'_> {
@@ -182,13 +182,15 @@ impl<'a> Walk<'a> {
         }
         match (self.role(&decoded), frame) {
             (Role::Opaque(reason), _) => {
-                self.opaque.push(Part::opaque(self.path.text(), &text.inside, reason));
-                Ok(())
+                let payload = data_url(&decoded).map_or(&*decoded, |(_, payload)| payload);
+                let data = Data::of(payload);
+                self.opaque.push(Part::opaque(self.path.text(), &text.inside, data.reason(reason)));
+                if data.is_surely(reason) { Ok(()) } else { self.text(source, text, decoded, map) }
             }
             (Role::Held(held), Some(Frame::Object { held: waiting, .. })) => {
-                let (first, base64) = (self.fields.len(), super::schema::is_base64(&decoded));
+                let (first, data) = (self.fields.len(), Data::of(&decoded));
                 self.text(source, text, decoded, map)?;
-                waiting.push(HeldField { held, fields: first..self.fields.len(), raw: text.inside.clone(), base64 });
+                waiting.push(HeldField { held, fields: first..self.fields.len(), raw: text.inside.clone(), data });
                 Ok(())
             }
             (_, frame) => {
@@ -275,18 +277,24 @@ impl<'a> Walk<'a> {
 
     fn settle(&mut self, facts: &Facts, held: HeldField) {
         match anthropic::settle(held.held, facts) {
-            Settled::ReadOnly => {
-                self.fields[held.fields].iter_mut().flatten().for_each(|field| field.access = Access::ReadOnly);
-            }
-            Settled::OpaqueIfBase64(reason) if held.base64 => {
+            Settled::ReadOnly => self.keep_as_is(held.fields),
+            Settled::OpaqueIfBase64(reason) => {
                 let path = self.fields[held.fields.clone()].iter().flatten().next().map(|field| field.path.clone());
-                self.fields[held.fields].fill(None);
-                if let Some(path) = path {
-                    self.opaque.push(Part::opaque(&path, &held.raw, reason));
+                if let (Some(path), true) = (path, held.data.is_base64) {
+                    self.opaque.push(Part::opaque(&path, &held.raw, held.data.reason(reason)));
+                }
+                if held.data.is_surely(reason) {
+                    self.fields[held.fields].fill(None);
+                } else if reason == Reason::Signed {
+                    self.keep_as_is(held.fields);
                 }
             }
-            Settled::OpaqueIfBase64(_) | Settled::Text => {}
+            Settled::Text => {}
         }
+    }
+
+    fn keep_as_is(&mut self, fields: Range<usize>) {
+        self.fields[fields].iter_mut().flatten().for_each(|field| field.access = Access::ReadOnly);
     }
 
     /// Text of `source`, with the body's lifetime if it is a piece of the body.

@@ -69,6 +69,15 @@ impl Written {
         (!inside && (!goes_on || written.drop_group())).then_some(written)
     }
 
+    /// Whether the first digits and the count of all leave `plan` possible: cheap, for numbers that are of none.
+    pub(super) fn may_be(&self, plan: Plan) -> bool {
+        match plan {
+            Plan::E164 => self.plus || self.digits.starts_with(&[0, 0]),
+            Plan::Nanp => self.digits.len() >= 10,
+            Plan::National => self.digits.len() >= 7,
+        }
+    }
+
     /// Where the number ends if it belongs to `plan`. Groups behind a blank may belong to the next number.
     pub(super) fn end(mut self, plan: Plan) -> Option<usize> {
         loop {

@@ -21,7 +21,7 @@ const CANDIDATES: usize = 4096;
 const BYTES_PER_CANDIDATE: usize = 4;
 /// Bytes that verifying may look at in any text, and so many more for each byte of it.
 const WORK: usize = 4 << 20;
-const WORK_PER_BYTE: usize = 128;
+const WORK_PER_BYTE: usize = 32;
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
 const FIRST_GROUP: usize = 4;
@@ -416,6 +416,9 @@ impl View<'_> {
         let Some(written) = Written::read(self.text, start) else { return Ok(()) };
         let start = written.span.start;
         for &(index, plan) in engine.phones() {
+            if !written.may_be(plan) {
+                continue;
+            }
             let Some(end) = written.clone().end(plan) else { continue };
             if !self.number_goes_on(start, end) {
                 self.propose(index, engine.rule(index), start..end)?;

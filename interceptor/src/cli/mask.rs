@@ -17,7 +17,7 @@ const LONGEST_TEXT: u64 = 64 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads a text, or with --provider a request body, from standard input and writes it with every sensitive value replaced by
-a token such as [EMAIL_k7q2m9xd]. Equal values have equal tokens under one key.
+a token such as [EMAIL_k7q2m9xh]. Equal values have equal tokens under one key.
 
 The key is that of the state directory, so tokens are those of the audit log; where there is none, a key for this run
 alone is drawn.
@@ -77,6 +77,7 @@ fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
         text: text.into(),
         form: Form::String { depth: 0 },
         access: Access::Editable,
+        name: None,
     };
     mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], key)
 }

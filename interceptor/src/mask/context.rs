@@ -2,10 +2,45 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 /// Bytes read before a candidate.
 const BEFORE: usize = 60;
 /// Bytes read after it.
 const AFTER: usize = 20;
+/// What looking for one word counts, in bytes looked at.
+const WORK_PER_WORD: usize = 8;
+
+/// A word to look for: lower case, blanks only. What searching needs is prepared once, with the rules.
+#[derive(Debug)]
+pub(super) struct Word {
+    text: String,
+    finder: memmem::Finder<'static>,
+}
+
+impl Word {
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), finder: memmem::Finder::new(text.as_bytes()).into_owned() }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A word starts where no letter or digit stands before it; it may go on (`ssn` in `ssns`) by a plural `s` only.
+    fn is_in(&self, text: &[u8]) -> bool {
+        let ascii = self.text.is_ascii();
+        self.finder.find_iter(text).any(|at| {
+            if !ascii {
+                return true;
+            }
+            let left = at.checked_sub(1).and_then(|i| text.get(i));
+            let tail = &text[at + self.text.len()..];
+            let tail = tail.strip_prefix(b"s").unwrap_or(tail);
+            !left.is_some_and(u8::is_ascii_alphanumeric) && !tail.first().is_some_and(u8::is_ascii_alphabetic)
+        })
+    }
+}
 
 /// The text around a candidate in the forms that words are compared in: lower case, a blank for `_` and `-`.
 #[derive(Debug, Default)]
@@ -22,24 +57,23 @@ impl Context {
         self.of = None;
     }
 
-    /// Whether one of `words` (lower case, blanks only) is near `span`, outside of `tokens`: their labels say nothing of
+    /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of
     /// the value beside them. Gives the bytes looked at too.
     pub(super) fn has_any(
         &mut self,
         text: &[u8],
         tokens: &[Range<usize>],
         span: &Range<usize>,
-        words: &[String],
+        words: &[Word],
     ) -> (bool, usize) {
-        let mut work = 0;
+        let mut work = words.len() * WORK_PER_WORD;
         if self.of.as_ref() != Some(span) {
-            work = BEFORE + AFTER;
+            work += BEFORE + AFTER;
             self.read(text, tokens, span);
             self.of = Some(span.clone());
         }
-        let found = words.iter().map(String::as_bytes).any(|word| {
-            contains_word(&self.flat, word) || (!self.split.is_empty() && contains_word(&self.split, word))
-        });
+        let found =
+            words.iter().any(|word| word.is_in(&self.flat) || (!self.split.is_empty() && word.is_in(&self.split)));
         (found, work)
     }
 
@@ -84,20 +118,6 @@ impl Context {
     }
 }
 
-/// A word starts where no letter or digit stands before it; it may go on (`ssn` in `ssns`) by a plural `s` only.
-fn contains_word(text: &[u8], word: &[u8]) -> bool {
-    let ascii = word.is_ascii();
-    memchr::memmem::find_iter(text, word).any(|at| {
-        if !ascii {
-            return true;
-        }
-        let left = at.checked_sub(1).and_then(|i| text.get(i));
-        let tail = &text[at + word.len()..];
-        let tail = tail.strip_prefix(b"s").unwrap_or(tail);
-        !left.is_some_and(u8::is_ascii_alphanumeric) && !tail.first().is_some_and(u8::is_ascii_alphabetic)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +125,7 @@ mod tests {
     fn near(text: &str, value: &str, word: &str) -> bool {
         let start = text.find(value).unwrap();
         let tokens = crate::mask::token::find(text.as_bytes());
-        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &[word.to_owned()]).0
+        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &[Word::new(word)]).0
     }
 
     #[test]
@@ -129,9 +149,9 @@ mod tests {
 
     #[test]
     fn labels_of_tokens_do_not_count() {
-        assert!(!near("[SSN_k7q2m9xd] 123", "123", "ssn"));
-        assert!(!near("123 by the way [SSN_k7q2m9xd]", "123", "ssn"));
-        assert!(!near(&format!("[US_SSN_k7q2m9xd]{} 123", " ".repeat(46)), "123", "ssn"));
-        assert!(near("ssn [SSN_k7q2m9xd] 123", "123", "ssn"));
+        assert!(!near("[SSN_k7q2m9xv] 123", "123", "ssn"));
+        assert!(!near("123 by the way [SSN_k7q2m9xv]", "123", "ssn"));
+        assert!(!near(&format!("[US_SSN_k7q2m9xy]{} 123", " ".repeat(46)), "123", "ssn"));
+        assert!(near("ssn [SSN_k7q2m9xv] 123", "123", "ssn"));
     }
 }

@@ -14,7 +14,7 @@
 
 mod context;
 mod engine;
-mod extent;
+mod fold;
 mod gate;
 mod hyperscan;
 mod phone;
@@ -25,7 +25,6 @@ mod rules;
 mod scan;
 mod token;
 mod validate;
-mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use serde::Deserialize;
 
 use super::Error;
+use super::context::Word;
 use super::phone::Plan;
 use super::picture::Picture;
 use super::validate::{self, Validator};
@@ -106,6 +107,8 @@ pub(super) enum Edge {
     Address,
     /// An opening parenthesis: what looks like a value is a function.
     Call,
+    /// As `word`, but a name may be glued to a long number: `card_4111..`, `pan4111..`, not `9f4111..c3`.
+    Glued,
     /// Anything may.
     Any,
 }
@@ -175,7 +178,7 @@ pub(super) struct Rule {
     pub(super) left: Edge,
     pub(super) right: Edge,
     pub(super) validator: Option<Validator>,
-    pub(super) words: Vec<String>,
+    pub(super) words: Vec<Word>,
     pub(super) need: Need,
     pub(super) generic: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
@@ -236,7 +239,7 @@ fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> R
         left: raw.left,
         right: raw.right,
         validator: raw.validator,
-        words: raw.words,
+        words: raw.words.iter().map(|word| Word::new(word)).collect(),
         need: raw.need,
         generic: raw.generic,
         examples: raw.examples,
@@ -286,7 +289,7 @@ impl Edge {
         match self {
             Self::Any => false,
             Self::Call => byte == b'(',
-            Self::Word => byte.is_ascii_alphanumeric() || byte == b'_',
+            Self::Word | Self::Glued => byte.is_ascii_alphanumeric() || byte == b'_',
             Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'='),

@@ -24,6 +24,7 @@ fn field(access: Access) -> Field<'static> {
         map: OffsetMap::identity(0, 10),
         form: Form::String { depth: 0 },
         access,
+        name: None,
     }
 }
 

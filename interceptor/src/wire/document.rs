@@ -6,7 +6,8 @@ use std::ops::Range;
 use crate::flow::{Access, Field};
 
 /// A request body whose text has been located. What is in neither a field nor an opaque part is structure: brackets,
-/// literals, short numbers and keys that are words of the provider's schema.
+/// literals, short numbers and keys that are words of the provider's schema. Data that is short or not what it claims to
+/// be is in both.
 #[derive(Clone, Debug)]
 pub struct Document<'a> {
     /// Every text, in the order of the body.
@@ -49,7 +50,7 @@ pub struct Part {
 pub enum Status {
     /// All of it is in fields.
     Scanned,
-    /// None of it is.
+    /// None of it is, or as what it is not: the base64 of a small picture.
     Opaque,
 }
 

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::anthropic::{self, Settled};
 use super::document::{Document, Part, Reason};
 use super::json::{Text, Token, Tokenizer};
 use super::openai;
-use super::path::{ELEMENT, NESTED, OTHER, Path};
-use super::schema::{Facts, Held, Role, word};
+use super::path::{ELEMENT, Path};
+use super::schema::{Data, Facts, Held, Role, data_url, word};
 use super::unescape::{compose, unescape};
 use super::{Error, Operation};
 use crate::flow::{Access, Field, Form, OffsetMap};
@@ -82,7 +83,7 @@ struct HeldField {
     held: Held,
     fields: Range<usize>,
     raw: Range<usize>,
-    base64: bool,
+    data: Data,
 }
 
 impl Source<'_> {
@@ -159,19 +160,19 @@ impl<'a> Walk<'a> {
     /// Steps into a key's value. A key that is no word of the schema is a text itself.
     fn key(&mut self, source: &Source<'_>, text: &Text) -> Result<(), Error> {
         let (key, map) = unescape(source.text, text, MAX_RUNS - self.runs)?;
-        let word = word(&key);
-        if word.is_none() && !key.is_empty() {
+        let name = key.clone();
+        if word(&key).is_none() && !key.is_empty() {
             let key = self.own(source, key, &text.inside);
-            self.emit(self.path.key_text(), key, source.to_body(map), Form::String { depth: source.depth })?;
+            self.emit(self.path.key_text(), key, source.to_body(map), Form::String { depth: source.depth }, None)?;
         }
-        self.path.push_key(word.unwrap_or(OTHER));
+        self.path.push_key(&name);
         Ok(())
     }
 
     fn number(&mut self, source: &Source<'_>, literal: &Range<usize>) -> Result<(), Error> {
         let map = source.to_body(OffsetMap::identity(literal.start, literal.len()));
         let text = self.own(source, Cow::Borrowed(&source.text[literal.clone()]), literal);
-        self.emit(self.path.text().to_owned(), text, map, Form::Number { depth: source.depth })
+        self.emit(self.path.text().to_owned(), text, map, Form::Number { depth: source.depth }, self.path.name())
     }
 
     fn string(&mut self, source: &Source<'_>, text: &Text, frame: Option<&mut Frame>) -> Result<(), Error> {
@@ -181,13 +182,15 @@ impl<'a> Walk<'a> {
         }
         match (self.role(&decoded), frame) {
             (Role::Opaque(reason), _) => {
-                self.opaque.push(Part::opaque(self.path.text(), &text.inside, reason));
-                Ok(())
+                let payload = data_url(&decoded).map_or(&*decoded, |(_, payload)| payload);
+                let data = Data::of(payload);
+                self.opaque.push(Part::opaque(self.path.text(), &text.inside, data.reason(reason)));
+                if data.is_surely(reason) { Ok(()) } else { self.text(source, text, decoded, map) }
             }
             (Role::Held(held), Some(Frame::Object { held: waiting, .. })) => {
-                let (first, base64) = (self.fields.len(), super::schema::is_base64(&decoded));
+                let (first, data) = (self.fields.len(), Data::of(&decoded));
                 self.text(source, text, decoded, map)?;
-                waiting.push(HeldField { held, fields: first..self.fields.len(), raw: text.inside.clone(), base64 });
+                waiting.push(HeldField { held, fields: first..self.fields.len(), raw: text.inside.clone(), data });
                 Ok(())
             }
             (_, frame) => {
@@ -222,7 +225,7 @@ impl<'a> Walk<'a> {
             }
         }
         let decoded = self.own(source, decoded, &text.inside);
-        self.emit(self.path.text().to_owned(), decoded, map, Form::String { depth: source.depth })
+        self.emit(self.path.text().to_owned(), decoded, map, Form::String { depth: source.depth }, self.path.name())
     }
 
     /// Walks a document in a string. `false` when the string is to be read as plain text: it is no document, it has no
@@ -231,7 +234,7 @@ impl<'a> Walk<'a> {
         let (fields, opaque, runs, depth) = (self.fields.len(), self.opaque.len(), self.runs, self.path.depth());
         let within_limits = source.depth <= MAX_NESTING && source.text.len() <= MAX_NESTED_BYTES;
         let walked = if within_limits {
-            self.path.push_key(NESTED);
+            self.path.push_nested();
             self.document(source)
         } else {
             skim(source.text)
@@ -274,18 +277,24 @@ impl<'a> Walk<'a> {
 
     fn settle(&mut self, facts: &Facts, held: HeldField) {
         match anthropic::settle(held.held, facts) {
-            Settled::ReadOnly => {
-                self.fields[held.fields].iter_mut().flatten().for_each(|field| field.access = Access::ReadOnly);
-            }
-            Settled::OpaqueIfBase64(reason) if held.base64 => {
+            Settled::ReadOnly => self.keep_as_is(held.fields),
+            Settled::OpaqueIfBase64(reason) => {
                 let path = self.fields[held.fields.clone()].iter().flatten().next().map(|field| field.path.clone());
-                self.fields[held.fields].fill(None);
-                if let Some(path) = path {
-                    self.opaque.push(Part::opaque(&path, &held.raw, reason));
+                if let (Some(path), true) = (path, held.data.is_base64) {
+                    self.opaque.push(Part::opaque(&path, &held.raw, held.data.reason(reason)));
+                }
+                if held.data.is_surely(reason) {
+                    self.fields[held.fields].fill(None);
+                } else if reason == Reason::Signed {
+                    self.keep_as_is(held.fields);
                 }
             }
-            Settled::OpaqueIfBase64(_) | Settled::Text => {}
+            Settled::Text => {}
         }
+    }
+
+    fn keep_as_is(&mut self, fields: Range<usize>) {
+        self.fields[fields].iter_mut().flatten().for_each(|field| field.access = Access::ReadOnly);
     }
 
     /// Text of `source`, with the body's lifetime if it is a piece of the body.
@@ -296,7 +305,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn emit(&mut self, path: String, text: Cow<'a, str>, map: OffsetMap, form: Form) -> Result<(), Error> {
+    fn emit(
+        &mut self,
+        path: String,
+        text: Cow<'a, str>,
+        map: OffsetMap,
+        form: Form,
+        name: Option<Arc<str>>,
+    ) -> Result<(), Error> {
         self.runs += map.runs().len();
         if self.fields.len() == MAX_FIELDS {
             return Err(Error::TooManyFields);
@@ -304,7 +320,7 @@ impl<'a> Walk<'a> {
         if self.runs > MAX_RUNS {
             return Err(Error::TooManyEscapes);
         }
-        self.fields.push(Some(Field { path, text, map, form, access: Access::Editable }));
+        self.fields.push(Some(Field { path, text, map, form, access: Access::Editable, name }));
         Ok(())
     }
 }

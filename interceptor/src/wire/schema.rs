@@ -109,6 +109,80 @@ pub(super) fn is_base64(text: &str) -> bool {
     text.bytes().fold(true, |all, b| all & is_digit(b))
 }
 
+/// What a string in a place for data shows of itself. Data of fewer bytes than [`Data::UNREAD`], or that is not what it
+/// claims to be, is read as text too, whatever policy says of parts that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Data {
+    /// Nothing outside of a base64 alphabet.
+    pub(super) is_base64: bool,
+    /// Long, of one alphabet and padded right.
+    is_sound: bool,
+    is_image: bool,
+    is_audio: bool,
+}
+
+impl Data {
+    const UNREAD: usize = 1 << 10;
+
+    pub(super) fn of(text: &str) -> Self {
+        let head = head(text);
+        let is_sound = text.len() >= Self::UNREAD && is_padded(text);
+        Self { is_base64: is_base64(text), is_sound, is_image: is_image(&head), is_audio: is_audio(&head) }
+    }
+
+    /// Why the data is not text: what it claims, or a file if it begins like nothing of that kind.
+    pub(super) fn reason(self, claimed: Reason) -> Reason {
+        match claimed {
+            Reason::Image if !self.is_image => Reason::File,
+            Reason::Audio if !self.is_audio => Reason::File,
+            claimed => claimed,
+        }
+    }
+
+    /// Whether reading it as text too is of no use.
+    pub(super) fn is_surely(self, claimed: Reason) -> bool {
+        self.is_sound && self.reason(claimed) == claimed
+    }
+}
+
+/// The first bytes of base64 data.
+fn head(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let digits = text.as_bytes().iter().take(24).position(|&b| b == b'=').unwrap_or(text.len().min(24));
+    let start = &text.as_bytes()[..digits / 4 * 4];
+    STANDARD_NO_PAD.decode(start).or_else(|_| URL_SAFE_NO_PAD.decode(start)).unwrap_or_default()
+}
+
+/// Whether base64 is of one alphabet, with padding at its end only.
+fn is_padded(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    let mixed = digits.contains(['+', '/']) && digits.contains(['-', '_']);
+    let length_fits = digits.len() % 4 != 1 && (padding == 0 || (padding <= 2 && text.len().is_multiple_of(4)));
+    !mixed && length_fits && !digits.contains('=')
+}
+
+/// PNG, JPEG, GIF, WebP, BMP, TIFF, and HEIC or AVIF.
+fn is_image(head: &[u8]) -> bool {
+    let begins = |magic: &[u8]| head.starts_with(magic);
+    let webp = begins(b"RIFF") && head.get(8..12) == Some(b"WEBP");
+    let heif = head.get(4..8) == Some(b"ftyp");
+    begins(b"\x89PNG") || begins(&[0xff, 0xd8, 0xff]) || begins(b"GIF8") || begins(b"BM") || tiff(head) || webp || heif
+}
+
+fn tiff(head: &[u8]) -> bool {
+    head.starts_with(b"II*\0") || head.starts_with(b"MM\0*")
+}
+
+/// WAV, MP3, AAC, Ogg, FLAC, MP4 and WebM.
+fn is_audio(head: &[u8]) -> bool {
+    let wav = head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WAVE");
+    let frame = matches!(head, [0xff, second, ..] if second & 0xe0 == 0xe0);
+    let magics: [&[u8]; 4] = [b"ID3", b"OggS", b"fLaC", &[0x1a, 0x45, 0xdf, 0xa3]];
+    wav || frame || head.get(4..8) == Some(b"ftyp") || magics.iter().any(|magic| head.starts_with(magic))
+}
+
 /// The schema's own spelling of `key`, if it is one of its words. Only these appear in paths and are exempt from
 /// scanning as keys: any other key may be a value in disguise.
 pub(super) fn word(key: &str) -> Option<&'static str> {
@@ -312,6 +386,20 @@ mod tests {
         assert_eq!(data_url("https://a.example/x;base64,aaaa"), None);
         assert_eq!(media_reason("IMAGE/png"), Reason::Image);
         assert_eq!(media_reason("application/pdf"), Reason::File);
+    }
+
+    #[test]
+    fn data_is_unread_only_if_it_is_long_and_what_it_claims() {
+        let long = |start: &str| format!("{start}{}", "A".repeat(2048 - start.len()));
+        assert!(Data::of(&long("iVBORw0KGgoA")).is_surely(Reason::Image));
+        assert!(Data::of(&long("UklGRiQAAABXQVZF")).is_surely(Reason::Audio));
+        assert!(Data::of(&long("JVBERi0x")).is_surely(Reason::File));
+        assert!(!Data::of("iVBORw0KGgoA").is_surely(Reason::Image));
+        assert!(!Data::of(&long("JVBERi0x")).is_surely(Reason::Image));
+        assert_eq!(Data::of(&long("JVBERi0x")).reason(Reason::Image), Reason::File);
+        for wrong in ["a+b-", "=aaa", "a"] {
+            assert!(!Data::of(&format!("{}{wrong}", long(""))).is_surely(Reason::Signed), "{wrong}");
+        }
     }
 
     #[test]

@@ -73,6 +73,39 @@ fn a_key_is_a_text_and_never_part_of_a_path() {
 }
 
 #[test]
+fn a_value_carries_the_names_that_the_client_gave_it() {
+    let names = |body: &str| -> Vec<(String, Option<String>)> {
+        let document = locate(Operation::Messages, body.as_bytes()).unwrap();
+        let values = document.fields.iter().filter(|field| !field.path.ends_with("{key}"));
+        values.map(|field| (field.text.to_string(), field.name.as_deref().map(str::to_owned))).collect()
+    };
+    let named = |text: &str, name: &str| (text.to_owned(), Some(name.to_owned()));
+    let nameless = |text: &str| (text.to_owned(), None);
+    assert_eq!(
+        names(
+            r#"{"system":"s","messages":[{"role":"user","content":[{"type":"tool_use","input":
+            {"db_password":"a","account":{"number":"b","id":123456789},"ids":["c",{"data":"d"}],"city":"e"}}]}]}"#
+        ),
+        [
+            nameless("s"),
+            nameless("user"),
+            nameless("tool_use"),
+            named("a", "db_password"),
+            named("b", "account_number"),
+            named("123456789", "account_id"),
+            named("c", "ids"),
+            named("d", "ids_data"),
+            nameless("e"),
+        ]
+    );
+    assert_eq!(names(r#"{"system":"{\"ss\\u006e\":\"a\"}"}"#), [named("a", "ssn")]);
+    let schema = r#"{"tools":[{"input_schema":{"properties":{"pin":{"type":"string","default":"x"}}}}]}"#;
+    assert_eq!(names(schema), [nameless("string"), named("x", "pin_default")]);
+    let long = names(&format!(r#"{{"{}ssn":"a"}}"#, "é".repeat(100)));
+    assert!(long[0].1.as_deref().is_some_and(|name| name.len() <= Field::LONGEST_NAME && name.ends_with("ssn")));
+}
+
+#[test]
 fn long_numbers_are_texts_as_written() {
     let document = chat(OPENAI);
     let numbers: Vec<_> = document.fields.iter().filter(|f| f.form == Form::Number { depth: 0 }).collect();
@@ -96,7 +129,6 @@ fn what_is_not_text_is_reported_by_kind() {
         ]
     );
     assert_eq!(document.opaque_bytes, 103);
-    assert!(document.fields.iter().all(|field| !field.text.contains("iVBOR") && !field.text.contains("UklGR")));
     let groups = document.parts.iter().filter(|part| part.status == Status::Scanned).map(|part| part.path.as_str());
     let groups: Vec<_> = groups.collect();
     assert_eq!(
@@ -104,6 +136,33 @@ fn what_is_not_text_is_reported_by_kind() {
         ["model", "messages[0]", "messages[1]", "messages[2]", "messages[3]", "tools[0]", "metadata", "temperature"]
     );
     assert_eq!(document.text_bytes, document.fields.iter().map(|field| field.text.len()).sum::<usize>());
+}
+
+#[test]
+fn data_that_is_short_or_not_what_it_claims_is_read_too() {
+    let picture = format!("iVBORw0KGgoA{}", "QUJD".repeat(400));
+    let digits = "4111111111111111".repeat(100);
+    let body = format!(
+        r#"{{"messages":[{{"content":[
+        {{"image_url":{{"url":"data:image/png;base64,{picture}"}}}},
+        {{"image_url":{{"url":"data:image/png;base64,{digits}"}}}},
+        {{"image_url":{{"url":"data:image/png;base64,4111111111111111"}}}}]}}]}}"#
+    );
+    let document = chat(body.as_bytes());
+    let read: Vec<_> = document.fields.iter().map(|field| field.path.as_str()).collect();
+    assert_eq!(read, ["messages[0].content[1].image_url.url", "messages[0].content[2].image_url.url"]);
+    let kinds: Vec<_> = opaque(&document).into_iter().map(|part| part.1).collect();
+    assert_eq!(kinds, [Kind::Media, Kind::Document, Kind::Document], "policy still says whether they may leave");
+    let signature = |data: &str| {
+        let body = format!(
+            r#"{{"messages":[{{"content":[{{"type":"thinking","signature":"{data}"}},{{"type":"redacted_thinking","data":"{data}"}}]}}]}}"#
+        );
+        let document = locate(Operation::Messages, body.as_bytes()).unwrap();
+        document.fields.iter().filter(|field| field.text == data && field.access == Access::ReadOnly).count()
+    };
+    assert_eq!(signature("4111111111111111"), 2);
+    assert_eq!(signature("my ssn 536-90-4399"), 2);
+    assert_eq!(signature(&picture), 0);
 }
 
 #[test]
@@ -124,7 +183,7 @@ fn finds_the_text_of_an_anthropic_request() {
     let thinking = field(&document, "messages[1].content[0].thinking");
     assert_eq!(thinking.access, Access::ReadOnly);
     let editable = document.fields.iter().filter(|field| field.access == Access::ReadOnly).count();
-    assert_eq!(editable, 1);
+    assert_eq!(editable, 3, "thinking, its signature and redacted thinking");
     assert_eq!(
         opaque(&document),
         [

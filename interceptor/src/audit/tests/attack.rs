@@ -261,7 +261,16 @@ fn a_start_that_was_killed_before_its_first_checkpoint_is_no_attack() {
 fn an_access_log_without_its_checkpoint_is_refused_until_accepted() {
     let place = Place::new();
     let exchange = place.write(&[&[]])[0];
-    let access = Access { exchange, time: Time::now(), uid: 0, user: None, auditor: "a".into(), reason: "why".into(), outcome: Outcome::Opened, error: None };
+    let access = Access {
+        exchange,
+        time: Time::now(),
+        uid: 0,
+        user: None,
+        auditor: "a".into(),
+        reason: "why".into(),
+        outcome: Outcome::Opened,
+        error: None,
+    };
     access.record(&place.audit(), &place.keys()).unwrap();
     fs::remove_file(place.audit().join("access.checkpoint")).unwrap();
     assert!(matches!(access.record(&place.audit(), &place.keys()), Err(Error::NoCheckpoint { .. })));

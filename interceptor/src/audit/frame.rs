@@ -110,7 +110,7 @@ pub enum Holding {
     /// In this frame, sealed. The digest is SHA-256 of the sealed bytes.
     Sealed,
     /// In earlier `Part` frames of the same exchange. The length is their number, the digest runs over their leaf
-    /// hashes ([`super::tree::parts`]).
+    /// hashes (`tree::parts`).
     Parts,
 }
 
@@ -164,7 +164,7 @@ pub struct Entry {
     pub boottime_ns: u64,
     /// Names the data key of the sealed sections; zeros when there are none.
     pub key_id: [u8; 16],
-    /// What the frame holds; at most [`MAX_SECTIONS`] rows.
+    /// What the frame holds; at most `MAX_SECTIONS` rows.
     pub sections: Vec<Section>,
 }
 

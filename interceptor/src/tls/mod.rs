@@ -1,7 +1,7 @@
 //! Both sides of TLS: the ClientHello read before anything is answered, leaves minted by the internal CA for the client,
 //! and the endpoint verified against the system's roots.
 //!
-//! Whether a connection is intercepted or denied is decided between [`accept`] and [`Hello::intercept`], by the caller.
+//! Whether a connection is intercepted or denied is decided between [`accept()`] and [`Hello::intercept`], by the caller.
 //! Nothing in this room ever bypasses interception because a handshake failed.
 
 mod accept;

@@ -1,6 +1,6 @@
 //! Providers' protocols: where is the text, and what does an error look like?
 //!
-//! Pure: bytes in, [`flow`](crate::flow) values out. A request body is never re-serialised; [`locate`] finds every
+//! Pure: bytes in, [`flow`](crate::flow) values out. A request body is never re-serialised; [`locate()`] finds every
 //! string, key and long number in it, decodes them, and keeps the way back to the raw bytes, so that a replacement
 //! can be patched in place.
 //!

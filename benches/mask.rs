@@ -59,6 +59,7 @@ fn mask(scanner: &mut Scanner, key: &TokenKey, text: &str) -> usize {
         map: OffsetMap::identity(0, text.len()),
         form: Form::String { depth: 0 },
         access: Access::Editable,
+        name: None,
     }];
     let found = scanner.scan_fields(&fields).expect("a scan");
     let actions = vec![Action::Mask; found.len()];

@@ -1,3 +1,38 @@
-//! The kernel programs.
+//! The kernel programs, one file a hook. All of them hang at one cgroup2 directory and see the sockets made below it.
+//!
+//! ```text
+//! sock_create   the socket's cgroup is noted
+//! connect4/6    enrolled destination: keep the original, rewrite to the listener; or refuse
+//! sock_ops      SYN about to leave: the local port is known, the flow goes into the map
+//! getpeername   the client is shown the peer it asked for
+//! sendmsg4/6    datagrams to enrolled destinations are refused (QUIC falls back to TCP)
+//! sock_release  a flow that never came about is taken out again
+//! ```
+//!
+//! Whatever cannot be handed to the daemon is refused and counted, never let through.
 #![no_std]
 #![no_main]
+#![expect(unsafe_code, reason = "BPF helpers and contexts are raw pointers, checked by the kernel's verifier")]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
+#![expect(clippy::mut_from_ref, reason = "a socket's storage is reached through the context, but is no part of it")]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "by value, a key would be copied to the 512 byte stack")]
+
+mod connect;
+mod context;
+mod getpeername;
+mod maps;
+mod sendmsg;
+mod sock_create;
+mod sock_ops;
+mod sock_release;
+mod verdict;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel grants GPL-only helpers to GPL-compatible licences; none is used.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 11] = *b"Apache-2.0\0";

@@ -1,1 +1,67 @@
 //! The sealed, tamper-evident log.
+//!
+//! A request's record is durable before the request leaves; [`Committed`] is the proof. Segments are memory-mapped
+//! files of checksummed frames; a hash chain links all frames, an RFC 6962 Merkle tree holds one leaf for each request
+//! and one for its end, and a signed checkpoint covers both. Originals and responses are sealed to auditors' public
+//! keys: the daemon cannot read back what it wrote. `docs/log-format.md` is the reference of the format.
+//!
+//! ```text
+//! Log::open ─ recover ─┬─ Worker ── begin ──> Exchange ── chunk, complete     (callers' threads: seal, hash, copy)
+//!                      ├─ commit thread: msync, acknowledge
+//!                      └─ keeper thread: next segment, data keys, checkpoint
+//! ```
+
+mod access;
+mod auditor;
+mod checkpoint;
+mod commit;
+mod disk;
+mod error;
+mod exchange;
+mod frame;
+mod header;
+mod keeper;
+mod lock;
+mod log;
+mod mapping;
+mod reader;
+mod record;
+mod recover;
+mod rescue;
+mod scan;
+mod seal;
+mod segment;
+mod suspect;
+mod time;
+mod tree;
+mod verify;
+mod walk;
+mod writer;
+
+pub use access::{Access, Outcome};
+pub use auditor::{AuditorPublic, AuditorSecret};
+pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+pub use error::{Error, SharedIo};
+pub use exchange::{Committed, Exchange, Outgoing, Worker};
+pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
+pub use header::{Header, HeaderError, Stream};
+pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
+pub use reader::{Index, ReadError, Reader};
+pub use record::{
+    Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
+    Part, Position, Record, Request, Response, ResponseBody, State, Timing,
+};
+pub use scan::{fuzz_frames, fuzz_segment};
+pub use seal::{KeyId, Opener, UnsealError};
+pub use time::Time;
+pub use tree::{Frontier, Hash};
+pub use verify::{Fault, Report, Trust, Verdict, verify};
+pub use walk::Damage;
+
+/// A text that is no verifier key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no signed-note verifier key (NAME+HASH+BASE64): use the log's own keys/log-signing.pub")]
+pub struct UnusableKey;
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,127 @@
-//! `interceptor log`.
+//! `interceptor log`: reads, verifies and unseals the audit log.
 
+mod accesses;
+mod card;
+mod list;
+mod since;
+mod table;
+mod unseal;
+mod verify;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Subcommand;
+
 use super::{Failure, Global};
+use crate::audit::{Damage, Index, Reader};
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub(crate) fn run(_args: &Args, _global: &Global) -> Result<ExitCode, Failure> {
-    Err("not built yet".into())
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List records, oldest first
+    List(list::ListArgs),
+    /// Show one record
+    Show(ShowArgs),
+    /// Show the last records, and with -f those to come
+    Tail(list::TailArgs),
+    /// Check every byte, hash and signature
+    Verify(verify::Args),
+    /// Open a record's original request and response with an auditor's key
+    Unseal(unseal::Args),
+    /// List who unsealed what, when and why
+    Accesses(accesses::Args),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log show latest
+  interceptor log show 01a20909-633c --json | jq .request.masked
+
+Exit status: 0 shown, also when the record is damaged (it says so); 2 there is no such record,
+or the log may not be read.")]
+struct ShowArgs {
+    /// Id of the record, an unambiguous start of it, or `latest`
+    id: String,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    let paths = global.paths();
+    let result = match &args.command {
+        Command::List(args) => list::list(args, &paths.audit()),
+        Command::Show(args) => show(args, &paths.audit()),
+        Command::Tail(args) => list::tail(args, &paths.audit()),
+        Command::Verify(args) => verify::run(args, &paths),
+        Command::Unseal(args) => unseal::run(args, &paths),
+        Command::Accesses(args) => accesses::run(args, &paths.audit()),
+    };
+    match result {
+        // Whoever reads our output has seen enough.
+        Err(failure) if is_broken_pipe(&failure) => Ok(ExitCode::SUCCESS),
+        other => other,
+    }
+}
+
+fn is_broken_pipe(failure: &Failure) -> bool {
+    failure.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
+    let mut reader = read(audit)?;
+    let index = find(&reader, &args.id)?;
+    let record = reader.record(index)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        let accesses = accesses::of(audit, record.id)?;
+        card::write(&mut out, &record, &accesses)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the log and reads what is there; warns of places that had to be skipped.
+fn read(audit: &std::path::Path) -> Result<Reader, Failure> {
+    let mut reader = Reader::open(audit)?;
+    reader.poll()?;
+    report_damage(reader.damage());
+    Ok(reader)
+}
+
+/// Tells of places that are not what was written. Reading goes on: it is `verify` that gives a verdict.
+fn report_damage(damage: &[Damage]) {
+    for damage in damage {
+        let file = damage.path.file_name().unwrap_or_default().to_string_lossy();
+        eprintln!(
+            "interceptor: frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
+            damage.sequence, damage.offset, damage.reason
+        );
+    }
+}
+
+/// The one record that `id` names.
+fn find(reader: &Reader, id: &str) -> Result<Index, Failure> {
+    match reader.find(id)[..] {
+        [index] => Ok(index),
+        [] if id == "latest" => Err("the audit log has no records yet".into()),
+        [] => Err(format!("no record's id starts with {id:?}: `interceptor log list` shows the ids").into()),
+        ref several => Err(format!("{} records' ids start with {id:?}: give more of the id", several.len()).into()),
+    }
+}
+
+/// Reads a file given by the user.
+fn read_text(path: &PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }

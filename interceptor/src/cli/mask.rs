@@ -1,33 +1,48 @@
 //! `interceptor mask`.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Failure, Global};
-use crate::flow::{Access, Action, ExchangeId, Field, Form, OffsetMap};
-use crate::mask::{Engine, TokenKey, rewrite};
+use bytes::Bytes;
 
-/// The tokens' key below the state's `keys` directory: 32 bytes.
-const KEY_FILE: &str = "token.key";
+use super::{Failure, Global, tokens};
+use crate::flow::{Access, Action, ExchangeId, Field, Form, OffsetMap, Provider};
+use crate::mask::{Engine, TokenKey, rewrite};
+use crate::wire::{Operation, locate};
+
 /// Longest text that is read: what the proxy takes, twice.
 const LONGEST_TEXT: u64 = 64 << 20;
 
 /// Arguments of `interceptor mask`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Reads a text from standard input and writes it with every sensitive value replaced by a token such as
-[EMAIL_k7q2m9xd]. Equal values have equal tokens under one key.
+Reads a text, or with --provider a request body, from standard input and writes it with every sensitive value replaced by
+a token such as [EMAIL_k7q2m9xh]. Equal values have equal tokens under one key.
 
-The key is that of the state directory (keys/token.key), so tokens are those of the audit log; where there is none,
-a key for this run alone is drawn.
+The key is that of the state directory, so tokens are those of the audit log; where there is none, a key for this run
+alone is drawn.
 
 Examples:
   echo 'mail jane@corp.example' | interceptor mask
-  interceptor mask --state /var/lib/interceptor < prompt.txt")]
-pub(crate) struct Args {}
+  interceptor mask --state /var/lib/interceptor < prompt.txt
+  interceptor mask --provider openai --path /v1/chat/completions < request.json")]
+pub(crate) struct Args {
+    /// Read a request body of this provider: openai, anthropic
+    #[arg(long, value_name = "P", value_parser = provider)]
+    provider: Option<Provider>,
+    /// Path of the request [default: the provider's main one]
+    #[arg(long, value_name = "PATH", requires = "provider")]
+    path: Option<String>,
+}
 
-pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+fn provider(name: &str) -> Result<Provider, String> {
+    [Provider::OpenAi, Provider::Anthropic]
+        .into_iter()
+        .find(|provider| provider.as_str() == name)
+        .ok_or_else(|| "expected openai or anthropic".to_owned())
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let mut text = String::new();
     std::io::stdin()
         .lock()
@@ -37,42 +52,53 @@ pub(crate) fn run(_args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     if text.len() as u64 > LONGEST_TEXT {
         return Err(format!("standard input is longer than {LONGEST_TEXT} bytes; split the text").into());
     }
-    let key = token_key(&global.paths().keys().join(KEY_FILE))?;
-    std::io::stdout().lock().write_all(&mask(&text, &key)?)?;
+    let tokens = match tokens::read(&global.paths())? {
+        Some(tokens) => tokens,
+        None => {
+            eprintln!(
+                "interceptor: no token key in {}: the tokens are of this run alone",
+                global.paths().keys().display()
+            );
+            tokens::of_this_run()?
+        }
+    };
+    let masked = match args.provider {
+        None => mask_text(&text, &tokens.current())?,
+        Some(provider) => mask_body(provider, args.path.as_deref(), &text.into(), &tokens.current())?,
+    };
+    std::io::stdout().lock().write_all(&masked)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn mask(text: &str, key: &TokenKey) -> Result<bytes::Bytes, Failure> {
-    let fields = [Field {
+fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
+    let field = Field {
         path: "text".to_owned(),
         map: OffsetMap::identity(0, text.len()),
         text: text.into(),
         form: Form::String { depth: 0 },
         access: Access::Editable,
-    }];
-    let found = Engine::builtin()?.scanner()?.scan_fields(&fields)?;
-    let actions = vec![Action::Mask; found.len()];
-    let body = bytes::Bytes::copy_from_slice(text.as_bytes());
-    Ok(rewrite(ExchangeId::new(), body, &fields, &found, &actions, key)?.body().clone())
+        name: None,
+    };
+    mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], key)
 }
 
-fn token_key(path: &Path) -> Result<TokenKey, Failure> {
-    let shown = path.display();
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let bytes: [u8; 32] = bytes
-                .try_into()
-                .map_err(|bytes: Vec<u8>| format!("{shown}: {} bytes, a token key has 32", bytes.len()))?;
-            Ok(TokenKey::from_bytes(bytes))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("interceptor: no token key at {shown}: these tokens are of a key drawn for this run");
-            let mut bytes = [0; 32];
-            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
-            Ok(TokenKey::from_bytes(bytes))
-        }
-        Err(error) => Err(format!("{shown}: {error}; run as a user who may read it, or give another --state").into()),
+fn mask_body(provider: Provider, path: Option<&str>, body: &Bytes, key: &TokenKey) -> Result<Bytes, Failure> {
+    let path = path.unwrap_or(match provider {
+        Provider::OpenAi => "/v1/chat/completions",
+        Provider::Anthropic => "/v1/messages",
+    });
+    let operation = Operation::of(provider, "POST", path);
+    if operation == Operation::Unknown {
+        return Err(format!("the text of {provider}'s POST {path} cannot be located yet").into());
     }
+    let document = locate(operation, body).map_err(|e| format!("standard input: {e}"))?;
+    mask_fields(body.clone(), &document.fields, key)
+}
+
+fn mask_fields(body: Bytes, fields: &[Field<'_>], key: &TokenKey) -> Result<Bytes, Failure> {
+    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    let actions = vec![Action::Mask; found.len()];
+    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key)?.body().clone())
 }
 
 #[cfg(test)]
@@ -82,16 +108,18 @@ mod tests {
     #[test]
     fn text_around_values_is_kept() {
         let key = TokenKey::from_bytes([3; 32]);
-        let masked = mask("Mail jane@corp.example,\nnow.\n", &key).unwrap();
+        let masked = mask_text("Mail jane@corp.example,\nnow.\n", &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with("Mail [EMAIL_") && masked.ends_with("],\nnow.\n"), "{masked}");
     }
 
     #[test]
-    fn a_key_of_the_wrong_length_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(KEY_FILE);
-        std::fs::write(&path, [0; 31]).unwrap();
-        assert!(token_key(&path).unwrap_err().to_string().contains("31 bytes"));
+    fn a_body_is_patched_in_place() {
+        let key = TokenKey::from_bytes([3; 32]);
+        let body = br#"{ "model":"m","messages":[{"role":"user", "content":"jane@corp\u002eexample"}] }"#;
+        let masked = mask_body(Provider::OpenAi, None, &Bytes::from_static(body), &key).unwrap();
+        let masked = std::str::from_utf8(&masked).unwrap();
+        assert!(masked.starts_with(r#"{ "model":"m","messages":[{"role":"user", "content":"[EMAIL_"#), "{masked}");
+        assert!(masked.ends_with(r#"]"}] }"#), "{masked}");
     }
 }

@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 a negative answer, 2 wrong usage or environment.
 
+mod ca;
 mod keys;
 mod log;
 mod mask;
 mod run;
 mod scan;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,10 +37,10 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
     /// Directory of the audit log, CA, keys and sockets [env: INTERCEPTOR_STATE] [default: /var/lib/interceptor]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     state: Option<PathBuf>,
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
 }
 
@@ -61,6 +63,8 @@ enum Command {
     Mask(mask::Args),
     /// Generate an auditor's key pair
     Keys(keys::Args),
+    /// Show the internal CA's certificate
+    Ca(ca::Args),
 }
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(args, &cli.global),
         Command::Mask(args) => mask::run(args, &cli.global),
         Command::Keys(args) => keys::run(args, &cli.global),
+        Command::Ca(args) => ca::run(args, &cli.global),
     };
     match result {
         Ok(code) => code,

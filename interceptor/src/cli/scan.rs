@@ -83,7 +83,7 @@ fn scan(mut input: impl BufRead, output: &mut impl Write, scanner: &mut Scanner)
             continue;
         }
         let parsed: Line = serde_json::from_slice(&line)
-            .map_err(|error| format!("line {number}: {error}; expected {{\"id\":...,\"text\":\"...\"}}"))?;
+            .map_err(|error| format!("line {number} is not a JSON object with \"id\" and \"text\": {}", why(&error)))?;
         findings.clear();
         scanner.scan(&parsed.text, &mut findings).map_err(|error| format!("line {number}: {error}"))?;
         total += findings.len();
@@ -92,6 +92,16 @@ fn scan(mut input: impl BufRead, output: &mut impl Write, scanner: &mut Scanner)
         output.write_all(b"\n")?;
     }
     Ok(total)
+}
+
+/// What is wrong with a line's JSON, and in which column: the parser counts every line as its first.
+fn why(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    match error.column() {
+        0 => what.to_owned(),
+        column => format!("{what} (column {column})"),
+    }
 }
 
 fn span(finding: &Finding) -> Span<'_> {
@@ -128,9 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn garbage_is_named_by_one_line_number() {
+        let (_, found) = answer("{\"id\":1,\"text\":\"x\"}\ngarbage\n");
+        let expected = "line 2 is not a JSON object with \"id\" and \"text\": expected value (column 1)";
+        assert_eq!(found.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
     fn a_bad_line_is_named_after_the_good_ones_were_answered() {
         let (out, found) = answer("{\"id\":1,\"text\":\"x\"}\n{\"id\":2}\n");
         assert_eq!(out, "{\"id\":1,\"spans\":[]}\n");
-        assert!(found.unwrap_err().to_string().starts_with("line 2: missing field `text`"));
+        assert!(
+            found
+                .unwrap_err()
+                .to_string()
+                .starts_with("line 2 is not a JSON object with \"id\" and \"text\": missing field `text`")
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Where things are and how the daemon is set up: files and flags in, each stage's settings out.
 
+mod file;
 mod paths;
 
+pub use file::{Audit, Capture, Config, Error, Limits, Listen, Upstream};
 pub use paths::{STATE_ENV, StatePaths};

@@ -26,7 +26,7 @@ pub struct RuleMeta {
     pub id: String,
     /// The kind of value: `CREDIT_CARD`.
     pub entity: String,
-    /// The kind as it stands in a token: `CARD` in `[CARD_k7q2m9xd]`.
+    /// The kind as it stands in a token: `CARD` in `[CARD_k7q2m9xn]`.
     pub label: String,
     /// How bad a leak is.
     pub severity: Severity,

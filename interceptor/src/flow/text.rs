@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Half-open byte range.
 pub type ByteSpan = Range<usize>;
@@ -19,6 +20,15 @@ pub struct Field<'a> {
     pub form: Form,
     /// Whether it may be replaced at all.
     pub access: Access,
+    /// The name that the value has in its document, `account_number` or `db_password`: what the key says of a value
+    /// counts like words before it. `None` where the schema, not the client, chose the key. At most
+    /// [`Field::LONGEST_NAME`] bytes.
+    pub name: Option<Arc<str>>,
+}
+
+impl Field<'_> {
+    /// The most bytes of a [`Field::name`]; of a longer one the end is kept.
+    pub const LONGEST_NAME: usize = 64;
 }
 
 /// The JSON token a field's text is, and how many JSON strings it is nested in (0: directly in the body).

@@ -15,6 +15,7 @@
 mod context;
 mod engine;
 mod extent;
+mod fold;
 mod gate;
 mod hyperscan;
 mod phone;

@@ -12,6 +12,8 @@ pub(super) enum Plan {
     Nanp,
     /// Seven to thirteen digits grouped as people write them: only with words around them.
     National,
+    /// As `National`, with a trunk zero and ten or eleven digits: what a number alone is taken for.
+    Trunk,
 }
 
 /// Most digits that E.164 allows.
@@ -134,6 +136,17 @@ impl Written {
         self.separators[..count - 1].iter().rposition(|s| matches!(s, b' ' | b'(')).map(|at| at + 1)
     }
 
+    /// Whether the first digits and the groups leave `plan` possible: cheap, for numbers that are of none.
+    pub(super) fn may_be(&self, plan: Plan) -> bool {
+        let digits = || self.lengths[..self.count].iter().map(|&len| usize::from(len)).sum::<usize>();
+        match plan {
+            Plan::E164 => self.plus || self.digits.starts_with(&[0, 0]),
+            Plan::Nanp => digits() >= 10,
+            Plan::National => digits() >= 7,
+            Plan::Trunk => self.digits[0] == 0,
+        }
+    }
+
     /// Where the number ends if it belongs to `plan`. Groups behind a blank may belong to the next number.
     pub(super) fn end(&self, plan: Plan) -> Option<usize> {
         let mut count = self.count;
@@ -161,6 +174,7 @@ impl Groups<'_> {
             Plan::E164 => self.e164(),
             Plan::Nanp => self.nanp(),
             Plan::National => self.national(),
+            Plan::Trunk => self.national() && self.digits[0] == 0 && matches!(self.digits.len(), 10 | 11),
         }
     }
 
@@ -203,6 +217,8 @@ impl Groups<'_> {
             && (even || self.digits.len() >= 9)
             && !self.looks_like_a_date()
             && !quad
+            // One trunk zero.
+            && !self.digits.starts_with(&[0, 0])
             && self.digits.windows(2).any(|w| w[0] != w[1])
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Candidate {
 }
 
 /// Hands the winners to `emit`, in order and without overlaps. `tokens` are spans that masking put there, in order;
-/// what lies in one is dropped.
+/// what lies in one is dropped, unless it is surely a value.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
 /// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, the longer span, the higher
@@ -106,11 +106,16 @@ fn drop_contained(candidates: &mut Vec<Candidate>) {
     });
 }
 
-/// Cuts the tokens out of the candidates; a generic one that touches a token is dropped.
+/// Cuts the tokens out of the candidates; a generic one that touches a token is dropped. A token exempts no specific
+/// value inside its brackets: masking puts none there.
 fn outside_tokens(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>]) {
     let mut pieces = Vec::new();
+    let inside = |c: &Candidate, token: &Range<usize>| token.start < c.span.start && c.span.end < token.end;
     candidates.retain(|c| {
         let first = tokens.partition_point(|token| token.end <= c.span.start);
+        if c.tier >= Tier::Prefixed && tokens.get(first).is_some_and(|token| inside(c, token)) {
+            return true;
+        }
         let touching = tokens[first..].iter().take_while(|token| token.start < c.span.end);
         let mut from = c.span.start;
         let mut touched = false;
@@ -181,6 +186,8 @@ mod tests {
     fn tokens_are_cut_out() {
         let token = std::slice::from_ref(&(4..10));
         assert_eq!(winners(&[(4..10, Tier::Confirmed)], token), []);
+        assert_eq!(winners(&[(5..9, Tier::Shaped)], token), []);
+        assert_eq!(winners(&[(5..9, Tier::Confirmed)], token), [(5..9, Tier::Confirmed)]);
         assert_eq!(winners(&[(2..12, Tier::Generic)], token), []);
         assert_eq!(winners(&[(2..12, Tier::Prefixed)], token), [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]);
     }

@@ -132,6 +132,8 @@ pub(super) enum Edge {
     Address,
     /// An opening parenthesis: what looks like a value is a function.
     Call,
+    /// As `word`, but a name may be glued to a long number: `card_4111..`, `pan4111..`, not `9f4111..c3`.
+    Glued,
     /// Anything may.
     Any,
 }
@@ -312,7 +314,7 @@ impl Edge {
         match self {
             Self::Any => false,
             Self::Call => byte == b'(',
-            Self::Word => byte.is_ascii_alphanumeric() || byte == b'_',
+            Self::Word | Self::Glued => byte.is_ascii_alphanumeric() || byte == b'_',
             Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'='),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Error;
 use super::context::Context;
 use super::engine::Engine;
-use super::gate::Tokens;
 use super::hyperscan::Workspace;
 use super::resolve::{Candidate, resolve};
 use super::verify::View;
@@ -17,7 +16,7 @@ const CANDIDATES: usize = 4096;
 const BYTES_PER_CANDIDATE: usize = 4;
 /// Bytes that verifying may look at in any text, and so many more for each byte of it.
 const WORK: usize = 4 << 20;
-const WORK_PER_BYTE: usize = 128;
+const WORK_PER_BYTE: usize = 32;
 /// Finds sensitive values. One for each thread: it owns Hyperscan's scratch memory and its own buffers.
 #[derive(Debug)]
 pub struct Scanner {
@@ -42,6 +41,11 @@ impl Scanner {
     /// # Errors
     /// When the text would cost more than its length allows, or Hyperscan fails. `out` is then unchanged.
     pub fn scan(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        self.scan_value(text, 0..text.len(), out)
+    }
+
+    /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
+    fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.work = 0;
         self.hits.clear();
         self.candidates.clear();
@@ -49,10 +53,15 @@ impl Scanner {
         self.match_patterns(text.as_bytes())?;
         let engine = &*self.engine;
         let limit = Limit::of(text.len());
-        let mut view = View::new(engine, text.as_bytes(), lone(text), limit, &mut self.context, &mut self.candidates);
-        let verified = view.verify(&self.hits, Tokens::new(text.as_bytes()));
+        // What has a name is told by it: `"order": "130692544"` is no answer to a question.
+        let lone = if value.len() < text.len() { 0..0 } else { lone(text) };
+        let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
+        let verified = view.verify(&self.hits, text);
         self.work = view.work();
         verified?;
+        if value.len() < text.len() {
+            view.keep_within(&value);
+        }
         if !view.is_empty() {
             let tokens = view.into_tokens();
             resolve(&mut self.candidates, &tokens, text.as_bytes(), |candidate| {
@@ -65,15 +74,28 @@ impl Scanner {
         Ok(())
     }
 
-    /// Scans the text of every field.
+    /// Scans the text of every field, with its name before it: as `name": "text"`, so that rules see what they would
+    /// in the document itself.
     ///
     /// # Errors
     /// As [`Scanner::scan`].
     pub fn scan_fields(&mut self, fields: &[Field<'_>]) -> Result<Vec<Located>, Error> {
         let mut found = Vec::new();
         let mut located = Vec::new();
+        let mut named = String::new();
         for (field, at) in fields.iter().zip(0..) {
-            self.scan(&field.text, &mut found)?;
+            match &field.name {
+                None => self.scan(&field.text, &mut found)?,
+                Some(name) => {
+                    named.clear();
+                    named.extend([name, "\": \"", &field.text, "\""]);
+                    let start = named.len() - 1 - field.text.len();
+                    self.scan_value(&named, start..named.len() - 1, &mut found)?;
+                    for finding in &mut found {
+                        finding.span = finding.span.start - start..finding.span.end - start;
+                    }
+                }
+            }
             located.extend(found.drain(..).map(|finding| Located { field: at, finding }));
         }
         Ok(located)

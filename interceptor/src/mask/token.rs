@@ -1,8 +1,11 @@
-//! Tokens: what stands in a masked text for a value, `[EMAIL_k7q2m9xd]`.
+//! Tokens: what stands in a masked text for a value, `[EMAIL_k7q2m9xh]`.
 //!
 //! The rule's label, and the first bits of HMAC-SHA-256 (RFC 2104) over kind and normalised value, in
 //! Crockford's base 32 (no i, l, o, u), lower case. Equal values give equal tokens under one key, so a model can still reason about them and prompt
 //! caches still hit; without the key a token says nothing of the value.
+//!
+//! Each eighth character of the digest is a check letter over what is before it, label included, and never a
+//! hexadecimal digit. So no number, hexadecimal key or other value in brackets passes for a token.
 
 use std::ops::Range;
 
@@ -12,7 +15,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::flow::RuleMeta;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// Characters of the digest in a token: 40 bits, lengthened when two values of one request collide.
+/// The letters of the alphabet that are no hexadecimal digits: they alone are check letters.
+const CHECK: &[u8; 16] = b"ghjkmnpqrstvwxyz";
+/// The check letter is the last of so many characters.
+const GROUP: usize = 8;
+/// Characters of the digest in a token: 35 bits and a check letter, lengthened when two values of one request collide.
 pub(super) const LENGTHS: [usize; 3] = [8, 16, 24];
 /// Longest label that is recognised.
 const LONGEST_LABEL: usize = 40;
@@ -46,7 +53,12 @@ impl TokenKey {
         token.push('[');
         token.push_str(&rule.label);
         token.push('_');
-        token.extend(base32(tag.as_ref()).take(length));
+        let mut digest = base32(tag.as_ref());
+        for at in 1..=length {
+            let check = || check_letter(&token.as_bytes()[1..]);
+            let next = if at % GROUP == 0 { Some(char::from(check())) } else { digest.next() };
+            token.extend(next);
+        }
         token.push(']');
         token
     }
@@ -76,6 +88,15 @@ fn base32(bytes: &[u8]) -> impl Iterator<Item = char> + '_ {
     })
 }
 
+/// The check letter behind `before`: four bits of FNV-1a (64 bits). It guards against accidents; whoever wants to forge
+/// a token can, and hides only what they typed themselves.
+fn check_letter(before: &[u8]) -> u8 {
+    let hash =
+        before.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    // Bits that the last byte reaches too.
+    CHECK[((hash >> 40 ^ hash >> 44) & 15) as usize]
+}
+
 /// The tokens in `text`, in order.
 pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
     memchr::memchr_iter(b'[', text).filter_map(|at| length(&text[at..]).map(|len| at..at + len)).collect()
@@ -92,7 +113,9 @@ pub(super) fn length(text: &[u8]) -> Option<usize> {
         && label.len() <= LONGEST_LABEL
         && label.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_');
     let is_digest = LENGTHS.contains(&digest.len()) && digest.iter().all(|b| ALPHABET.contains(b));
-    (is_label && is_digest).then_some(close + 2)
+    let checks =
+        || (GROUP..=digest.len()).step_by(GROUP).all(|at| digest[at - 1] == check_letter(&window[..split + at]));
+    (is_label && is_digest && checks()).then_some(close + 2)
 }
 
 #[cfg(test)]
@@ -131,10 +154,23 @@ mod tests {
             let token = key.token_of(&rule, "x", len);
             assert_eq!(length(token.as_bytes()), Some(token.len()));
         }
+        let token = key.token(&rule, "x");
+        let wrong = (1..token.len() - 1).filter(|&at| {
+            let mut wrong = token.clone().into_bytes();
+            wrong[at] ^= 1;
+            length(&wrong).is_some()
+        });
+        // Sixteen check letters leave one error of sixteen to chance.
+        assert!(wrong.count() <= 2, "{token}");
         for other in [
+            "[CARD_4111111111111111]",
+            "[SSN_536904399]",
+            "[KEY_0123456789abcdef]",
+            "[KEY_9c1b7e04d2f85a36b1c0ffee]",
+            "[KEY_deadbeef]",
             "[EMAIL_k7q2m9x]",
             "[email_k7q2m9xd]",
-            "[EMAIL-k7q2m9xd]",
+            "[EMAIL-k7q2m9xz]",
             "[EMAIL_k7q2m9xo]",
             "EMAIL_k7q2m9xd]",
             "[_k7q2m9xd]",

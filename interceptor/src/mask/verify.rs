@@ -6,14 +6,19 @@ use std::ops::Range;
 use super::context::Context;
 use super::engine::{Engine, Follows};
 use super::extent::{self, Walk};
+use super::fold::{Folded, is_wide_gap, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::Written;
 use super::resolve::{Candidate, Tier};
-use super::rules::{Address, Locate, Need, Rule, Source, Special};
+use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
 use super::scan::Limit;
 use super::validate::Verdict;
 use super::{Error, token};
+use crate::flow::Severity;
 
+/// Digits of the shortest number to which a name may be glued, and of its first group.
+const LONG_NUMBER: usize = 15;
+const FIRST_GROUP: usize = 4;
 /// What context and a checksum add to a rule's confidence.
 const WORDS_BONUS: f32 = 0.2;
 const CONFIRMED_BONUS: f32 = 0.1;
@@ -53,15 +58,56 @@ impl<'v> View<'v> {
         Self { engine, text, tokens: OnceCell::new(), lone, limit, context, candidates, work: 0, done: Done::default() }
     }
 
-    /// Verifies what Hyperscan (`hits`: rule and end) and the gate found.
-    pub(super) fn verify(&mut self, hits: &[(u32, u32)], tokens: Tokens<'_>) -> Result<(), Error> {
+    /// Verifies what Hyperscan found in `text` (`hits`: rule and end), and what the gate finds in it.
+    pub(super) fn verify(&mut self, hits: &[(u32, u32)], text: &str) -> Result<(), Error> {
         for &(rule, end) in hits {
             self.hit(rule, end as usize)?;
         }
-        for token in tokens {
+        let mut is_wide = false;
+        for token in Tokens::new(self.text) {
             self.token(&token)?;
+            is_wide = is_wide || is_wide_gap(self.text, token.span.end);
+        }
+        if is_wide || may_hide_a_number(text) { self.folded(text) } else { Ok(()) }
+    }
+
+    /// Looks for the numbers that would do most harm in the folded text.
+    fn folded(&mut self, original: &str) -> Result<(), Error> {
+        let folded = Folded::new(original);
+        let (mut context, mut candidates) = (Context::default(), Vec::new());
+        let text = folded.text.as_bytes();
+        let mut view = View::new(self.engine, text, 0..0, self.limit, &mut context, &mut candidates);
+        view.work = self.work;
+        for token in Tokens::new(text) {
+            view.pictures(&token, view.follows(&token), |rule| rule.meta.severity == Severity::High)?;
+        }
+        self.work = view.work;
+        for mut candidate in candidates {
+            candidate.span = folded.to_original(&candidate.span, original);
+            // Numbers one a line are many, a number that a line break divides is one.
+            let breaks = memchr::memchr_iter(b'\n', &self.text[candidate.span.clone()]).count();
+            if breaks <= 1 {
+                self.candidates.push(candidate);
+            }
         }
         Ok(())
+    }
+
+    /// Cuts the candidates to `value`; the name before it is scanned as a text of its own. A secret that the name
+    /// introduces (`password": "`) is all of a value without blanks, whatever quotes and commas are in it.
+    pub(super) fn keep_within(&mut self, value: &Range<usize>) {
+        let (engine, text) = (self.engine, self.text);
+        let is_one_word = !text[value.clone()].iter().any(u8::is_ascii_whitespace);
+        self.candidates.retain_mut(|candidate| {
+            let span = &mut candidate.span;
+            let source = &engine.rule(candidate.rule).source;
+            let introduced = matches!(source, Source::Pattern { locate: Locate::After(_), .. });
+            if introduced && is_one_word && span.start == value.start {
+                span.end = value.end;
+            }
+            *span = span.start.max(value.start)..span.end.min(value.end);
+            span.start < span.end
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,30 +184,9 @@ impl<'v> View<'v> {
 
     /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
     fn token(&mut self, token: &Token) -> Result<(), Error> {
+        let follows = self.follows(token);
+        self.pictures(token, follows, |_| true)?;
         let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
-        let follows = match (next, second) {
-            (None, _) => Follows::Nothing,
-            (Some(_), Some(b)) if b.is_ascii_digit() => Follows::Digit,
-            (Some(_), Some(b)) if b.is_ascii_alphabetic() => Follows::Letter,
-            _ => Follows::Nothing,
-        };
-        let engine = self.engine;
-        for shape in engine.shapes(token, follows).iter().filter(|shape| shape.admits(next)) {
-            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
-            let rule = engine.rule(shape.rule);
-            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
-            let Some(mut end) = pictures[shape.picture as usize].fit(self.text, start) else { continue };
-            self.spend(end - start)?;
-            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
-                continue;
-            }
-            if let Some(extend) = extend {
-                end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
-            }
-            if self.edge_is_free(rule, start) && !self.number_goes_on(start, end) {
-                self.propose(shape.rule, rule, start..end)?;
-            }
-        }
         if token.digits && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' '))) {
             self.phone(token.span.start, second)?;
         }
@@ -170,6 +195,81 @@ impl<'v> View<'v> {
             self.address(token)?;
         }
         Ok(())
+    }
+
+    fn follows(&self, token: &Token) -> Follows {
+        match self.text.get(token.span.end + 1) {
+            Some(b) if b.is_ascii_digit() => Follows::Digit,
+            Some(b) if b.is_ascii_alphabetic() => Follows::Letter,
+            _ => Follows::Nothing,
+        }
+    }
+
+    /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
+    fn pictures(&mut self, token: &Token, follows: Follows, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+        self.shapes(token, follows, &which)?;
+        let end = token.span.end;
+        let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
+        if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
+            return Ok(());
+        }
+        let mut from = token.span.start;
+        while from < end {
+            let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
+            if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
+                let run = Token { span: from..from + len, digits: true };
+                let follows = self.follows(&run);
+                self.shapes(&run, follows, |rule| rule.left == Edge::Glued && which(rule))?;
+            }
+            from += len + 1;
+        }
+        Ok(())
+    }
+
+    fn shapes(&mut self, token: &Token, follows: Follows, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+        let engine = self.engine;
+        let next = self.text.get(token.span.end);
+        for shape in engine.shapes(token, follows).iter().filter(|shape| shape.admits(next)) {
+            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
+            let rule = engine.rule(shape.rule);
+            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
+            let fit = || pictures[shape.picture as usize].fit(self.text, start);
+            let Some(mut end) = which(rule).then(fit).flatten() else { continue };
+            self.spend(end - start)?;
+            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
+                continue;
+            }
+            if let Some(extend) = extend {
+                end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
+            }
+            let is_free = self.edge_is_free(rule, start) || self.is_glued(rule, &(start..end));
+            if is_free && !self.number_goes_on(start, end) {
+                self.propose(shape.rule, rule, start..end)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a long number stands between names, not within a hexadecimal string: each neighbour is no letter or
+    /// digit, or a letter of a name.
+    fn is_glued(&self, rule: &Rule, span: &Range<usize>) -> bool {
+        const LONGEST_NAME: usize = 24;
+        let digits = || self.text[span.clone()].iter().filter(|b| b.is_ascii_digit()).count();
+        if rule.left != Edge::Glued || !(LONG_NUMBER..=LONG_NUMBER + 1).contains(&digits()) {
+            return false;
+        }
+        let is_name = |name: &[u8]| {
+            let says_more_than_hex = name.iter().any(|b| !b.is_ascii_hexdigit()) && !name.eq_ignore_ascii_case(b"x");
+            says_more_than_hex || rule.words.as_ref().is_some_and(|words| words.contain(name))
+        };
+        let (before, after) = (&self.text[..span.start], &self.text[span.end..]);
+        let letter = |b: &&u8| b.is_ascii_alphabetic();
+        let left = before.iter().rev().take(LONGEST_NAME).take_while(letter).count();
+        let right = after.iter().take(LONGEST_NAME).take_while(letter).count();
+        let free = |neighbour: Option<&u8>| !neighbour.is_some_and(u8::is_ascii_digit);
+        let left_is_free = if left > 0 { is_name(&before[before.len() - left..]) } else { free(before.last()) };
+        let right_is_free = if right > 0 { is_name(&after[..right]) } else { free(after.first()) };
+        left_is_free && right_is_free
     }
 
     fn address(&mut self, token: &Token) -> Result<(), Error> {
@@ -202,7 +302,7 @@ impl<'v> View<'v> {
         let start = written.start;
         let engine = self.engine;
         for &(index, plan) in engine.phones() {
-            let Some(end) = written.end(plan) else { continue };
+            let Some(end) = written.may_be(plan).then(|| written.end(plan)).flatten() else { continue };
             if !self.number_goes_on(start, end) {
                 self.propose(index, engine.rule(index), start..end)?;
             }
@@ -212,7 +312,8 @@ impl<'v> View<'v> {
 
     /// The checks that every candidate passes: right edge, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        if span.is_empty() || self.text.get(span.end).is_some_and(|&b| rule.right.holds(b)) {
+        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
             return Ok(());
         }
         self.spend(span.len())?;
@@ -255,7 +356,7 @@ impl<'v> View<'v> {
         Ok(near)
     }
 
-    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xd]`) introduces no value.
+    /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xm]`) introduces no value.
     fn in_token(&self, end: usize) -> bool {
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
         let next = tokens.partition_point(|token| token.end < end);

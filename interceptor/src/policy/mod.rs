@@ -1,6 +1,6 @@
 //! Decides what happens to a request, from facts and findings alone: no sockets, no clock, no body.
 //!
-//! [`Policy::decide`] answers with a [`Plan`] (what to do with each finding) or a [`Denial`]. A plan becomes
+//! [`Policy::decide`] says what to do with each finding, and answers with a [`Plan`] or a [`Denial`]. A plan becomes
 //! [`Allowed`], one of the three proofs without which nothing is sent upstream, only together with the digest of the
 //! body that masking produced.
 
@@ -50,17 +50,35 @@ pub struct Policy {
 
 /// The answer.
 #[derive(Clone, Debug)]
+pub struct Decision {
+    /// What is done with each finding; recorded also when the request is denied.
+    pub actions: Actions,
+    /// Whether the request may leave.
+    pub verdict: Verdict,
+}
+
+/// Whether a request may leave.
+#[derive(Clone, Debug)]
 pub enum Verdict {
-    /// May leave, once every finding has been dealt with as the plan says.
+    /// It may, once every finding has been dealt with as decided.
     Proceed(Plan),
-    /// Must not leave.
+    /// It must not.
     Deny(Denial),
 }
 
-/// What to do with each finding of a request that may leave.
+/// What is done with each finding, in the order of [`Findings`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actions {
+    /// For those in the head; never `Mask`.
+    pub head: Vec<Action>,
+    /// For those in the body.
+    pub body: Vec<Action>,
+}
+
+/// Consent to a request, before its body was masked.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    actions: Vec<Action>,
+    action: Action,
     rule: String,
 }
 
@@ -87,20 +105,32 @@ impl Policy {
         Self { settings }
     }
 
-    /// The verdict on one request.
+    /// What happens to one request and to each finding in it.
     #[must_use]
-    pub fn decide(&self, facts: &Facts<'_>, findings: &Findings<'_>) -> Verdict {
-        match self.objection(facts, findings) {
+    pub fn decide(&self, facts: &Facts<'_>, findings: &Findings<'_>) -> Decision {
+        let head: Vec<_> = findings.head.iter().map(|finding| self.in_head(facts, &finding.rule)).collect();
+        let body: Vec<_> = findings.body.iter().map(|found| self.in_body(facts, findings, found)).collect();
+        let of = |ruled: &[Ruled<'_>]| ruled.iter().map(|ruled| ruled.action).collect::<Vec<_>>();
+        let actions = Actions { head: of(&head), body: of(&body) };
+        let objection = self.unreadable(facts).or_else(|| {
+            let heads = head.iter().zip(findings.head).map(|(ruled, finding)| (ruled, HEAD, &finding.rule));
+            let fields = body
+                .iter()
+                .zip(findings.body)
+                .map(|(ruled, found)| (ruled, findings.fields[found.field].path.as_str(), &found.finding.rule));
+            heads.chain(fields).find(|(ruled, ..)| ruled.action == Action::Deny).map(|(ruled, place, meta)| {
+                Denial::new(ruled.rule, &format!("{place} contains {}{}", meta.entity, ruled.remedy))
+            })
+        });
+        let verdict = match objection {
             Some(denial) => Verdict::Deny(denial),
-            None => Verdict::Proceed(self.plan(facts, findings)),
-        }
-    }
-
-    /// The first reason not to let the request out, if there is one.
-    fn objection(&self, facts: &Facts<'_>, findings: &Findings<'_>) -> Option<Denial> {
-        self.unreadable(facts)
-            .or_else(|| Self::in_head(findings))
-            .or_else(|| findings.body.iter().find_map(|found| self.in_body(facts, findings, found)))
+            None => {
+                let masking = body.iter().find(|ruled| ruled.action == Action::Mask);
+                let rule = masking.map_or(DEFAULT_RULE, |ruled| ruled.rule).to_owned();
+                Verdict::Proceed(Plan { action: masking.map_or(Action::Allow, |_| Action::Mask), rule })
+            }
+        };
+        Decision { actions, verdict }
     }
 
     fn unreadable(&self, facts: &Facts<'_>) -> Option<Denial> {
@@ -125,37 +155,25 @@ impl Policy {
         None
     }
 
-    /// A path, query or header cannot be rewritten without changing what is asked: what is grave there is refused,
-    /// what is not is recorded.
-    fn in_head(findings: &Findings<'_>) -> Option<Denial> {
-        let grave = findings.head.iter().find(|finding| finding.rule.severity == Severity::High)?;
-        Some(Denial::new(
-            "policy.head",
-            &format!("the path, query or a header contains {}; move it into the body", grave.rule.entity),
-        ))
-    }
-
-    fn in_body(&self, facts: &Facts<'_>, findings: &Findings<'_>, found: &Located) -> Option<Denial> {
-        let meta = &found.finding.rule;
-        let (action, rule) = self.action(facts, meta);
-        let field = &findings.fields[found.field];
-        match action {
-            Action::Deny => Some(Denial::new(rule, &format!("{} contains {}", field.path, meta.entity))),
-            Action::Mask if field.access == Access::ReadOnly => Some(Denial::new(
-                "policy.signed_text",
-                &format!(
-                    "{} contains {} and is signed by the provider, so it cannot be masked; leave it out",
-                    field.path, meta.entity
-                ),
-            )),
-            Action::Mask | Action::Allow => None,
+    /// A path, query or header cannot be rewritten without changing what is asked: what would be masked in a body is
+    /// refused there, unless it is of little harm (an address in a user agent, say).
+    fn in_head(&self, facts: &Facts<'_>, meta: &RuleMeta) -> Ruled<'_> {
+        match self.action(facts, meta) {
+            (Action::Mask, _) if meta.severity == Severity::Low => Ruled::new(Action::Allow, DEFAULT_RULE),
+            (Action::Mask, _) => Ruled { action: Action::Deny, rule: "policy.head", remedy: "; move it into the body" },
+            (action, rule) => Ruled::new(action, rule),
         }
     }
 
-    fn plan(&self, facts: &Facts<'_>, findings: &Findings<'_>) -> Plan {
-        let decided: Vec<_> = findings.body.iter().map(|found| self.action(facts, &found.finding.rule)).collect();
-        let rule = decided.iter().find(|(action, _)| *action == Action::Mask).map_or(DEFAULT_RULE, |(_, rule)| *rule);
-        Plan { rule: rule.to_owned(), actions: decided.iter().map(|(action, _)| *action).collect() }
+    fn in_body(&self, facts: &Facts<'_>, findings: &Findings<'_>, found: &Located) -> Ruled<'_> {
+        match self.action(facts, &found.finding.rule) {
+            (Action::Mask, _) if findings.fields[found.field].access == Access::ReadOnly => Ruled {
+                action: Action::Deny,
+                rule: "policy.signed_text",
+                remedy: " and is signed by the provider, so it cannot be masked; leave it out",
+            },
+            (action, rule) => Ruled::new(action, rule),
+        }
     }
 
     /// The first rule that matches decides; none: the default.
@@ -170,13 +188,24 @@ impl Policy {
 
 const DEFAULT_RULE: &str = "policy.findings";
 
-impl Plan {
-    /// One action for each located finding, in order.
-    #[must_use]
-    pub fn actions(&self) -> &[Action] {
-        &self.actions
-    }
+/// Where a finding in the head is, in words.
+const HEAD: &str = "the path, query or a header";
 
+/// An action and the rule that asked for it.
+struct Ruled<'a> {
+    action: Action,
+    rule: &'a str,
+    /// What the caller can do about a denial.
+    remedy: &'static str,
+}
+
+impl<'a> Ruled<'a> {
+    fn new(action: Action, rule: &'a str) -> Self {
+        Self { action, rule, remedy: "" }
+    }
+}
+
+impl Plan {
     /// The rule that decided.
     #[must_use]
     pub fn rule(&self) -> &str {
@@ -186,7 +215,7 @@ impl Plan {
     /// The strongest thing that is done to the request: `mask` when anything is replaced, else `allow`.
     #[must_use]
     pub fn action(&self) -> Action {
-        if self.actions.contains(&Action::Mask) { Action::Mask } else { Action::Allow }
+        self.action
     }
 
     /// Consents to this body, the result of carrying the plan out.

@@ -24,6 +24,7 @@ fn field(access: Access) -> Field<'static> {
         map: OffsetMap::identity(0, 10),
         form: Form::String { depth: 0 },
         access,
+        name: None,
     }
 }
 
@@ -32,7 +33,7 @@ fn finding(entity: &str, severity: Severity) -> Finding {
     Finding { span: 0..4, rule: Arc::new(meta), score: 1.0 }
 }
 
-fn decide(settings: Settings, facts: &Facts<'_>, access: Access, entity: &str) -> Verdict {
+fn decide(settings: Settings, facts: &Facts<'_>, access: Access, entity: &str) -> Decision {
     let fields = [field(access)];
     let body = [Located { field: 0, finding: finding(entity, Severity::High) }];
     Policy::new(settings).decide(facts, &Findings { head: &[], body: &body, fields: &fields })
@@ -51,8 +52,15 @@ fn rule(name: &str, kind: &str, action: Action) -> Rule {
     }
 }
 
-fn denied_by(verdict: Verdict) -> String {
-    match verdict {
+fn allowed(decision: Decision) -> (Actions, Plan) {
+    match decision.verdict {
+        Verdict::Proceed(plan) => (decision.actions, plan),
+        Verdict::Deny(denial) => panic!("denied: {denial:?}"),
+    }
+}
+
+fn denied_by(decision: Decision) -> String {
+    match decision.verdict {
         Verdict::Deny(denial) => denial.rule,
         Verdict::Proceed(plan) => panic!("not denied: {plan:?}"),
     }
@@ -60,10 +68,8 @@ fn denied_by(verdict: Verdict) -> String {
 
 #[test]
 fn masks_what_no_rule_names() {
-    let Verdict::Proceed(plan) = decide(Settings::default(), &facts(), Access::Editable, "CREDIT_CARD") else {
-        panic!("denied")
-    };
-    assert_eq!((plan.actions(), plan.action()), (&[Action::Mask][..], Action::Mask));
+    let (actions, plan) = allowed(decide(Settings::default(), &facts(), Access::Editable, "CREDIT_CARD"));
+    assert_eq!((actions.body, plan.action()), (vec![Action::Mask], Action::Mask));
 }
 
 #[test]
@@ -73,8 +79,7 @@ fn the_first_rule_that_matches_decides() {
         ..Settings::default()
     };
     assert_eq!(denied_by(decide(settings.clone(), &facts(), Access::Editable, "SECRET_AWS")), "keys");
-    let Verdict::Proceed(plan) = decide(settings, &facts(), Access::Editable, "CREDIT_CARD") else { panic!("denied") };
-    assert_eq!(plan.action(), Action::Allow);
+    assert_eq!(allowed(decide(settings, &facts(), Access::Editable, "CREDIT_CARD")).1.action(), Action::Allow);
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn a_rule_for_a_user_does_not_apply_to_an_unknown_one() {
     let settings = Settings { rules: vec![only_jane], ..Settings::default() };
     assert_eq!(denied_by(decide(settings.clone(), &facts(), Access::Editable, "X")), "jane");
     let nobody = Facts { user: None, ..facts() };
-    assert!(matches!(decide(settings, &nobody, Access::Editable, "X"), Verdict::Proceed(_)));
+    allowed(decide(settings, &nobody, Access::Editable, "X"));
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn what_cannot_be_read_is_denied_unless_the_policy_records_it() {
         let none = Findings { head: &[], body: &[], fields: &[] };
         assert_eq!(denied_by(Policy::default().decide(&facts, &none)), rule);
         let lax = Settings { unknown_operations: OnOpaque::Record, documents: OnOpaque::Record, ..Settings::default() };
-        assert!(matches!(Policy::new(lax).decide(&facts, &none), Verdict::Proceed(_)));
+        allowed(Policy::new(lax).decide(&facts, &none));
     }
 }
 
@@ -110,18 +115,38 @@ fn what_cannot_be_read_is_denied_unless_the_policy_records_it() {
 fn a_request_without_a_body_has_nothing_unreadable() {
     let facts = Facts { known_operation: false, has_body: false, ..facts() };
     let none = Findings { head: &[], body: &[], fields: &[] };
-    assert!(matches!(Policy::default().decide(&facts, &none), Verdict::Proceed(_)));
+    allowed(Policy::default().decide(&facts, &none));
 }
 
 #[test]
-fn grave_values_in_the_head_are_refused_and_others_recorded() {
+fn what_cannot_be_masked_in_the_head_is_refused_unless_it_is_harmless() {
     let policy = Policy::default();
-    let high = [finding("CREDIT_CARD", Severity::High)];
-    let low = [finding("IP_ADDRESS", Severity::Low)];
-    let verdict = policy.decide(&facts(), &Findings { head: &high, body: &[], fields: &[] });
-    assert_eq!(denied_by(verdict), "policy.head");
-    let verdict = policy.decide(&facts(), &Findings { head: &low, body: &[], fields: &[] });
-    assert!(matches!(verdict, Verdict::Proceed(_)));
+    for severity in [Severity::High, Severity::Medium] {
+        let head = [finding("EMAIL_ADDRESS", severity)];
+        let decision = policy.decide(&facts(), &Findings { head: &head, body: &[], fields: &[] });
+        assert_eq!(denied_by(decision), "policy.head");
+    }
+    let head = [finding("IP_ADDRESS", Severity::Low)];
+    let (actions, _) = allowed(policy.decide(&facts(), &Findings { head: &head, body: &[], fields: &[] }));
+    assert_eq!(actions.head, [Action::Allow]);
+}
+
+#[test]
+fn rules_hold_for_the_head_too() {
+    let settings = Settings { rules: vec![rule("mail is fine", "EMAIL_*", Action::Allow)], ..Settings::default() };
+    let head = [finding("EMAIL_ADDRESS", Severity::Medium)];
+    allowed(Policy::new(settings).decide(&facts(), &Findings { head: &head, body: &[], fields: &[] }));
+}
+
+#[test]
+fn a_denial_leaves_the_actions_of_other_findings_as_they_are() {
+    let settings = Settings { rules: vec![rule("no cards", "CREDIT_CARD", Action::Deny)], ..Settings::default() };
+    let fields = [field(Access::Editable)];
+    let located = |entity| Located { field: 0, finding: finding(entity, Severity::High) };
+    let body = [located("EMAIL_ADDRESS"), located("CREDIT_CARD")];
+    let decision = Policy::new(settings).decide(&facts(), &Findings { head: &[], body: &body, fields: &fields });
+    assert_eq!(decision.actions.body, [Action::Mask, Action::Deny]);
+    assert_eq!(denied_by(decision), "no cards");
 }
 
 #[test]

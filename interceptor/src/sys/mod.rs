@@ -1,1 +1,23 @@
-//! The io_uring transport: one stream type that tokio-rustls can drive.
+//! The transport: one stream type that tokio-rustls can drive, over io_uring or over epoll, and what the process owes
+//! the secrets it holds.
+//!
+//! Only reads and writes of connected sockets go through the ring. Accepting and connecting wait for readiness
+//! instead: an abandoned accept in a ring can complete into a descriptor that nobody owns, and an abandoned connect
+//! holds its socket for as long as the kernel retries, while a readiness wait is dropped without a trace.
+
+mod connect;
+mod harden;
+mod listen;
+mod ring;
+mod secret_file;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use connect::connect;
+pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
+pub use listen::Listener;
+pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
+pub use stream::{Closer, Stream};
+pub use worker::{Transport, run_worker, spawn_worker};

@@ -1,1 +1,26 @@
-//! The internal CA, leaves, the client side and the upstream side of TLS.
+//! Both sides of TLS: the ClientHello read before anything is answered, leaves minted by the internal CA for the client,
+//! and the endpoint verified against the system's roots.
+//!
+//! Whether a connection is intercepted or denied is decided between [`accept()`] and [`Hello::intercept`], by the caller.
+//! Nothing in this room ever bypasses interception because a handshake failed.
+
+mod accept;
+mod alpn;
+mod authority;
+mod connect;
+mod hello;
+mod leaf;
+mod roots;
+#[cfg(test)]
+mod tests;
+
+pub use accept::{AcceptError, Hello, accept};
+pub use alpn::Alpn;
+pub use authority::{Authority, AuthorityError};
+pub use connect::{CertificateFault, ConnectError, UpstreamTls};
+#[doc(hidden)]
+pub use hello::fuzz_client_hello;
+pub use leaf::{LeafCache, MintError};
+pub use roots::{Roots, RootsError};
+pub use rustls::AlertDescription;
+pub use rustls::pki_types::DnsName;

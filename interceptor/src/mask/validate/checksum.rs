@@ -12,11 +12,18 @@ pub(super) fn alphanumerics(text: &[u8]) -> Vec<u8> {
 
 /// Luhn (ISO/IEC 7812-1, annex B).
 pub(super) fn luhn(digits: &[u8]) -> bool {
+    luhn_backwards(digits.iter().rev().copied())
+}
+
+/// [`luhn`] of the ASCII digits of `text`; anything else is skipped.
+pub(super) fn luhn_written(text: &[u8]) -> bool {
+    luhn_backwards(text.iter().rev().filter(|b| b.is_ascii_digit()).map(|b| b - b'0'))
+}
+
+fn luhn_backwards(digits: impl Iterator<Item = u8>) -> bool {
     let sum: u32 = digits
-        .iter()
-        .rev()
         .enumerate()
-        .map(|(i, &d)| match (i % 2, u32::from(d)) {
+        .map(|(i, d)| match (i % 2, u32::from(d)) {
             (0, d) => d,
             (_, d) if d > 4 => 2 * d - 9,
             (_, d) => 2 * d,

@@ -2,12 +2,16 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::checksum::{all_same, alphanumerics, digits, luhn, mod97, weighted};
+use super::checksum::{all_same, alphanumerics, digits, luhn, luhn_written, mod97, weighted};
 
 /// A payment card whose issuer range and length are in common use (ISO/IEC 7812; issuers' published ranges).
 pub(super) fn card(value: &[u8]) -> bool {
+    // Nine of ten numbers end here, before anything is allocated.
+    if !luhn_written(value) {
+        return false;
+    }
     let d = digits(value);
-    if !(13..=19).contains(&d.len()) || !luhn(&d) || all_same(&d) {
+    if !(13..=19).contains(&d.len()) || all_same(&d) {
         return false;
     }
     let prefix = |n: usize| d[..n].iter().fold(0u32, |p, &x| p * 10 + u32::from(x));

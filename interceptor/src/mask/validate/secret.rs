@@ -105,7 +105,7 @@ pub(super) fn password_quoted(value: &[u8]) -> bool {
         && !matches!(value.last(), Some(b':' | b'?'))
         && !lower.starts_with(b"arn:")
         && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
-        && (!names_itself || (plain && lower.len() > 9))
+        && (!names_itself || (plain && lower.len() > 9) || value.iter().any(u8::is_ascii_digit))
 }
 
 /// What stands unquoted behind `PASSWORD=`: a word will do, but no expression.

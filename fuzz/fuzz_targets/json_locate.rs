@@ -1,0 +1,6 @@
+//! Request bodies of every known operation.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    interceptor::wire::fuzz_locate(data);
+});

@@ -1,0 +1,6 @@
+//! Server-sent events, cut in different ways.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    interceptor::wire::fuzz_sse(data);
+});

@@ -1,0 +1,127 @@
+//! `connect4`, `connect6`: an enrolled destination becomes the listener's address.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+use aya_log_ebpf::debug;
+use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, stage};
+
+use crate::context::{SockAddr, Transport};
+use crate::maps::{LISTENERS, count};
+use crate::verdict::{Opener, PROCEED, is_enrolled, opener, refuse};
+
+const LOCALHOST_V4: u32 = 0x7f00_0001_u32.to_be();
+const LOCALHOST_V6: Address = Address([0, 0, 0, 1_u32.to_be()]);
+
+#[cgroup_sock_addr(connect4)]
+fn connect4(ctx: SockAddrContext) -> i32 {
+    let ctx = SockAddr(ctx);
+    match decide(&ctx, ctx.peer_v4()) {
+        Ok(listener) => {
+            ctx.set_v4(LOCALHOST_V4, listener.port);
+            PROCEED
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+#[cgroup_sock_addr(connect6)]
+fn connect6(ctx: SockAddrContext) -> i32 {
+    let ctx = SockAddr(ctx);
+    let peer = ctx.peer_v6();
+    match decide(&ctx, peer) {
+        Ok(listener) => {
+            // A socket with IPV6_V6ONLY can reach ::1 alone, one that asked for a v4-mapped address has IPv4.
+            let to = if peer.address.as_v4().is_some() { Address::v4(LOCALHOST_V4) } else { LOCALHOST_V6 };
+            ctx.set_v6(to, listener.port);
+            PROCEED
+        }
+        Err(verdict) => verdict,
+    }
+}
+
+/// The listener to go to, or the program's return value.
+#[inline(always)]
+fn decide(ctx: &SockAddr, original: Peer) -> Result<&'static Listener, i32> {
+    let transport = ctx.transport();
+    if !is_enrolled(original) {
+        return Err(not_enrolled(ctx, original, transport));
+    }
+    match opener(ctx) {
+        Opener::Daemon => {
+            count(Counter::Own);
+            return Err(PROCEED);
+        }
+        Opener::Client => {}
+        Opener::Unknown => return Err(refuse(Counter::RefusedNoSettings)),
+    }
+    match transport {
+        Transport::Tcp => redirect(ctx, original).map_err(refuse),
+        Transport::Datagram => Err(refuse(Counter::RefusedDatagram)),
+        Transport::Other => Err(refuse(Counter::RefusedProtocol)),
+    }
+}
+
+/// Everything else goes where it wants, but not to the listener: what arrives there must have a flow.
+#[inline(always)]
+fn not_enrolled(ctx: &SockAddr, original: Peer, transport: Transport) -> i32 {
+    if transport != Transport::Tcp {
+        return PROCEED;
+    }
+    if original.address.is_loopback()
+        && let Some(listener) = listener(ctx.netns_cookie())
+        && listener.port == original.port
+    {
+        return refuse(Counter::RefusedListener);
+    }
+    // A second connect of a socket whose redirected connection failed.
+    if let Some(pending) = ctx.pending() {
+        pending.stage = stage::NONE;
+    }
+    PROCEED
+}
+
+#[inline(always)]
+fn redirect(ctx: &SockAddr, original: Peer) -> Result<&'static Listener, Counter> {
+    let netns_cookie = ctx.netns_cookie();
+    let listener = listener(netns_cookie).ok_or(Counter::RefusedNoListener)?;
+    if ctx.is_bound_to_device() && ctx.unbind_device().is_err() {
+        return Err(Counter::RefusedDevice);
+    }
+    let pending = ctx.pending_or_new().ok_or(Counter::RefusedNoStorage)?;
+    note(pending, ctx, original, netns_cookie, listener.generation);
+    count(Counter::Redirected);
+    debug!(&ctx.0, "redirected port {} of tgid {} to port {}", original.port, pending.flow.tgid, listener.port);
+    Ok(listener)
+}
+
+/// Writes down who called; the socket's cgroup stands there since its creation.
+#[inline(always)]
+fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64, generation: u64) {
+    let task = bpf_get_current_pid_tgid();
+    let user = bpf_get_current_uid_gid();
+    pending.flow = Flow {
+        original,
+        netns_cookie,
+        socket_cookie: ctx.socket_cookie(),
+        // SAFETY: takes nothing.
+        task_cgroup: unsafe { bpf_get_current_cgroup_id() },
+        socket_cgroup: pending.flow.socket_cgroup,
+        // SAFETY: takes nothing.
+        connected_at: unsafe { bpf_ktime_get_boot_ns() },
+        generation,
+        tgid: (task >> 32) as u32,
+        tid: task as u32,
+        uid: user as u32,
+        gid: (user >> 32) as u32,
+    };
+    pending.stage = stage::REDIRECTED;
+}
+
+#[inline(always)]
+fn listener(netns_cookie: u64) -> Option<&'static Listener> {
+    // SAFETY: the map is preallocated and written by the daemon alone, whole entries at a time; a stale read costs one
+    // refused connection.
+    unsafe { LISTENERS.get(netns_cookie) }
+}

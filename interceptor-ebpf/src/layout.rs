@@ -1,0 +1,27 @@
+//! Both halves compile these: a size or offset that differs between kernel and userspace is a build error.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::{Address, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Peer, Pending, Settings};
+
+macro_rules! layout {
+    ($type:ident, $size:literal, align $align:literal $(, $field:ident @ $offset:literal)*) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            assert!(align_of::<$type>() == $align);
+            $(assert!(offset_of!($type, $field) == $offset);)*
+        };
+    };
+}
+
+layout!(Address, 16, align 4);
+layout!(Peer, 24, align 4, address @ 0, port @ 16, reserved @ 18);
+layout!(EndpointV4, 8, align 4, port @ 0, address @ 4);
+layout!(EndpointV6, 20, align 4, port @ 0, address @ 4);
+layout!(EndpointRule, 4, align 4, flags @ 0);
+layout!(FlowKey, 32, align 8, netns_cookie @ 0, client @ 8);
+layout!(Flow, 88, align 8, original @ 0, netns_cookie @ 24, socket_cookie @ 32, task_cgroup @ 40, socket_cgroup @ 48,
+    connected_at @ 56, generation @ 64, tgid @ 72, tid @ 76, uid @ 80, gid @ 84);
+layout!(Pending, 128, align 8, flow @ 0, key @ 88, stage @ 120, reserved @ 124);
+layout!(Listener, 16, align 8, generation @ 0, port @ 8, reserved @ 10);
+layout!(Settings, 24, align 8, own_cgroup @ 0, heartbeat @ 8, own_mark @ 16, reserved @ 20);

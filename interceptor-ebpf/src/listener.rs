@@ -1,0 +1,27 @@
+//! What the daemon tells the programs about itself.
+
+/// The daemon's listener in one network namespace: 127.0.0.1 and ::1, one port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Stamped on every flow made for this listener; a new listener gets a new one.
+    pub generation: u64,
+    /// The loopback port, in host order.
+    pub port: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
+}
+
+/// The daemon itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// cgroup of the daemon. With `own_mark`, both must match, it tells own connections from captured ones.
+    pub own_cgroup: u64,
+    /// Boot time of the last heartbeat, in nanoseconds; 0: none is kept.
+    pub heartbeat: u64,
+    /// SO_MARK of the daemon's own sockets; never 0.
+    pub own_mark: u32,
+    /// Zero.
+    pub reserved: u32,
+}

@@ -1,0 +1,69 @@
+//! The maps, under the names of [`interceptor_ebpf::names`].
+
+use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, SkStorage};
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::macros::btf_map;
+use aya_ebpf::programs::SockContext;
+use interceptor_ebpf::{
+    Counter, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS,
+    Pending, Settings,
+};
+
+#[btf_map]
+pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
+
+#[btf_map]
+pub(crate) static ENDPOINTS_V4: LpmTrie<EndpointV4, EndpointRule, MAX_ENDPOINTS> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static ENDPOINTS_V6: LpmTrie<EndpointV6, EndpointRule, MAX_ENDPOINTS> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static LISTENERS: HashMap<u64, Listener, MAX_LISTENERS> = HashMap::new();
+
+/// Not an LRU: that would drop live flows in silence.
+#[btf_map]
+pub(crate) static FLOWS: HashMap<FlowKey, Flow, MAX_FLOWS> = HashMap::new();
+
+#[btf_map]
+pub(crate) static PENDING: SkStorage<Pending> = SkStorage::new();
+
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();
+
+/// Adds one.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the entry is this CPU's own, and programs of a CPU do not preempt each other inside an increment
+        // in a way that corrupts it (at worst one count is lost).
+        unsafe { *value += 1 };
+    }
+}
+
+/// What `sk` carries, if anything.
+///
+/// # Safety
+/// `sk` is a socket the verifier knows and that is not null.
+#[inline(always)]
+pub(crate) unsafe fn pending_of<'a>(sk: *mut bpf_sock) -> Option<&'a mut Pending> {
+    // SAFETY: the caller's promise; without the create flag the value argument is not read.
+    let found =
+        unsafe { bpf_sk_storage_get((&raw const PENDING).cast_mut().cast(), sk.cast(), core::ptr::null_mut(), 0) };
+    // SAFETY: null or the socket's own storage, alive as long as the socket, which outlives the program's run. Hooks
+    // that write hold the socket's lock.
+    unsafe { found.cast::<Pending>().as_mut() }
+}
+
+/// What the socket of a `sock_create` or `sock_release` program carries; made when `create`.
+#[inline(always)]
+pub(crate) fn pending_of_context(ctx: &SockContext, create: bool) -> Option<&mut Pending> {
+    let flags = if create { u64::from(aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE) } else { 0 };
+    // SAFETY: these program types take their context as the socket.
+    let found = unsafe {
+        bpf_sk_storage_get((&raw const PENDING).cast_mut().cast(), ctx.sock.cast(), core::ptr::null_mut(), flags)
+    };
+    // SAFETY: as in `pending_of`; at creation and release nobody else has the socket.
+    unsafe { found.cast::<Pending>().as_mut() }
+}

@@ -1,0 +1,32 @@
+//! Names of the maps and programs in the object file, and of their pins.
+
+/// Array of one [`Settings`](crate::Settings).
+pub const SETTINGS: &str = "SETTINGS";
+/// Trie of [`EndpointV4`](crate::EndpointV4).
+pub const ENDPOINTS_V4: &str = "ENDPOINTS_V4";
+/// Trie of [`EndpointV6`](crate::EndpointV6).
+pub const ENDPOINTS_V6: &str = "ENDPOINTS_V6";
+/// Network namespace cookie to [`Listener`](crate::Listener).
+pub const LISTENERS: &str = "LISTENERS";
+/// [`FlowKey`](crate::FlowKey) to [`Flow`](crate::Flow).
+pub const FLOWS: &str = "FLOWS";
+/// [`Pending`](crate::Pending) of each redirected socket.
+pub const PENDING: &str = "PENDING";
+/// Per-CPU `u64` of each [`Counter`](crate::Counter).
+pub const COUNTERS: &str = "COUNTERS";
+
+/// Every map that outlives the daemon.
+pub const MAPS: [&str; 7] = [SETTINGS, ENDPOINTS_V4, ENDPOINTS_V6, LISTENERS, FLOWS, PENDING, COUNTERS];
+
+/// Every program, in the order to attach them: what cleans up and what records stands before what redirects.
+pub const PROGRAMS: [&str; 9] = [
+    "sock_create",
+    "sock_release",
+    "getpeername4",
+    "getpeername6",
+    "sock_ops",
+    "sendmsg4",
+    "sendmsg6",
+    "connect4",
+    "connect6",
+];

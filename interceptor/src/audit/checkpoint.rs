@@ -1,0 +1,324 @@
+//! Signed checkpoints: a C2SP tlog-checkpoint in a C2SP signed note, Ed25519.
+//!
+//! ```text
+//! interceptor/build-7                                    origin
+//! 42                                                     leaves
+//! CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=            Merkle root
+//! frames 61 nND/nri/U0xuHUrYSy0HtMeal2vzD9V4k/BO79C+QeM=  extension: frames, and the chain value of the last one
+//!
+//! — interceptor/build-7 Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+//! ```
+//!
+//! The extension line binds what is no leaf: part frames and segment headers. See <https://c2sp.org/tlog-checkpoint> and
+//! <https://c2sp.org/signed-note>.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::auditor::{open, read_text, refuse_loose, write_new};
+use super::header::Stream;
+use super::tree::{Hash, sha256};
+use super::{Error, UnusableKey};
+
+const ALGORITHM: u8 = 1;
+const SECRET: &str = "PRIVATE+KEY+";
+/// Name of the private signing key below the keys directory.
+pub(crate) const SIGNING_KEY: &str = "log-signing.key";
+/// Name of its public half, below the keys directory and, for readers without access to that, beside the log.
+pub(crate) const SIGNING_PUB: &str = "log-signing.pub";
+
+/// What a checkpoint states about a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Names the log.
+    pub origin: String,
+    /// Leaves of the tree.
+    pub size: u64,
+    /// Root of the tree.
+    pub root: Hash,
+    /// Frames of the stream.
+    pub frames: u64,
+    /// Chain value of the last of them.
+    pub chain: Hash,
+}
+
+/// Why a checkpoint is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// Not a checkpoint of this log.
+    #[error("it is no checkpoint: {0}")]
+    Malformed(&'static str),
+    /// Not signed by the given key.
+    #[error("it has no signature of the key {0}")]
+    Unsigned(String),
+    /// Signed by the given key, but not this text.
+    #[error("its signature does not match: it was altered")]
+    Signature,
+    /// Another log's.
+    #[error("it belongs to {found}, not to {expected}")]
+    Origin {
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: String,
+    },
+}
+
+impl Checkpoint {
+    fn body(&self) -> String {
+        let (root, chain) = (STANDARD.encode(self.root), STANDARD.encode(self.chain));
+        format!("{}\n{}\n{root}\nframes {} {chain}\n", self.origin, self.size, self.frames)
+    }
+
+    fn parse(body: &str) -> Option<Self> {
+        let mut lines = body.strip_suffix('\n')?.split('\n');
+        let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
+        let (frames, chain) = lines.next()?.strip_prefix("frames ")?.split_once(' ')?;
+        let hash = |text: &str| Hash::try_from(STANDARD.decode(text).ok()?).ok();
+        Some(Self {
+            origin: origin.to_owned(),
+            size: size.parse().ok()?,
+            root: hash(root)?,
+            frames: frames.parse().ok()?,
+            chain: hash(chain)?,
+        })
+    }
+
+    /// What a note says, its signature unchecked: for readers that show where they are, not for those who verify.
+    #[must_use]
+    pub fn peek(note: &str) -> Option<Self> {
+        Self::parse(&note[..=note.rfind("\n\n")?])
+    }
+
+    /// Parses a signed note and checks the signature of `key`'s owner for `stream`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`].
+    pub fn verify(note: &str, key: &VerifyingKey, stream: Stream) -> Result<Self, CheckpointError> {
+        let malformed = CheckpointError::Malformed;
+        let end = note.rfind("\n\n").ok_or(malformed("no empty line before the signatures"))?;
+        let (body, signatures) = (&note[..=end], &note[end + 2..]);
+        let name = key.name(stream);
+        let hash = key_hash(&name, &key.public);
+        if !signatures.ends_with('\n') {
+            return Err(malformed("the last line is not ended"));
+        }
+        let mut ours = None;
+        for line in signatures.lines() {
+            let (signer, signature) = line
+                .strip_prefix("— ")
+                .and_then(|line| line.split_once(' '))
+                .ok_or(malformed("a signature line is not `— NAME BASE64`"))?;
+            let signature = STANDARD.decode(signature).map_err(|_| malformed("a signature is not base64"))?;
+            if let Some((id, signature)) = signature.split_first_chunk::<4>()
+                && signer == name
+                && *id == hash
+            {
+                ours = Some(signature.to_vec());
+            }
+        }
+        let signature = ours.ok_or_else(|| CheckpointError::Unsigned(key.encode(stream)))?;
+        UnparsedPublicKey::new(&ED25519, &key.public)
+            .verify(body.as_bytes(), &signature)
+            .map_err(|_| CheckpointError::Signature)?;
+        let checkpoint = Self::parse(body).ok_or(malformed("its lines are not those of a checkpoint"))?;
+        if checkpoint.origin != name {
+            return Err(CheckpointError::Origin { found: checkpoint.origin, expected: name });
+        }
+        Ok(checkpoint)
+    }
+}
+
+fn key_hash(name: &str, public: &[u8; 32]) -> [u8; 4] {
+    let hash = sha256(&[name.as_bytes(), b"\n", &[ALGORITHM], public].concat());
+    hash[..4].try_into().expect("4 of 32 bytes")
+}
+
+fn encode_key(name: &str, hash: [u8; 4], key: &[u8]) -> String {
+    let key = Zeroizing::new([&[ALGORITHM], key].concat());
+    format!("{name}+{}+{}", hex::encode(hash), STANDARD.encode(&*key))
+}
+
+/// The log's signing key.
+pub(crate) struct SigningKey {
+    pair: Ed25519KeyPair,
+    verifying: VerifyingKey,
+}
+
+impl SigningKey {
+    /// Reads the key below `keys`, or makes one for `host` when there is none.
+    pub(crate) fn load_or_create(keys: &Path, host: &str) -> Result<Self, Error> {
+        let path = keys.join(SIGNING_KEY);
+        match Self::load(keys) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let mut seed = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *seed).map_err(|_| Error::key_file(&path, "no random numbers to make it"))?;
+        let name = Stream::Log.origin(&host.replace(|c: char| c.is_whitespace() || c == '+', "-"));
+        let key = Self::from_seed(name, &seed, &path)?;
+        let hash = key_hash(&key.verifying.name, &key.verifying.public);
+        let text = Zeroizing::new(format!("{SECRET}{}\n", encode_key(&key.verifying.name, hash, &*seed)));
+        write_new(&path, 0o600, text.as_bytes())?;
+        Ok(key)
+    }
+
+    /// Reads the key below `keys`.
+    pub(crate) fn load(keys: &Path) -> Result<Self, Error> {
+        let path = keys.join(SIGNING_KEY);
+        let file = open(&path)?;
+        refuse_loose(&file, &path)?;
+        let text = Zeroizing::new(read_text(&file, &path)?);
+        let (name, seed) = text
+            .trim_end()
+            .strip_prefix(SECRET)
+            .and_then(decode_key)
+            .ok_or_else(|| Error::key_file(&path, "is no signed-note signing key: restore it from a backup"))?;
+        Self::from_seed(name, &Zeroizing::new(seed), &path)
+    }
+
+    fn from_seed(name: String, seed: &[u8; 32], path: &Path) -> Result<Self, Error> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed)
+            .map_err(|e| Error::key_file(path, format!("is no Ed25519 key: {e}")))?;
+        let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
+        Ok(Self { pair, verifying: VerifyingKey { name, public } })
+    }
+
+    pub(crate) fn verifying(&self) -> &VerifyingKey {
+        &self.verifying
+    }
+
+    /// The signed note of a checkpoint.
+    pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
+        let body = checkpoint.body();
+        let signature = self.pair.sign(body.as_bytes());
+        let hash = key_hash(&checkpoint.origin, &self.verifying.public);
+        let signature = STANDARD.encode([&hash, signature.as_ref()].concat());
+        format!("{body}\n— {} {signature}\n", checkpoint.origin)
+    }
+}
+
+fn decode_key(text: &str) -> Option<(String, [u8; 32])> {
+    let (name, rest) = text.split_once('+')?;
+    let (hash, key) = rest.split_once('+')?;
+    let key = Zeroizing::new(STANDARD.decode(key).ok()?);
+    let (&algorithm, key) = key.split_first()?;
+    (algorithm == ALGORITHM && hash.len() == 8).then_some(())?;
+    Some((name.to_owned(), key.try_into().ok()?))
+}
+
+/// The public half of a log's signing key, as C2SP signed-note verifier keys are written:
+/// `NAME+HASH+BASE64`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyingKey {
+    name: String,
+    public: [u8; 32],
+}
+
+impl VerifyingKey {
+    /// Reads a public key file.
+    ///
+    /// # Errors
+    /// When it cannot be read or holds something else.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = read_text(&open(path)?, path)?;
+        text.lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .unwrap_or_default()
+            .parse()
+            .map_err(|UnusableKey| Error::key_file(path, UnusableKey.to_string()))
+    }
+
+    /// The name that signs checkpoints of `stream`: also their origin.
+    #[must_use]
+    pub fn name(&self, stream: Stream) -> String {
+        match stream {
+            Stream::Log => self.name.clone(),
+            Stream::Access => format!("{}/access", self.name),
+        }
+    }
+
+    /// The verifier key for `stream`.
+    #[must_use]
+    pub fn encode(&self, stream: Stream) -> String {
+        let name = self.name(stream);
+        let hash = key_hash(&name, &self.public);
+        encode_key(&name, hash, &self.public)
+    }
+
+    /// The text of a public key file: the log's verifier key and that of the access log.
+    pub(crate) fn file(&self) -> String {
+        format!("{}\n# the same key for the access log:\n# {}\n", self, self.encode(Stream::Access))
+    }
+}
+
+impl fmt::Display for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.encode(Stream::Log))
+    }
+}
+
+impl FromStr for VerifyingKey {
+    type Err = UnusableKey;
+
+    fn from_str(text: &str) -> Result<Self, UnusableKey> {
+        let (name, public) = decode_key(text).ok_or(UnusableKey)?;
+        let key = Self { name, public };
+        if key.to_string() == text { Ok(key) } else { Err(UnusableKey) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed() -> (SigningKey, Checkpoint, String) {
+        let key = SigningKey::from_seed("interceptor/host".into(), &[7; 32], Path::new("key")).unwrap();
+        let checkpoint =
+            Checkpoint { origin: "interceptor/host".into(), size: 3, root: [1; 32], frames: 5, chain: [2; 32] };
+        let note = key.sign(&checkpoint);
+        (key, checkpoint, note)
+    }
+
+    #[test]
+    fn a_signed_checkpoint_reads_back() {
+        let (key, checkpoint, note) = signed();
+        let public: VerifyingKey = key.verifying().to_string().parse().unwrap();
+        assert_eq!(Checkpoint::verify(&note, &public, Stream::Log), Ok(checkpoint));
+    }
+
+    #[test]
+    fn the_golang_vectors_key_hash_agrees() {
+        // The worked example of golang.org/x/mod/sumdb/note.
+        let key: VerifyingKey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+        assert_eq!(key.name, "PeterNeumann");
+    }
+
+    #[test]
+    fn a_change_of_any_byte_is_noticed() {
+        let (key, _, note) = signed();
+        for at in 0..note.len() {
+            for bit in 0..8 {
+                let mut bytes = note.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(text) = String::from_utf8(bytes) else { continue };
+                assert!(Checkpoint::verify(&text, key.verifying(), Stream::Log).is_err(), "byte {at} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_or_stream_is_refused() {
+        let (key, _, note) = signed();
+        let other = SigningKey::from_seed("interceptor/host".into(), &[8; 32], Path::new("key")).unwrap();
+        assert!(matches!(Checkpoint::verify(&note, other.verifying(), Stream::Log), Err(CheckpointError::Unsigned(_))));
+        assert!(Checkpoint::verify(&note, key.verifying(), Stream::Access).is_err());
+    }
+}

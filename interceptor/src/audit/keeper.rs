@@ -1,0 +1,150 @@
+//! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segments,
+//! replaces data keys at the end of their epoch, publishes signed checkpoints.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use nix::libc;
+
+use super::Error;
+use super::checkpoint::Checkpoint;
+use super::commit::OnDrop;
+use super::seal::{Epoch, Sealer, Slot};
+use super::segment::Spare;
+use super::writer::{Extent, Shared, State};
+
+/// Segments allocated ahead: one to go on in at once, one while the next is being allocated.
+const SPARES: usize = 2;
+/// At most one checkpoint in this time, and a look at each data key's age.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The workers' data keys.
+#[derive(Default)]
+pub(crate) struct Slots(Mutex<Vec<Weak<Mutex<Epoch>>>>);
+
+impl Slots {
+    pub(crate) fn add(&self, slot: &Slot) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(std::sync::Arc::downgrade(slot));
+    }
+
+    fn refresh(&self, sealer: &Sealer) {
+        let slots = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.retain(|slot| slot.strong_count() > 0);
+            slots.clone()
+        };
+        for slot in slots.iter().filter_map(Weak::upgrade) {
+            if let Err(error) = sealer.refresh(&slot) {
+                log::error!("audit log: no new data key: {error}; sealing stops when the present one is too old");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The keeper thread: returns when the log is closed.
+    pub(crate) fn keeper_loop(&self, keys: Option<(&Slots, &Sealer)>) {
+        // Also after a panic, nobody may wait for it.
+        let _end = OnDrop(|| {
+            self.lock().shortage = Some(Error::Closed);
+            self.announce_room();
+        });
+        let mut published = None;
+        loop {
+            let allocated = self.keep_spares();
+            if let Some((slots, sealer)) = keys {
+                slots.refresh(sealer);
+            }
+            self.publish_if_new(&mut published);
+            let state = self.lock();
+            if state.closing {
+                return;
+            }
+            // After a failure the disk gets a second before it is asked again.
+            if state.spares.len() < SPARES && allocated {
+                continue;
+            }
+            let _ = self.keep.wait_timeout(state, INTERVAL);
+        }
+    }
+
+    /// Allocates until there are enough spares. False when the disk has refused.
+    fn keep_spares(&self) -> bool {
+        let wants_more = |state: &State| state.spares.len() < SPARES && !state.closing;
+        // Not for as long as they are used up: checkpoints and data keys must not wait for a quiet moment.
+        for _ in 0..SPARES {
+            if !wants_more(&self.lock()) {
+                break;
+            }
+            let allocated = Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes);
+            let mut state = self.lock();
+            let shortage = match allocated {
+                Ok(spare) => {
+                    state.spares.push_back(spare);
+                    None
+                }
+                Err(error) => {
+                    log::error!("audit log: {error}; requests will be denied when the present segment is full");
+                    Some(error)
+                }
+            };
+            let failed = shortage.is_some();
+            state.shortage = shortage;
+            drop(state);
+            self.announce_room();
+            if failed {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn publish_if_new(&self, published: &mut Option<(u64, std::time::Instant)>) {
+        let durable = self.lock().durable.clone();
+        if published.is_some_and(|(frames, at)| frames == durable.frames || at.elapsed() < INTERVAL) {
+            return;
+        }
+        match self.publish(&durable) {
+            Ok(()) => *published = Some((durable.frames, std::time::Instant::now())),
+            Err(error) => log::error!("audit log: no checkpoint: {error}"),
+        }
+    }
+
+    /// Signs what is durable and puts it in the checkpoint's place.
+    pub(crate) fn publish(&self, durable: &Extent) -> Result<(), Error> {
+        let checkpoint = Checkpoint {
+            origin: self.key.verifying().name(self.stream),
+            size: durable.tree.size(),
+            root: durable.tree.root(),
+            frames: durable.frames,
+            chain: durable.chain,
+        };
+        let path = self.dir.join(self.stream.checkpoint());
+        replace(&path, self.key.sign(&checkpoint).as_bytes())?;
+        self.sync_directory()
+    }
+}
+
+/// Replaces a file's content so that there is always either the old or the new one. The directory is the caller's to
+/// sync.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_added_extension("tmp");
+    match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &temporary, e)),
+        _ => {}
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(&temporary)
+        .map_err(|e| Error::io("create", &temporary, e))?;
+    super::auditor::readable(&file, &temporary)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", &temporary, e))?;
+    std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))
+}

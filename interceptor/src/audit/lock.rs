@@ -1,0 +1,79 @@
+//! One writer a stream: an open-file-description lock, which the kernel drops when the writer dies.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use super::Error;
+use super::header::Stream;
+
+/// Held by the writer for its life.
+#[derive(Debug)]
+pub(crate) struct WriterLock {
+    _file: File,
+}
+
+impl WriterLock {
+    /// Takes the lock of `stream` in `dir`.
+    pub(crate) fn take(dir: &Path, stream: Stream) -> Result<Self, Error> {
+        let path = dir.join(stream.lock());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&path)
+            .map_err(|e| Error::io("open", &path, e))?;
+        super::auditor::readable(&file, &path)?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
+                let mut pid = String::new();
+                let _ = (&file).take(20).read_to_string(&mut pid);
+                let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().to_owned() };
+                return Err(Error::Locked { dir: dir.to_path_buf(), pid });
+            }
+            Err(e) => return Err(Error::io("lock", &path, e)),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|e| Error::io("write", &path, e))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Whether some process writes `stream` in `dir`. Takes no lock, so it never stands in a writer's way.
+    pub(crate) fn is_held(dir: &Path, stream: Stream) -> bool {
+        let Ok(file) = File::open(dir.join(stream.lock())) else { return false };
+        let mut probe = whole_file();
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe)).is_ok() && i32::from(probe.l_type) != libc::F_UNLCK
+    }
+}
+
+fn whole_file() -> libc::flock {
+    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_refused_and_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!WriterLock::is_held(dir.path(), Stream::Log));
+        let lock = WriterLock::take(dir.path(), Stream::Log).unwrap();
+        assert!(WriterLock::is_held(dir.path(), Stream::Log));
+        let error = WriterLock::take(dir.path(), Stream::Log).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        WriterLock::take(dir.path(), Stream::Access).unwrap();
+        drop(lock);
+        assert!(!WriterLock::is_held(dir.path(), Stream::Log));
+        WriterLock::take(dir.path(), Stream::Log).unwrap();
+    }
+}

@@ -1,0 +1,328 @@
+//! The log as the daemon holds it: opening, workers, closing.
+
+use std::collections::VecDeque;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::{fs, mem};
+
+use tokio::sync::Notify;
+
+use super::auditor::AuditorPublic;
+use super::checkpoint::{SIGNING_PUB, SigningKey};
+use super::disk::{Disk, Kernel};
+use super::exchange::Worker;
+use super::frame::Kind;
+use super::header::{HEADER, Stream};
+use super::keeper::{Slots, replace};
+use super::lock::WriterLock;
+use super::recover::{WithoutCheckpoint, recover};
+use super::seal::{EPOCH, Sealer};
+use super::segment::Spare;
+use super::writer::{Plan, Shared, State, Wanted, random_id};
+use super::{Content, Error};
+use crate::flow::ExchangeId;
+
+/// Bytes of a segment unless set otherwise.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of the smallest segment.
+const MIN_SEGMENT: u64 = 64 << 10;
+/// Bytes of the largest: positions in a frame are 32 bits wide.
+const MAX_SEGMENT: u64 = 1 << 31;
+
+/// What a record must survive before its request may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The death of the daemon: the record is in the page cache.
+    Process,
+    /// The loss of power: msync has returned.
+    #[default]
+    Power,
+}
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the segments are; made when absent.
+    pub dir: PathBuf,
+    /// Where the signing key and the wrapped data keys are; made when absent.
+    pub keys: PathBuf,
+    /// The host's name, in records and in the name of the log.
+    pub host: String,
+    /// What a record must survive before its request may leave.
+    pub durability: Durability,
+    /// To whom originals and responses are sealed; at least one.
+    pub auditors: Vec<AuditorPublic>,
+    /// Bytes of a segment; rounded to pages, at least 64 KiB, at most 2 GiB. [`SEGMENT_BYTES`] by default.
+    pub segment_bytes: u64,
+    /// Goes on with a log whose signed checkpoint is missing or not signed by this log's key, and notes that in it.
+    /// Without, such a log is refused: records may have been removed from its end.
+    pub accept_missing_checkpoint: bool,
+}
+
+/// The audit log, open for writing. One process at a time; readers need not ask.
+pub struct Log {
+    context: Arc<Context>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the workers share.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sealer: Sealer,
+    pub(crate) slots: Slots,
+    pub(crate) host: String,
+    pub(crate) durability: Durability,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("dir", &self.context.shared.dir).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Opens the log for writing: locks it, finds its end, cuts off a torn tail, starts a fresh segment.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process writes it, [`Error::Damaged`] or [`Error::Inconsistent`] when something
+    /// that was durable is not there any more, [`Error::NoAuditor`], and what the file system says.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        Self::open_on(settings, Arc::new(Kernel))
+    }
+
+    pub(crate) fn open_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, Error> {
+        let sealer = Sealer::new(settings.auditors, &settings.keys, EPOCH)?;
+        let key = SigningKey::load_or_create(&settings.keys, &settings.host)?;
+        let without = match settings.accept_missing_checkpoint {
+            true => WithoutCheckpoint::Accept,
+            false => WithoutCheckpoint::Refuse,
+        };
+        if without == WithoutCheckpoint::Accept {
+            // The access log has no daemon that could be told.
+            let key = SigningKey::load(&settings.keys)?;
+            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without)?.finish()?;
+        }
+        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk, without)?;
+        publish_key(&shared, &settings.keys)?;
+        let context = Arc::new(Context {
+            shared,
+            sealer,
+            slots: Slots::default(),
+            host: settings.host,
+            durability: settings.durability,
+        });
+        let mut log = Self { context, threads: Vec::new() };
+        log.spawn("audit-commit", |context| context.shared.commit_loop())?;
+        log.spawn("audit-keeper", |context| context.shared.keeper_loop(Some((&context.slots, &context.sealer))))?;
+        Ok(log)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(&Context) + Send + 'static) -> Result<(), Error> {
+        let context = Arc::clone(&self.context);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&context))
+            .map_err(|e| Error::io("clone", &self.context.shared.dir, e))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// A handle for one thread, with a data key of its own. Makes and stores that key, which takes milliseconds.
+    ///
+    /// # Errors
+    /// When the wrapped key cannot be stored.
+    pub fn worker(&self) -> Result<Worker, Error> {
+        Worker::new(Arc::clone(&self.context))
+    }
+
+    /// Appends something the log should say about itself or the host: a start, a changed configuration. Readable to the
+    /// audit role; survives the death of this process when this returns, loss of power at the latest a second later.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    ///
+    /// # Panics
+    /// When `note` cannot be written as JSON.
+    pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        self.context.shared.note(note)
+    }
+
+    /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
+    /// longer be completed: the reader shows them as aborted. Dropping the log does the same and ignores errors.
+    ///
+    /// # Errors
+    /// When the last frames could not be made durable.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.shut_down()
+    }
+
+    fn shut_down(&mut self) -> Result<(), Error> {
+        if self.threads.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.context.shared;
+        shared.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        shared.finish()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down() {
+            log::error!("audit log: {error}");
+        }
+    }
+}
+
+/// Leaves the public key where the audit role can read it.
+fn publish_key(shared: &Shared, keys: &Path) -> Result<(), Error> {
+    let text = shared.key.verifying().file();
+    for path in [keys.join(SIGNING_PUB), shared.dir.join(SIGNING_PUB)] {
+        if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+            replace(&path, text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory with this mode; an existing one keeps its own.
+pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        make_dir(parent, 0o750)?;
+    }
+    fs::DirBuilder::new().mode(mode).create(path).map_err(|e| Error::io("mkdir", path, e))?;
+    // The umask must not decide who reads the log.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| Error::io("chmod", path, e))
+}
+
+impl Shared {
+    /// Opens a stream for writing, its threads not yet running.
+    pub(crate) fn open(
+        dir: &Path,
+        stream: Stream,
+        segment_bytes: u64,
+        key: SigningKey,
+        disk: Arc<dyn Disk>,
+        without: WithoutCheckpoint,
+    ) -> Result<Arc<Self>, Error> {
+        make_dir(dir, 0o750)?;
+        let lock = WriterLock::take(dir, stream)?;
+        Spare::remove_leftovers(dir, stream)?;
+        let recovered = recover(dir, stream, key.verifying(), without)?;
+        let state = State {
+            current: None,
+            durable: recovered.extent.clone(),
+            extent: recovered.extent,
+            newest: recovered.newest,
+            retired: Vec::new(),
+            directory_dirty: false,
+            waiters: Vec::new(),
+            spares: VecDeque::new(),
+            shortage: None,
+            dirty_since: None,
+            salvage: None,
+            poison: None,
+            closing: false,
+        };
+        let shared = Arc::new(Self {
+            dir: dir.to_path_buf(),
+            stream,
+            segment_bytes: segment_bytes.clamp(MIN_SEGMENT, MAX_SEGMENT).next_multiple_of(HEADER as u64),
+            generation: random_id(dir)?,
+            boot_id: boot_id(),
+            disk,
+            key,
+            state: Mutex::new(state),
+            commit: Condvar::new(),
+            keep: Condvar::new(),
+            room: Notify::new(),
+            room_now: Condvar::new(),
+            writer_lock: Mutex::new(Some(lock)),
+        });
+        let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
+        shared.start_segment(&mut shared.lock(), spare)?;
+        if let Some(unsigned) = recovered.unsigned {
+            shared.note(&unsigned)?;
+            log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
+        }
+        if let Some(torn) = recovered.torn {
+            shared.note(&torn)?;
+            log::warn!("audit log: cut off a torn tail: {torn:?}");
+        }
+        shared.sync_now()?;
+        Ok(shared)
+    }
+
+    fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        let json = serde_json::to_vec(note).expect("a note is plain data");
+        let nobody = ExchangeId::from_bytes([0; 16]);
+        self.append_now(&Plan::new(Kind::Note, nobody).plain(Content::Json, &json), Wanted::Appended).map(drop)
+    }
+
+    /// Makes everything durable in the calling thread and signs it. For when no commit thread runs.
+    pub(crate) fn sync_now(&self) -> Result<(), Error> {
+        let (extent, poison) = {
+            let state = self.lock();
+            let state = if state.dirty_since.is_some() || state.directory_dirty { self.round(state) } else { state };
+            (state.durable.clone(), state.poison.clone())
+        };
+        match poison {
+            Some(reason) => Err(Error::Poisoned { reason }),
+            None => self.publish(&extent),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().closing = true;
+        self.commit.notify_all();
+        self.keep.notify_all();
+        self.announce_room();
+    }
+
+    /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let result = self.finish_locked();
+        drop(self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        result
+    }
+
+    fn finish_locked(&self) -> Result<(), Error> {
+        let (extent, current, spares, poison) = {
+            let mut state: MutexGuard<'_, State> = self.lock();
+            (state.durable.clone(), state.current.take(), mem::take(&mut state.spares), state.poison.clone())
+        };
+        spares.into_iter().for_each(Spare::discard);
+        if let Some(reason) = poison {
+            return Err(Error::Poisoned { reason });
+        }
+        if let Some(current) = current {
+            self.cut_or_remove(&current.segment, current.tail.offset())?;
+        }
+        self.publish(&extent)
+    }
+
+    fn cut_or_remove(&self, segment: &super::segment::Segment, used: usize) -> Result<(), Error> {
+        if used > HEADER {
+            return segment.cut(&*self.disk, used);
+        }
+        fs::remove_file(&segment.path).map_err(|e| Error::io("unlink", &segment.path, e))?;
+        self.sync_directory()
+    }
+}
+
+fn boot_id() -> [u8; 16] {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| hex::decode(text.trim().replace('-', "")).ok())
+        .and_then(|bytes| bytes.try_into().ok())
+        .unwrap_or_default()
+}

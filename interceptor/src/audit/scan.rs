@@ -1,0 +1,218 @@
+//! Reading segments frame by frame with pread: what recovery, reader and verifier share. Works beside a running writer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::frame::{ALIGN, FrameError, Head, MAX_HEAD, MIN_HEAD, Seed, check_body, parse_head, u32_at};
+use super::header::{HEADER, Header, Stream};
+use super::tree::{Hash, segment_link};
+
+/// Read at once when walking through a segment.
+const WINDOW: usize = 1 << 20;
+
+/// Segments of `stream` in `dir`, in order.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(crate) fn segments(dir: &Path, stream: Stream) -> io::Result<Vec<PathBuf>> {
+    let start = format!("{}-", stream.prefix());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(&start) && n.ends_with(".alog")) {
+            paths.push(dir.join(name));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// What stands at a place of a segment.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// A frame, its head and body checksums right.
+    Frame(Head),
+    /// A length of zero, or the end of the file.
+    End,
+    /// Something else.
+    Invalid(FrameError),
+}
+
+/// How much of each frame is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// The head alone.
+    Heads,
+    /// Head, body and padding.
+    Bodies,
+}
+
+/// A segment open for reading.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    pub(crate) path: PathBuf,
+    file: File,
+    pub(crate) header: Header,
+    pub(crate) seed: Seed,
+    /// What the first frame's chain value links to.
+    pub(crate) link: Hash,
+    window: Vec<u8>,
+    window_at: u64,
+    known_len: u64,
+}
+
+impl SegmentFile {
+    /// Opens a segment and reads its header.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let file = super::auditor::open(path)?;
+        let mut page = vec![0; HEADER];
+        let got = read_at(&file, &mut page, 0).map_err(|e| Error::io("read", path, e))?;
+        let header =
+            Header::parse(&page[..got]).map_err(|source| Error::Header { path: path.to_path_buf(), source })?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            seed: Seed::new(&header.segment_id),
+            link: segment_link(&header.chain, &page),
+            header,
+            window: Vec::new(),
+            window_at: 0,
+            known_len: 0,
+        })
+    }
+
+    /// Bytes of the file now.
+    pub(crate) fn len(&self) -> Result<u64, Error> {
+        Ok(self.file.metadata().map_err(|e| Error::io("fstat", &self.path, e))?.len())
+    }
+
+    /// Up to `len` bytes at `at`, fewer at the end of the file; from the window where it has them.
+    pub(crate) fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], Error> {
+        let inside = at >= self.window_at && at + len as u64 <= self.window_at + self.window.len() as u64;
+        if !inside {
+            self.fill(at, len.max(WINDOW))?;
+        }
+        let start = (at - self.window_at) as usize;
+        let end = (start + len).min(self.window.len());
+        Ok(&self.window[start..end])
+    }
+
+    fn fill(&mut self, at: u64, len: usize) -> Result<(), Error> {
+        let available = self.len()?.saturating_sub(at);
+        let len = usize::try_from(available).unwrap_or(usize::MAX).min(len);
+        self.window.resize(len, 0);
+        self.window_at = at;
+        let got = read_at(&self.file, &mut self.window, at).map_err(|e| Error::io("read", &self.path, e))?;
+        self.window.truncate(got);
+        Ok(())
+    }
+
+    /// Forgets what was read ahead: a writer may have gone on, or have cut the file to what it used.
+    pub(crate) fn refresh(&mut self) {
+        self.window.clear();
+        self.known_len = 0;
+    }
+
+    /// What stands at `at`.
+    pub(crate) fn step(&mut self, at: u64, depth: Depth) -> Result<Step, Error> {
+        let seed = self.seed;
+        let bytes = self.bytes(at, MAX_HEAD)?;
+        if bytes.len() < 4 || u32_at(bytes, 0) == 0 {
+            return Ok(Step::End);
+        }
+        let head = match parse_head(seed, bytes) {
+            Ok(head) => head,
+            Err(error) => return Ok(Step::Invalid(error)),
+        };
+        let end = at + head.length as u64;
+        if end > self.known_len {
+            self.known_len = self.len()?;
+        }
+        if end > self.known_len {
+            return Ok(Step::Invalid(FrameError::Short));
+        }
+        if depth == Depth::Bodies {
+            let frame = self.bytes(at, head.length)?;
+            if let Err(error) = check_body(seed, &head, frame) {
+                return Ok(Step::Invalid(error));
+            }
+        }
+        Ok(Step::Frame(head))
+    }
+
+    /// The first place at or after `from` where bytes are not zero.
+    pub(crate) fn first_nonzero(&mut self, from: u64) -> Result<Option<u64>, Error> {
+        let mut at = from;
+        loop {
+            let bytes = self.bytes(at, WINDOW)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            if let Some(index) = bytes.iter().position(|&byte| byte != 0) {
+                return Ok(Some(at + index as u64));
+            }
+            at += bytes.len() as u64;
+        }
+    }
+
+    /// Valid frames after a place where there is none: looks at every aligned offset.
+    pub(crate) fn later_frames(&mut self, from: u64) -> Result<Vec<(u64, Head)>, Error> {
+        let end = self.len()?;
+        let mut found = Vec::new();
+        let mut at = from.next_multiple_of(ALIGN as u64);
+        while at + MIN_HEAD as u64 <= end {
+            if let Step::Frame(head) = self.step(at, Depth::Bodies)? {
+                let length = head.length as u64;
+                found.push((at, head));
+                at += length;
+            } else {
+                at += ALIGN as u64;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Fuzz entry: any bytes as a segment file.
+pub fn fuzz_segment(bytes: &[u8]) {
+    if let Ok(header) = Header::parse(bytes) {
+        assert_eq!(Header::parse(&header.encode()).as_ref(), Ok(&header), "what was parsed can be written again");
+        fuzz_frames(&header.segment_id, &bytes[HEADER..]);
+    }
+}
+
+/// Fuzz entry: any bytes as a segment's frames. Whatever they are, parsing ends, and what parses fits its bytes.
+pub fn fuzz_frames(segment_id: &[u8; 16], bytes: &[u8]) {
+    let seed = Seed::new(segment_id);
+    let mut at = 0;
+    while at < bytes.len() {
+        match parse_head(seed, &bytes[at..]) {
+            Ok(head) => {
+                assert!(head.length >= MIN_HEAD && head.length.is_multiple_of(ALIGN));
+                if check_body(seed, &head, &bytes[at..]).is_ok() {
+                    for index in 0..head.entry.sections.len() {
+                        assert!(head.section_range(index).end <= head.length);
+                    }
+                }
+                at += head.length;
+            }
+            Err(_) => at += ALIGN,
+        }
+    }
+}

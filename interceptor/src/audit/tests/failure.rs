@@ -1,0 +1,332 @@
+//! System calls that fail.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::disk::{Disk, Kernel};
+use super::super::mapping::Mapping;
+use super::*;
+
+/// The kernel, except that the calls of one kind fail from some call on, for a number of calls.
+#[derive(Default)]
+struct Faulty {
+    flush: Fault,
+    allocate: Fault,
+    sync: Fault,
+    rename: Fault,
+    /// Milliseconds that each allocation takes.
+    slow: AtomicU64,
+}
+
+#[derive(Default)]
+struct Fault {
+    good: AtomicUsize,
+    bad: AtomicUsize,
+}
+
+impl Fault {
+    fn arm(&self, good: usize, bad: usize) {
+        self.good.store(good, Ordering::SeqCst);
+        self.bad.store(bad, Ordering::SeqCst);
+    }
+
+    fn strike(&self) -> io::Result<()> {
+        let less = |n: usize| n.checked_sub(1);
+        if self.good.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Ok(());
+        }
+        match self.bad.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
+            Ok(_) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Disk for Faulty {
+    fn allocate(&self, file: &File, len: u64) -> io::Result<()> {
+        std::thread::sleep(Duration::from_millis(self.slow.load(Ordering::SeqCst)));
+        self.allocate.strike().and_then(|()| Kernel.allocate(file, len))
+    }
+
+    fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
+        self.flush.strike().and_then(|()| Kernel.flush(mapping, range))
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.sync.strike().and_then(|()| Kernel.sync(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename.strike().and_then(|()| Kernel.rename(from, to))
+    }
+}
+
+fn open(place: &Place) -> (Arc<Faulty>, Log, Worker) {
+    let disk = Arc::new(Faulty::default());
+    let log = Log::open_on(place.settings(), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let worker = log.worker().unwrap();
+    (disk, log, worker)
+}
+
+async fn begin(worker: &mut Worker) -> Result<(Exchange, Committed), Error> {
+    worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing()).await
+}
+
+#[test]
+fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
+    let place = Place::new();
+    let (disk, log, mut worker) = open(&place);
+    run(async {
+        let kept = exchange(&mut worker, &[b"one"]).await;
+        let (mut open, _) = begin(&mut worker).await.unwrap();
+        open.chunk(b"before").await.unwrap();
+        disk.flush.arm(0, 1);
+        let error = begin(&mut worker).await.unwrap_err();
+        assert!(matches!(error, Error::Io { call: "msync", .. }), "{error}");
+        open.chunk(b"after").await.unwrap();
+        open.complete(&Completion::default()).unwrap().await.unwrap();
+        let later = exchange(&mut worker, &[]).await;
+        let mut reader = place.reader();
+        for id in [kept, later] {
+            let index = reader.find(&id.to_string())[0];
+            assert_eq!(reader.record(index).unwrap().state, State::Complete);
+        }
+    });
+    log.close().unwrap();
+    assert_eq!(place.segments().len(), 2, "the segment was given up");
+    assert_eq!(place.intact().records, 4);
+    let (mut reader, keys) = (place.reader(), place.keys());
+    let mut opener = Opener::new(&keys, &place.secret);
+    assert_eq!(reader.response(1, &mut opener).unwrap().unwrap(), b"beforeafter");
+    place.write(&[&[]]);
+    place.intact();
+}
+
+#[test]
+fn a_disk_that_stays_bad_denies_until_it_is_good_again() {
+    let place = Place::new();
+    let (disk, log, mut worker) = open(&place);
+    run(async {
+        exchange(&mut worker, &[]).await;
+        disk.flush.arm(0, usize::MAX);
+        disk.sync.arm(0, usize::MAX);
+        for _ in 0..3 {
+            assert!(begin(&mut worker).await.is_err());
+        }
+        disk.flush.arm(0, 0);
+        disk.sync.arm(0, 0);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while begin(&mut worker).await.is_err() {
+            assert!(std::time::Instant::now() < deadline, "it does not come back");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        exchange(&mut worker, &[]).await;
+    });
+    log.close().unwrap();
+    place.intact();
+}
+
+/// A fault at each call in turn: whatever was acknowledged is there afterwards, and the log verifies.
+#[test]
+fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
+    type Which = fn(&Faulty) -> &Fault;
+    let kinds: [(&str, Which); 4] =
+        [("flush", |d| &d.flush), ("fsync", |d| &d.sync), ("fallocate", |d| &d.allocate), ("rename", |d| &d.rename)];
+    for (name, which) in kinds {
+        for good in 0..12 {
+            let place = Place::new();
+            let (disk, log, worker) = open(&place);
+            which(&disk).arm(good, 2);
+            let big = vec![b'x'; 20_000];
+            let mut acknowledged = Vec::new();
+            run(async {
+                for _ in 0..12 {
+                    let id = ExchangeId::new();
+                    let outgoing = Outgoing { head: HEAD, body: &big };
+                    let Ok((exchange, _)) = worker.begin(Record::new(id), ORIGINAL, outgoing).await else { continue };
+                    acknowledged.push(id);
+                    if let Ok(durable) = exchange.complete(&Completion::default()) {
+                        let _ = durable.await;
+                    }
+                }
+            });
+            which(&disk).arm(0, 0);
+            let _ = log.close();
+            // As after a restart: whatever state the failure left is recovered first.
+            place.write(&[&[]]);
+            place.intact();
+            let reader = place.reader();
+            assert!(!acknowledged.is_empty(), "{name} {good}");
+            for id in acknowledged {
+                assert_eq!(reader.find(&id.to_string()).len(), 1, "{name} {good}: {id}");
+            }
+        }
+    }
+}
+
+/// Fails when `future` takes longer than a failing disk may make it.
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it hangs")
+}
+
+/// Begins exchanges, three to a segment, until one is refused.
+async fn begin_until_refused(worker: &Worker) -> Error {
+    let big = vec![b'x'; 5_000];
+    for _ in 0..1_000 {
+        let outgoing = Outgoing { head: HEAD, body: &big };
+        if let Err(error) = in_time(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing)).await {
+            return error;
+        }
+    }
+    panic!("no segment was needed")
+}
+
+async fn comes_back(worker: &mut Worker) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while in_time(begin(worker)).await.is_err() {
+        assert!(Instant::now() < deadline, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_by_name_keeps_room_for_ends_and_comes_back() {
+    let place = Place::new();
+    let (disk, log, mut worker) = open(&place);
+    run(async {
+        let (open, _) = begin(&mut worker).await.unwrap();
+        disk.allocate.arm(0, usize::MAX);
+        let error = begin_until_refused(&worker).await;
+        assert!(matches!(error, Error::Io { call: "fallocate", .. }), "{error}");
+        // Nothing is allocated any more, and yet what has begun can end.
+        in_time(open.complete(&Completion::default()).unwrap()).await.unwrap();
+        disk.allocate.arm(0, 0);
+        comes_back(&mut worker).await;
+    });
+    log.close().unwrap();
+    place.intact();
+}
+
+#[test]
+fn a_failed_rename_refuses_one_request_and_the_next_goes_on() {
+    let place = Place::new();
+    let (disk, log, mut worker) = open(&place);
+    run(async {
+        disk.rename.arm(0, 1);
+        let error = begin_until_refused(&worker).await;
+        assert!(matches!(error, Error::Io { call: "rename", .. }), "{error}");
+        drop(in_time(begin(&mut worker)).await.unwrap());
+        disk.rename.arm(0, usize::MAX);
+        assert!(matches!(begin_until_refused(&worker).await, Error::Io { call: "rename", .. }));
+        disk.rename.arm(0, 0);
+        comes_back(&mut worker).await;
+    });
+    log.close().unwrap();
+    place.intact();
+    assert!(!names(&place.audit()).iter().any(|name| name.ends_with(".spare")), "what could not be named is removed");
+}
+
+/// While the disk is asked for the next segment, nothing on the caller's thread is: other tasks go on.
+#[test]
+fn a_slow_allocation_makes_tasks_wait_and_not_their_thread() {
+    let place = Place::new();
+    let (disk, log, worker) = open(&place);
+    run(async {
+        // Both spares may be there already: use them up first, then wait in earnest.
+        disk.slow.store(300, Ordering::SeqCst);
+        let big = vec![b'x'; 7_000];
+        let mut longest = Duration::ZERO;
+        let begins = async {
+            for _ in 0..30 {
+                let outgoing = Outgoing { head: HEAD, body: &big };
+                let (exchange, _) = worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing).await.unwrap();
+                exchange.complete(&Completion::default()).unwrap().await.unwrap();
+            }
+        };
+        let mut begins = std::pin::pin!(begins);
+        loop {
+            let before = Instant::now();
+            let done = tokio::select! {
+                () = &mut begins => true,
+                () = tokio::time::sleep(Duration::from_millis(1)) => false,
+            };
+            longest = longest.max(before.elapsed());
+            if done {
+                break;
+            }
+        }
+        assert!(longest < Duration::from_millis(200), "the thread stood still for {longest:?}");
+    });
+    log.close().unwrap();
+    assert!(place.segments().len() > 3);
+    place.intact();
+}
+
+#[test]
+fn nobody_waits_for_a_commit_thread_that_has_ended() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let (disk, log, worker) = open(&place);
+        disk.flush.arm(0, usize::MAX);
+        disk.sync.arm(0, usize::MAX);
+        let begun = std::thread::scope(|scope| {
+            let begun = scope.spawn(|| {
+                run(in_time(async {
+                    loop {
+                        match worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing()).await {
+                            Err(Error::Closed) => return,
+                            Err(_) => {}
+                            Ok(_) => panic!("acknowledged without a disk"),
+                        }
+                    }
+                }));
+            });
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(log.close().is_err());
+            begun.join()
+        });
+        begun.unwrap();
+    }
+}
+
+#[test]
+fn a_closed_log_takes_nothing_more() {
+    let place = Place::new();
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    let (exchange, _) = run(begin(&mut worker)).unwrap();
+    log.close().unwrap();
+    assert!(matches!(run(begin(&mut worker)), Err(Error::Closed)));
+    assert!(matches!(exchange.complete(&Completion::default()).map(drop), Err(Error::Closed)));
+    assert_eq!(place.reader().record(0).unwrap().state, State::Aborted);
+    place.intact();
+}
+
+#[test]
+fn a_second_writer_is_refused_while_the_first_lives() {
+    let place = Place::new();
+    let log = place.open();
+    let error = Log::open(place.settings()).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    log.close().unwrap();
+    place.open();
+}
+
+#[test]
+fn a_dropped_exchange_is_recorded_as_aborted() {
+    let place = Place::new();
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    let (mut exchange, _) = run(begin(&mut worker)).unwrap();
+    run(exchange.chunk(b"half an ans")).unwrap();
+    assert_eq!(place.reader().record(0).unwrap().state, State::Open);
+    drop(exchange);
+    let record = place.reader().record(0).unwrap();
+    assert_eq!((record.state, record.response.body.unwrap().bytes), (State::Aborted, 11));
+    log.close().unwrap();
+    place.intact();
+}

@@ -1,0 +1,166 @@
+//! The log from end to end: written, read back, damaged, recovered.
+
+mod attack;
+mod crash;
+mod failure;
+mod flip;
+mod frames;
+mod sealing;
+mod sharing;
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::flow::ExchangeId;
+
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) secret: AuditorSecret,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), secret: AuditorSecret::generate() }
+    }
+
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.dir.path().join("audit")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            dir: self.audit(),
+            keys: self.keys(),
+            host: "testhost".into(),
+            durability: Durability::Power,
+            auditors: vec![self.secret.public()],
+            segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Log {
+        Log::open(self.settings()).unwrap()
+    }
+}
+
+impl Place {
+    pub(crate) fn trust(&self) -> Trust {
+        Trust {
+            key: VerifyingKey::read(&self.keys().join("log-signing.pub")).unwrap(),
+            checkpoint: None,
+            keys: Some(self.keys()),
+        }
+    }
+
+    pub(crate) fn verify(&self) -> Verdict {
+        verify(&self.audit(), &self.trust()).unwrap()
+    }
+
+    pub(crate) fn intact(&self) -> Report {
+        match self.verify() {
+            Verdict::Intact(report) => report,
+            Verdict::Faulty(fault) => panic!("{fault}"),
+        }
+    }
+
+    pub(crate) fn faulty(&self) -> Fault {
+        match self.verify() {
+            Verdict::Intact(report) => panic!("nothing was noticed: {report:?}"),
+            Verdict::Faulty(fault) => *fault,
+        }
+    }
+
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        scan::segments(&self.audit(), Stream::Log).unwrap()
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        let mut reader = Reader::open(&self.audit()).unwrap();
+        reader.poll().unwrap();
+        reader
+    }
+
+    /// Writes exchanges with these responses and closes the log.
+    pub(crate) fn write(&self, responses: &[&[&[u8]]]) -> Vec<ExchangeId> {
+        let log = self.open();
+        let mut worker = log.worker().unwrap();
+        let ids = responses.iter().map(|chunks| run(exchange(&mut worker, chunks))).collect();
+        log.close().unwrap();
+        ids
+    }
+}
+
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            match std::fs::copy(entry.path(), target) {
+                // A running writer's temporary file.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
+        }
+    }
+}
+
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+pub(crate) const ORIGINAL: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\n\r\n{\"card\":\"4111111111111111\"}";
+pub(crate) const HEAD: &[u8] = b"POST /v1/chat/completions HTTP/1.1\r\n\r\n";
+pub(crate) const BODY: &[u8] = b"{\"card\":\"[CARD_k7q2m9xd]\"}";
+
+pub(crate) fn outgoing() -> Outgoing<'static> {
+    Outgoing { head: HEAD, body: BODY }
+}
+
+pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeId {
+    let id = ExchangeId::new();
+    let (mut exchange, committed) = worker.begin(Record::new(id), ORIGINAL, outgoing()).await.unwrap();
+    assert_eq!(committed.exchange(), id);
+    for chunk in chunks {
+        exchange.chunk(chunk).await.unwrap();
+    }
+    exchange.complete(&Completion::default()).unwrap().await.unwrap();
+    id
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_unused_log_leaves_no_segment() {
+    let place = Place::new();
+    place.open().close().unwrap();
+    assert_eq!(names(&place.audit()), ["checkpoint", "lock", "log-signing.pub"]);
+}
+
+#[test]
+fn a_log_goes_on_where_it_ended() {
+    let place = Place::new();
+    for _ in 0..3 {
+        let log = place.open();
+        let mut worker = log.worker().unwrap();
+        run(exchange(&mut worker, &[b"one", b"two"]));
+        log.close().unwrap();
+    }
+    let logs: Vec<String> = names(&place.audit()).into_iter().filter(|n| n.ends_with(".alog")).collect();
+    assert_eq!(
+        logs,
+        ["log-00000000000000000000.alog", "log-00000000000000000004.alog", "log-00000000000000000008.alog"]
+    );
+}

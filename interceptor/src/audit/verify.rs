@@ -1,0 +1,492 @@
+//! Verification: reads everything and believes nothing but a public key.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Error;
+use super::access::{MARKER, marker};
+use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+use super::frame::{Content, Entry, Head, Holding, Kind};
+use super::header::{HEADER, Stream};
+use super::lock::WriterLock;
+use super::reader::ReadError;
+use super::record::Note;
+use super::scan::{Depth, SegmentFile, Step, segments};
+use super::seal::{KeyId, UnsealError, WrappedKey};
+use super::suspect;
+use super::tree::{Hash, chain, parts, sha256};
+use super::writer::Extent;
+use crate::flow::ExchangeId;
+
+/// What is wrong with a log, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The file.
+    pub file: String,
+    /// Where in it, when it is about a place.
+    pub offset: Option<u64>,
+    /// The frame that is wrong or missing.
+    pub sequence: Option<u64>,
+    /// The record it belongs to.
+    pub id: Option<ExchangeId>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(offset) = self.offset {
+            write!(f, " at byte {offset}")?;
+        }
+        if let Some(sequence) = self.sequence {
+            write!(f, ", frame {sequence}")?;
+        }
+        if let Some(id) = self.id {
+            write!(f, ", record {id}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// What was verified.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Exchanges and refusals.
+    pub records: u64,
+    /// Accesses to sealed content, refused attempts included.
+    pub accesses: u64,
+    /// Whether the access log reaches the marker in the keys directory; false when there is no marker (nothing was ever
+    /// unsealed), null when the keys could not be looked at.
+    pub accesses_anchored: Option<bool>,
+    /// Frames of both streams.
+    pub frames: u64,
+    /// Leaves of the exchanges' Merkle tree.
+    pub leaves: u64,
+    /// Root of that tree, in hexadecimal.
+    pub root: String,
+    /// Leaves that the signed checkpoint covers.
+    pub signed_leaves: u64,
+    /// Frames after the last signed checkpoint: linked by the chain alone.
+    pub unsigned_frames: u64,
+    /// Segments of both streams.
+    pub segments: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Data keys that sealed something and whose wrapped form is not there; null when the keys could not be looked at.
+    pub missing_keys: Option<u64>,
+    /// What the log says about itself: recoveries, starts without a checkpoint.
+    pub notes: Vec<Note>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What to verify against.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The public half of the log's signing key.
+    pub key: VerifyingKey,
+    /// A signed checkpoint kept elsewhere: the log must still contain what it covers.
+    pub checkpoint: Option<String>,
+    /// Where the wrapped data keys are, to check those.
+    pub keys: Option<PathBuf>,
+}
+
+/// What a verification comes to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Intact(Report),
+    /// The first thing that is.
+    Faulty(Box<Fault>),
+}
+
+enum Stop {
+    Fault(Box<Fault>),
+    Read(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Header { path, source } => fault(&path, Some(0), source.to_string()),
+            other => Self::Read(ReadError::from_log(other)),
+        }
+    }
+}
+
+fn fault(path: &Path, offset: Option<u64>, reason: impl Into<String>) -> Stop {
+    Stop::Fault(Box::new(Fault { file: name(path), offset, sequence: None, id: None, reason: reason.into() }))
+}
+
+fn in_frame(path: &Path, at: u64, entry: &Entry, reason: String) -> Stop {
+    Stop::Fault(Box::new(Fault {
+        file: name(path),
+        offset: Some(at),
+        sequence: Some(entry.sequence),
+        id: Some(entry.exchange),
+        reason,
+    }))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Verifies both streams of the log in `dir`.
+///
+/// # Errors
+/// When the log cannot be read; damage is a [`Verdict`].
+pub fn verify(dir: &Path, trust: &Trust) -> Result<Verdict, ReadError> {
+    let started = Instant::now();
+    let mut report = Report::default();
+    match verify_all(dir, trust, &mut report) {
+        Ok(()) => {
+            report.seconds = started.elapsed().as_secs_f64();
+            Ok(Verdict::Intact(report))
+        }
+        Err(Stop::Fault(fault)) => Ok(Verdict::Faulty(fault)),
+        Err(Stop::Read(error)) => Err(error),
+    }
+}
+
+fn verify_all(dir: &Path, trust: &Trust, report: &mut Report) -> Result<(), Stop> {
+    let saved = trust.checkpoint.as_deref().map(|note| saved(note, &trust.key)).transpose()?;
+    let saved_for = |stream| {
+        let ours = saved.as_ref().filter(|(of, _)| *of == stream);
+        ours.map(|(_, checkpoint)| ("the given checkpoint", checkpoint.clone()))
+    };
+    let log = StreamCheck::run(dir, Stream::Log, trust, saved_for(Stream::Log).into_iter().collect(), report)?;
+    if let Some(extent) = log {
+        report.leaves = extent.tree.size();
+        report.root = hex::encode(extent.tree.root());
+    } else {
+        return Err(ReadError::Missing(dir.to_path_buf()).into());
+    }
+    let marker = access_marker(trust, report)?;
+    let kept = saved_for(Stream::Access).into_iter().chain(marker).collect();
+    StreamCheck::run(dir, Stream::Access, trust, kept, report)?;
+    Ok(())
+}
+
+/// The newest checkpoint of the access log that the keys directory knows of.
+fn access_marker(trust: &Trust, report: &mut Report) -> Result<Option<(&'static str, Checkpoint)>, Stop> {
+    let Some(keys) = &trust.keys else { return Ok(None) };
+    if std::fs::read_dir(keys).is_err() {
+        return Ok(None);
+    }
+    let marker = marker(keys, &trust.key).map_err(|reason| fault(&Path::new("keys").join(MARKER), None, reason))?;
+    report.accesses_anchored = Some(marker.is_some());
+    Ok(marker.map(|checkpoint| ("the marker in the keys directory", checkpoint)))
+}
+
+/// A checkpoint from elsewhere, and the stream it is of. What is none, or another log's, proves nothing about this one.
+fn saved(note: &str, key: &VerifyingKey) -> Result<(Stream, Checkpoint), Stop> {
+    let malformed = CheckpointError::Malformed("its lines are not those of a checkpoint");
+    let peeked = Checkpoint::peek(note).ok_or(ReadError::Checkpoint(malformed))?;
+    let expected = key.name(Stream::Log);
+    if peeked.origin != expected && peeked.origin != key.name(Stream::Access) {
+        return Err(ReadError::Checkpoint(CheckpointError::Origin { found: peeked.origin, expected }).into());
+    }
+    let log = Checkpoint::verify(note, key, Stream::Log);
+    if let Err(CheckpointError::Unsigned(_)) = log
+        && let Ok(checkpoint) = Checkpoint::verify(note, key, Stream::Access)
+    {
+        return Ok((Stream::Access, checkpoint));
+    }
+    let file = Path::new("the given checkpoint");
+    log.map(|checkpoint| (Stream::Log, checkpoint)).map_err(|e| fault(file, None, e.to_string()))
+}
+
+/// The verification of one stream.
+struct StreamCheck<'a> {
+    dir: &'a Path,
+    stream: Stream,
+    keys: Option<&'a Path>,
+    extent: Extent,
+    newest: [u8; 16],
+    checkpoints: Vec<(&'static str, Checkpoint)>,
+    open: HashSet<ExchangeId>,
+    parts: HashMap<(ExchangeId, Content), (u32, Hash)>,
+    data_keys: HashSet<KeyId>,
+    report: &'a mut Report,
+}
+
+impl<'a> StreamCheck<'a> {
+    /// Verifies one stream; `None` when there is nothing of it.
+    fn run(
+        dir: &'a Path,
+        stream: Stream,
+        trust: &'a Trust,
+        kept: Vec<(&'static str, Checkpoint)>,
+        report: &'a mut Report,
+    ) -> Result<Option<Extent>, Stop> {
+        // Before the segments: a running writer only adds to what the checkpoint covers.
+        let path = dir.join(stream.checkpoint());
+        let note = match std::fs::read(&path) {
+            Ok(note) => Some(note),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(ReadError::io("read", &path, e).into()),
+        };
+        let paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
+        if note.is_none() && paths.is_empty() && kept.is_empty() {
+            return Ok(None);
+        }
+        let note = note.ok_or_else(|| {
+            let known = kept.iter().map(|(name, c)| format!(", but {name} covers {} frames", c.frames));
+            fault(&path, None, format!("the signed checkpoint is missing{}", known.collect::<String>()))
+        })?;
+        let note = String::from_utf8(note).map_err(|_| fault(&path, None, "it is no checkpoint: not UTF-8"))?;
+        let current = Checkpoint::verify(&note, &trust.key, stream).map_err(|e| fault(&path, None, e.to_string()))?;
+        report.signed_leaves += if stream == Stream::Log { current.size } else { 0 };
+        let signed_frames = current.frames;
+        let checkpoints = [("the signed checkpoint", current)].into_iter().chain(kept).collect();
+        let mut check = Self {
+            dir,
+            stream,
+            keys: trust.keys.as_deref(),
+            extent: Extent::default(),
+            newest: [0; 16],
+            checkpoints,
+            open: HashSet::new(),
+            parts: HashMap::new(),
+            data_keys: HashSet::new(),
+            report,
+        };
+        check.compare_checkpoints(&path)?;
+        for (index, path) in paths.iter().enumerate() {
+            check.segment(path, index + 1 == paths.len())?;
+        }
+        check.reached(&path)?;
+        check.wrapped_keys()?;
+        check.report.frames += check.extent.frames;
+        check.report.segments += paths.len() as u64;
+        check.report.unsigned_frames += check.extent.frames - signed_frames;
+        Ok(Some(check.extent))
+    }
+
+    fn segment(&mut self, path: &Path, last: bool) -> Result<(), Stop> {
+        let mut file = SegmentFile::open(path)?;
+        self.header(&file)?;
+        self.newest = file.header.segment_id;
+        let mut link = file.link;
+        let mut at = HEADER as u64;
+        loop {
+            match file.step(at, Depth::Bodies)? {
+                Step::Frame(head) => {
+                    self.frame(&mut file, at, &head, &link)?;
+                    link = head.chain;
+                    at += head.length as u64;
+                }
+                Step::Invalid(error) => return Err(self.at(&mut file, at, error.to_string())),
+                Step::End => match self.rest(&mut file, at, last)? {
+                    Rest::Zero => break,
+                    Rest::GoneOn => file.refresh(),
+                },
+            }
+        }
+        self.report.bytes += at;
+        Ok(())
+    }
+
+    fn header(&self, file: &SegmentFile) -> Result<(), Stop> {
+        let header = &file.header;
+        let wrong = |reason: String| Err(fault(&file.path, Some(0), reason));
+        if header.stream != self.stream
+            || file.path.file_name() != Some(self.stream.segment_name(header.first_sequence).as_ref())
+        {
+            return wrong("the header belongs to a segment of another name".into());
+        }
+        if header.first_sequence != self.extent.frames {
+            return wrong(format!(
+                "starts with frame {}, but frame {} should follow: records were removed or segments exchanged",
+                header.first_sequence, self.extent.frames
+            ));
+        }
+        if header.previous_id != self.newest || header.chain != self.extent.chain || header.tree != self.extent.tree {
+            return wrong("does not continue the segment before it".into());
+        }
+        Ok(())
+    }
+
+    /// What follows the last frame must be zero, unless a running writer is at it.
+    fn rest(&self, file: &mut SegmentFile, at: u64, last: bool) -> Result<Rest, Stop> {
+        for attempt in 0.. {
+            file.refresh();
+            if matches!(file.step(at, Depth::Heads)?, Step::Frame(_)) {
+                return Ok(Rest::GoneOn);
+            }
+            let Some(nonzero) = file.first_nonzero(at)? else { return Ok(Rest::Zero) };
+            file.refresh();
+            if matches!(file.step(at, Depth::Heads)?, Step::Frame(_)) {
+                return Ok(Rest::GoneOn);
+            }
+            // A frame that is being copied has no length yet. It gets one within microseconds.
+            if attempt == 20 || !(last && WriterLock::is_held(self.dir, self.stream)) {
+                let reason = format!(
+                    "bytes after the last frame are not zero (the first at byte {nonzero}): an unfinished frame that the \
+                     next start of the daemon cuts off, or altered bytes"
+                );
+                return Err(self.at(file, at, reason));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// A fault in the frame at `at`, named as well as its bytes allow.
+    fn at(&self, file: &mut SegmentFile, at: u64, reason: String) -> Stop {
+        let id = suspect::exchange(file, at, &self.open).unwrap_or(None);
+        Stop::Fault(Box::new(Fault {
+            file: name(&file.path),
+            offset: Some(at),
+            sequence: Some(self.extent.frames),
+            id,
+            reason,
+        }))
+    }
+
+    fn frame(&mut self, file: &mut SegmentFile, at: u64, head: &Head, link: &Hash) -> Result<(), Stop> {
+        let entry = &head.entry;
+        let wrong = |reason: &str| Err(in_frame(&file.path, at, entry, reason.to_owned()));
+        if entry.sequence != self.extent.frames {
+            return wrong("the frame is out of sequence: records were removed, repeated or exchanged");
+        }
+        if entry.leaf_index != self.extent.tree.size() || entry.durable > entry.sequence {
+            return wrong("the frame's place in the Merkle tree is not the one it claims");
+        }
+        let value = chain(link, &head.leaf);
+        if value != head.chain {
+            return wrong("the frame does not continue the hash chain");
+        }
+        if let Err(reason) = self.contents(file, at, head)? {
+            return Err(in_frame(&file.path, at, entry, reason));
+        }
+        self.extent.frames += 1;
+        self.extent.chain = value;
+        if entry.kind.is_leaf() {
+            self.extent.tree.push(head.leaf);
+        }
+        self.compare_checkpoints(&file.path)
+    }
+
+    /// Digests, references and order of what a frame holds.
+    fn contents(&mut self, file: &mut SegmentFile, at: u64, head: &Head) -> Result<Result<(), String>, Stop> {
+        let entry = &head.entry;
+        let frame = file.bytes(at, head.length)?;
+        for (row, section) in entry.sections.iter().enumerate() {
+            match section.holding {
+                Holding::Parts => {
+                    let expected = self.parts.remove(&(entry.exchange, section.content)).unwrap_or_default();
+                    if expected != (section.length, section.digest) {
+                        return Ok(Err("the parts of its content are not those that it refers to".into()));
+                    }
+                }
+                Holding::Plain | Holding::Sealed => {
+                    // Shorter only when the file is being cut under us: then the digest does not match.
+                    let stored = frame.get(head.section_range(row)).unwrap_or_default();
+                    if sha256(stored) != section.digest {
+                        return Ok(Err("its content does not match its digest".into()));
+                    }
+                    if entry.kind == Kind::Note {
+                        self.report.notes.push(Note::new(entry, stored));
+                    }
+                    if section.holding == Holding::Sealed {
+                        self.data_keys.insert(entry.key_id);
+                    }
+                }
+            }
+        }
+        Ok(self.order(head))
+    }
+
+    fn order(&mut self, head: &Head) -> Result<(), String> {
+        let entry = &head.entry;
+        match entry.kind {
+            Kind::Part => {
+                let [section] = entry.sections[..] else { return Err("a part has one section".into()) };
+                let so_far = self.parts.entry((entry.exchange, section.content)).or_default();
+                *so_far = (so_far.0 + 1, parts(&so_far.1, &head.leaf));
+            }
+            Kind::Request => {
+                self.report.records += 1;
+                self.open.insert(entry.exchange);
+            }
+            Kind::Refusal => self.report.records += 1,
+            Kind::Completion => {
+                if !self.open.remove(&entry.exchange) {
+                    return Err("it ends an exchange that is not open".into());
+                }
+            }
+            Kind::Access => self.report.accesses += 1,
+            Kind::Note => {}
+        }
+        Ok(())
+    }
+
+    /// Where a checkpoint was taken, the log must be what it says.
+    fn compare_checkpoints(&mut self, path: &Path) -> Result<(), Stop> {
+        for (name, checkpoint) in &self.checkpoints {
+            if checkpoint.frames != self.extent.frames {
+                continue;
+            }
+            if checkpoint.size != self.extent.tree.size() || checkpoint.root != self.extent.tree.root() {
+                let reason = format!("the Merkle root over the first {} leaves is not that of {name}", checkpoint.size);
+                return Err(fault(path, None, reason));
+            }
+            if checkpoint.chain != self.extent.chain {
+                let reason = format!("the hash chain after {} frames is not that of {name}", checkpoint.frames);
+                return Err(fault(path, None, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn reached(&self, path: &Path) -> Result<(), Stop> {
+        for (name, checkpoint) in &self.checkpoints {
+            if checkpoint.frames > self.extent.frames {
+                let reason = format!(
+                    "{name} covers {} frames and {} leaves, but the log has {} and {}: records were removed from its end",
+                    checkpoint.frames,
+                    checkpoint.size,
+                    self.extent.frames,
+                    self.extent.tree.size()
+                );
+                return Err(fault(path, None, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn wrapped_keys(&mut self) -> Result<(), Stop> {
+        let Some(keys) = self.keys else { return Ok(()) };
+        for id in &self.data_keys {
+            let missing = self.report.missing_keys.get_or_insert(0);
+            match WrappedKey::read(keys, id) {
+                Ok(_) => {}
+                Err(UnsealError::Shredded(_)) => *missing += 1,
+                Err(UnsealError::Epoch { path, reason }) => return Err(fault(&path, None, reason)),
+                Err(_) => {
+                    // The audit role may not look into keys/.
+                    self.report.missing_keys = None;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Rest {
+    Zero,
+    GoneOn,
+}

@@ -1,0 +1,235 @@
+//! Walking through the frames of a stream in order: across segments, past damage, beside a running writer.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Error;
+use super::frame::{ALIGN, FrameError, Head, check_body};
+use super::header::{HEADER, Stream};
+use super::lock::WriterLock;
+use super::reader::ReadError;
+use super::scan::{Depth, SegmentFile, Step, segments};
+
+/// How often a place that looks damaged is looked at again while a writer is at work there.
+const LOOKS: u32 = 20;
+/// How long to wait in between: a frame is copied within microseconds.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Read at once when looking for the end of damaged bytes.
+const WINDOW: usize = 1 << 20;
+
+/// A damaged place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// The frame that is damaged, or the first of those that cannot be found.
+    pub sequence: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// A frame, and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameRef {
+    /// Index into [`Walk::path`].
+    pub(crate) segment: usize,
+    pub(crate) offset: u64,
+    pub(crate) head: Head,
+    /// The head is whole, what follows is not what was written.
+    pub(crate) damaged: bool,
+    /// Which life of the writer it belongs to.
+    pub(crate) generation: [u8; 16],
+}
+
+/// Where walking has got to.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    dir: PathBuf,
+    stream: Stream,
+    paths: Vec<PathBuf>,
+    cursor: Option<Cursor>,
+    damage: Vec<Damage>,
+    newest_generation: [u8; 16],
+    /// Sequence number of the frame that should come next.
+    expected: u64,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    segment: usize,
+    file: SegmentFile,
+    at: u64,
+}
+
+impl Cursor {
+    /// What stands here, and what is wrong with the body if it is a frame.
+    fn look(&mut self) -> Result<(Step, Option<FrameError>), Error> {
+        let step = self.file.step(self.at, Depth::Heads)?;
+        let Step::Frame(head) = &step else { return Ok((step, None)) };
+        let seed = self.file.seed;
+        let body = check_body(seed, head, self.file.bytes(self.at, head.length)?).err();
+        Ok((step, body))
+    }
+}
+
+impl Walk {
+    pub(crate) fn new(dir: &Path, stream: Stream) -> Result<Self, ReadError> {
+        segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            stream,
+            paths: Vec::new(),
+            cursor: None,
+            damage: Vec::new(),
+            newest_generation: [0; 16],
+            expected: 0,
+        })
+    }
+
+    pub(crate) fn path(&self, segment: usize) -> &Path {
+        &self.paths[segment]
+    }
+
+    pub(crate) fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Whether the writer that wrote `generation` may still be alive.
+    pub(crate) fn is_alive(&self, generation: &[u8; 16]) -> bool {
+        *generation == self.newest_generation && WriterLock::is_held(&self.dir, self.stream)
+    }
+
+    /// Forgets what was read ahead: the writer may have gone on.
+    pub(crate) fn refresh(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.file.refresh();
+        }
+    }
+
+    /// The next frame, if it has been written.
+    pub(crate) fn next(&mut self) -> Result<Option<FrameRef>, ReadError> {
+        loop {
+            let Some(mut cursor) = self.cursor.take() else {
+                if self.enter(None)? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            match self.look(&mut cursor)? {
+                (Step::Frame(head), error) => {
+                    if let Some(error) = error {
+                        self.note(&cursor, head.entry.sequence, error);
+                    }
+                    let frame = FrameRef {
+                        segment: cursor.segment,
+                        offset: cursor.at,
+                        damaged: error.is_some(),
+                        generation: cursor.file.header.generation,
+                        head,
+                    };
+                    cursor.at += frame.head.length as u64;
+                    self.expected = frame.head.entry.sequence + 1;
+                    self.cursor = Some(cursor);
+                    return Ok(Some(frame));
+                }
+                (Step::Invalid(error), _) => {
+                    self.note(&cursor, self.expected, error);
+                    let later = cursor.file.later_frames(cursor.at + ALIGN as u64)?;
+                    cursor.at = match later.first() {
+                        Some((at, _)) => *at,
+                        None => end_of_bytes(&mut cursor.file, cursor.at)?,
+                    };
+                    self.cursor = Some(cursor);
+                }
+                (Step::End, _) => {
+                    if !self.enter(Some(cursor))? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, cursor: &Cursor, sequence: u64, error: FrameError) {
+        let path = cursor.file.path.clone();
+        self.damage.push(Damage { path, offset: cursor.at, sequence, reason: error.to_string() });
+    }
+
+    /// What stands at the cursor. What looks damaged may be a frame that is being written, read from memory that both
+    /// sides use at once: it gets time to become whole.
+    fn look(&self, cursor: &mut Cursor) -> Result<(Step, Option<FrameError>), ReadError> {
+        let mut looks = 0;
+        loop {
+            let found = cursor.look()?;
+            let whole = matches!(found, (Step::Frame(_) | Step::End, None));
+            let being_written = cursor.segment + 1 >= self.paths.len() && WriterLock::is_held(&self.dir, self.stream);
+            if whole || looks == LOOKS || (looks > 0 && !being_written) {
+                return Ok(found);
+            }
+            if looks > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            looks += 1;
+            cursor.file.refresh();
+        }
+    }
+
+    /// Goes to the segment after `from`; keeps the cursor when there is none.
+    fn enter(&mut self, from: Option<Cursor>) -> Result<bool, ReadError> {
+        let replaced = from.as_ref().is_some_and(|cursor| self.is_replaced(cursor));
+        let next = from.as_ref().map_or(0, |cursor| cursor.segment + usize::from(!replaced));
+        if replaced || next >= self.paths.len() {
+            self.paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
+        }
+        let Some(path) = self.paths.get(next) else {
+            self.cursor = from;
+            return Ok(false);
+        };
+        if let Some(mut from) = from {
+            // The writer may have filled the segment up between our last look and its next segment.
+            from.file.refresh();
+            if !replaced && matches!(from.file.step(from.at, Depth::Heads)?, Step::Frame(_)) {
+                self.cursor = Some(from);
+                return Ok(true);
+            }
+            self.cursor = Some(from);
+        }
+        match SegmentFile::open(path) {
+            Ok(file) => {
+                self.newest_generation = file.header.generation;
+                self.cursor = Some(Cursor { segment: next, file, at: HEADER as u64 });
+                Ok(true)
+            }
+            // A writer that leaves removes the segment it has not used.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                self.paths.truncate(next);
+                Ok(false)
+            }
+            Err(error) => Err(ReadError::from_log(error)),
+        }
+    }
+
+    /// Whether a writer removed this segment unused, and the next one gave its name to another.
+    fn is_replaced(&self, cursor: &Cursor) -> bool {
+        cursor.at == HEADER as u64
+            && SegmentFile::open(&cursor.file.path)
+                .is_ok_and(|now| now.header.segment_id != cursor.file.header.segment_id)
+    }
+}
+
+/// Where the zeros begin that follow the last byte which is none: where a writer goes on.
+fn end_of_bytes(file: &mut SegmentFile, from: u64) -> Result<u64, Error> {
+    let (mut at, mut end) = (from, from + ALIGN as u64);
+    loop {
+        let bytes = file.bytes(at, WINDOW)?;
+        if bytes.is_empty() {
+            return Ok(end.next_multiple_of(ALIGN as u64));
+        }
+        if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
+            end = end.max(at + last as u64 + 1);
+        }
+        at += bytes.len() as u64;
+    }
+}

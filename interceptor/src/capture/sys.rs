@@ -1,0 +1,191 @@
+//! The system calls neither aya nor nix wraps: swapping a link's program, atomic take from a map, network namespace
+//! cookies, cgroups by id.
+#![expect(unsafe_code, reason = "raw bpf(2), getsockopt(2) and open_by_handle_at(2); each block is one call")]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use aya::Pod;
+use nix::libc;
+
+use super::Error;
+
+// Commands of bpf(2), include/uapi/linux/bpf.h.
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+const SO_NETNS_COOKIE: libc::c_int = 71;
+const FILEID_KERNFS: libc::c_int = 0xfe;
+
+#[repr(C)]
+#[derive(Default)]
+struct ObjGet {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+#[repr(C)]
+struct InfoByFd {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+#[repr(C)]
+struct MapElement {
+    map_fd: u32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_program_fd: u32,
+    flags: u32,
+    old_program_fd: u32,
+}
+
+/// `struct bpf_link_info` as far as it concerns cgroup links.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    reserved: u32,
+    cgroup_id: u64,
+    attach_type: u32,
+    reserved2: u32,
+}
+
+/// bpf(2) with one of the argument structs above.
+///
+/// # Safety
+/// `attr` is the struct the command takes, and its pointers are valid for what the command does with them.
+unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
+    // SAFETY: the caller's promise; the kernel reads no more than the size given.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), mem::size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A pinned BPF link.
+pub(super) struct PinnedLink(OwnedFd);
+
+impl PinnedLink {
+    /// The link pinned at `path`; none when there is no such pin.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let pathname = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| Error::file(path)(io::ErrorKind::InvalidInput.into()))?;
+        let attr = ObjGet { pathname: pathname.as_ptr() as u64, ..ObjGet::default() };
+        // SAFETY: the path is a C string that lives through the call; on success the result is a new descriptor.
+        match unsafe { bpf(BPF_OBJ_GET, &attr) } {
+            // SAFETY: just made by the kernel, owned by nobody else.
+            Ok(fd) => Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::syscall("bpf(BPF_OBJ_GET)")(error)),
+        }
+    }
+
+    /// The cgroup it is attached to; 0 once that cgroup is gone.
+    pub(super) fn cgroup_id(&self) -> Result<u64, Error> {
+        let mut info = LinkInfo::default();
+        let attr = InfoByFd {
+            bpf_fd: self.0.as_raw_fd() as u32,
+            info_len: mem::size_of::<LinkInfo>() as u32,
+            info: (&raw mut info) as u64,
+        };
+        // SAFETY: the kernel writes at most `info_len` bytes to `info`, all plain integers.
+        unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }.map_err(Error::syscall("bpf(BPF_OBJ_GET_INFO_BY_FD)"))?;
+        Ok(info.cgroup_id)
+    }
+
+    /// Swaps the program: there is no moment without one.
+    pub(super) fn update(&self, program: BorrowedFd<'_>) -> Result<(), Error> {
+        let attr = LinkUpdate {
+            link_fd: self.0.as_raw_fd() as u32,
+            new_program_fd: program.as_raw_fd() as u32,
+            flags: 0,
+            old_program_fd: 0,
+        };
+        // SAFETY: descriptors only.
+        unsafe { bpf(BPF_LINK_UPDATE, &attr) }.map_err(Error::syscall("bpf(BPF_LINK_UPDATE)"))?;
+        Ok(())
+    }
+
+    /// Detaches at once, whoever else holds the link.
+    pub(super) fn detach(&self) -> Result<(), Error> {
+        let attr = self.0.as_raw_fd() as u32;
+        // SAFETY: a descriptor only.
+        unsafe { bpf(BPF_LINK_DETACH, &attr) }.map_err(Error::syscall("bpf(BPF_LINK_DETACH)"))?;
+        Ok(())
+    }
+}
+
+/// Reads and removes an entry of a hash map in one step.
+pub(super) fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = MaybeUninit::<V>::zeroed();
+    let attr = MapElement {
+        map_fd: map.as_raw_fd() as u32,
+        reserved: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value live through the call and have the sizes of the map, which the typed map that owns the
+    // descriptor has checked.
+    match unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &attr) } {
+        // SAFETY: `Pod`: every bit pattern is a value, and it was zeroed before.
+        Ok(_) => Ok(Some(unsafe { value.assume_init() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The cookie of the network namespace a socket is in (Linux 5.14).
+pub(super) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut len = mem::size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens the cgroup of that id; `mount` is any directory of the hierarchy. Needs CAP_DAC_READ_SEARCH.
+pub(super) fn open_cgroup(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
+    /// `struct file_handle` with the 8 bytes that kernfs uses.
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: libc::c_int,
+        id: [u8; 8],
+    }
+    let mut handle = Handle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
+    let at = (&raw mut handle).cast::<libc::file_handle>();
+    // SAFETY: the handle is as long as it says; the kernel reads it only.
+    let fd =
+        unsafe { libc::open_by_handle_at(mount.as_raw_fd(), at, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

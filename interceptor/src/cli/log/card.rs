@@ -1,0 +1,211 @@
+//! One record as a card for people.
+
+use std::io::{self, Write};
+
+use super::accesses::{outcome, who};
+use super::table::{Style, clean, clean_lines, colour, decision_style};
+use crate::audit::{Access, Encoding, Record, State};
+
+/// Writes the record; nothing in it was ever sealed.
+pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) -> io::Result<()> {
+    let mut card = Card { out, colour: colour() };
+    let title = format!("record {}", record.id);
+    writeln!(card.out, "{}", Style::Bold.paint(&title, card.colour))?;
+    card.line("time", Some(format!("{} on {}", record.time, clean(&record.host))))?;
+    card.line("state", Some(state(record)))?;
+    if record.log.damaged {
+        let text = "not what was written: run `interceptor log verify`";
+        card.line("damaged", Some(Style::Bad.paint(text, card.colour)))?;
+    }
+    card.caller(record)?;
+    card.request(record)?;
+    card.findings(record)?;
+    card.decision(record)?;
+    card.response(record)?;
+    card.proof(record)?;
+    for access in accesses {
+        let (time, who, key) = (access.time, who(access), clean(&access.auditor));
+        let text = format!("{time} by {who} with key {key}, {}: {}", outcome(access), clean(&access.reason));
+        card.line("unseal", Some(text))?;
+    }
+    card.masked(record)
+}
+
+struct Card<'a, W> {
+    out: &'a mut W,
+    colour: bool,
+}
+
+impl<W: Write> Card<'_, W> {
+    fn line(&mut self, label: &str, value: Option<String>) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        writeln!(self.out, "  {} {value}", Style::Dim.paint(&format!("{label:<10}"), self.colour))
+    }
+
+    fn caller(&mut self, record: &Record) -> io::Result<()> {
+        let caller = &record.caller;
+        let user = caller.user.as_deref().map(clean);
+        let uid = caller.uid.map(|uid| format!("uid {uid}"));
+        let pid = caller.pid.map(|pid| format!("pid {pid}"));
+        self.line("caller", join([user, uid, pid, caller.exe.as_deref().map(clean)]))?;
+        self.line("command", caller.cmdline.as_deref().map(clean))?;
+        self.line("directory", caller.cwd.as_deref().map(clean))?;
+        let cgroup = caller.cgroup.as_deref().map(clean);
+        let unit = caller.unit.as_deref().map(clean);
+        self.line("cgroup", join([cgroup, unit, caller.container.as_deref().map(clean)]))?;
+        let identity = caller.identity.as_ref().and_then(|i| i.subject.as_deref().map(clean));
+        self.line("identity", identity)
+    }
+
+    fn request(&mut self, record: &Record) -> io::Result<()> {
+        let endpoint = &record.endpoint;
+        let address = endpoint.ip.map(|ip| match endpoint.port {
+            Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
+            None => ip.to_string(),
+        });
+        self.line("endpoint", join([endpoint.host.as_deref().map(clean), address, endpoint.provider.clone()]))?;
+        let request = &record.request;
+        let method = request.method.as_deref().map(clean);
+        let path = request.path.as_deref().map(clean);
+        let line = method.map(|method| format!("{method} {}", path.unwrap_or_default()));
+        let bytes = request.bytes.map(|bytes| format!("{bytes} bytes"));
+        let text = request.text_bytes.map(|bytes| format!("{bytes} of text"));
+        self.line("request", join([line, bytes, text]))?;
+        let model = request.model.as_deref().map(clean);
+        self.line("model", join([model, request.operation.as_deref().map(clean)]))
+    }
+
+    fn findings(&mut self, record: &Record) -> io::Result<()> {
+        for finding in &record.findings {
+            let (entity, rule) = (clean(&finding.entity), clean(&finding.rule));
+            self.line("finding", Some(format!("{entity} ×{} by {rule}: {}", finding.count, finding.action)))?;
+        }
+        let coverage = &record.coverage;
+        let scanned = coverage.scanned_bytes.map(|bytes| format!("{bytes} bytes scanned"));
+        let opaque = coverage.opaque_bytes.map(|bytes| format!("{bytes} bytes opaque"));
+        self.line("coverage", join([scanned, opaque]))?;
+        for part in coverage.parts.iter().filter(|part| part.status != "scanned") {
+            let reason = part.reason.as_deref().map(clean);
+            let text = format!("{} {}", clean(&part.path), clean(&part.status));
+            self.line("", join([Some(text), reason]))?;
+        }
+        Ok(())
+    }
+
+    fn decision(&mut self, record: &Record) -> io::Result<()> {
+        let decision = &record.decision;
+        let action = decision.action.as_deref();
+        let painted = action.map(|a| decision_style(action).paint(&clean(a), self.colour));
+        let rule = decision.rule.as_deref().map(|rule| format!("by {}", clean(rule)));
+        self.line("decision", join([painted, rule, decision.reason.as_deref().map(clean)]))?;
+        let Some(approval) = &decision.approval else { return Ok(()) };
+        let by = approval.approver.as_deref().map(clean);
+        let at = approval.at.map(|at| at.to_string());
+        self.line("approval", join([by, at, approval.reason.as_deref().map(clean)]))
+    }
+
+    fn response(&mut self, record: &Record) -> io::Result<()> {
+        let response = &record.response;
+        let status = response.status.map(|status| status.to_string());
+        let bytes = response.bytes.map(|bytes| format!("{bytes} bytes"));
+        self.line("response", join([status, bytes, response.finish_reason.as_deref().map(clean)]))?;
+        self.line("error", response.error.as_deref().map(clean))?;
+        self.line("usage", response.usage.as_ref().map(|usage| clean(&usage.to_string())))?;
+        let timing = &record.timing;
+        let parts = [
+            ("added", timing.overhead_us, "µs"),
+            ("held", timing.hold_ms, "ms"),
+            ("first byte", timing.first_byte_us, "µs"),
+            ("total", timing.total_us, "µs"),
+        ];
+        self.line("timing", join(parts.map(|(name, value, unit)| value.map(|v| format!("{name} {v} {unit}")))))
+    }
+
+    fn proof(&mut self, record: &Record) -> io::Result<()> {
+        let sequence = record.log.sequence.map(|sequence| format!("frame {sequence}"));
+        let leaf = record.log.leaf_hash.as_deref().map(|leaf| format!("leaf {leaf}"));
+        let signed = match record.log.checkpoint {
+            Some(size) => format!("signed in the tree of {size}"),
+            None => "not yet signed".to_owned(),
+        };
+        self.line("log", join([sequence, leaf, Some(signed)]))
+    }
+
+    fn masked(&mut self, record: &Record) -> io::Result<()> {
+        let Some(masked) = &record.request.masked else { return Ok(()) };
+        let left = if has_left(record) { "as it left" } else { "as it was to leave: nothing shows that it did" };
+        let base64 = if masked.encoding == Encoding::Base64 { " (body in base64)" } else { "" };
+        let title = format!("the request {left}{base64}");
+        writeln!(self.out, "\n{}", Style::Bold.paint(&title, self.colour))?;
+        let head = clean_lines(masked.head.trim_end());
+        if !head.is_empty() {
+            writeln!(self.out, "{}\n", Style::Dim.paint(&head, self.colour))?;
+        }
+        writeln!(self.out, "{}", clean_lines(&masked.text))
+    }
+}
+
+fn join<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Whether something came back. A recorded request that could not be delivered ends with an error, or with nothing.
+fn has_left(record: &Record) -> bool {
+    let response = &record.response;
+    match record.state {
+        State::Open => true,
+        State::Complete => response.error.is_none(),
+        State::Aborted => response.status.is_some(),
+    }
+}
+
+fn state(record: &Record) -> String {
+    match (record.state, has_left(record)) {
+        (State::Open, _) => "open: the response is still awaited or coming in",
+        (State::Complete, _) if record.request.masked.is_none() && !record.log.damaged => {
+            "complete: refused, the request never left"
+        }
+        (State::Complete, true) => "complete",
+        (State::Complete, false) => "complete: the request was not delivered",
+        (State::Aborted, true) => "aborted: the response ended before its end",
+        (State::Aborted, false) => "aborted: ended before a response came",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::MaskedRequest;
+    use crate::flow::ExchangeId;
+
+    fn card(record: &Record) -> String {
+        let mut out = Vec::new();
+        write(&mut out, record, &[]).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_what_left_is_called_so_and_the_rest_says_why() {
+        let mut record = Record::new(ExchangeId::new());
+        record.decision.reason = Some("no rule allows it".into());
+        record.request.masked = Some(MaskedRequest::new(b"POST / HTTP/1.1", b"{}".to_vec()));
+        record.state = State::Complete;
+        record.response.status = Some(200);
+        let text = card(&record);
+        assert!(text.contains("as it left") && text.contains("no rule allows it"), "{text}");
+
+        record.response.error = Some("connection refused".into());
+        let text = card(&record);
+        assert!(!text.contains("as it left") && text.contains("connection refused"), "{text}");
+        assert!(text.contains("was not delivered"), "{text}");
+
+        (record.state, record.response.status) = (State::Aborted, None);
+        let text = card(&record);
+        assert!(!text.contains("as it left") && text.contains("connection refused"), "{text}");
+
+        (record.state, record.request.masked, record.response.error) = (State::Complete, None, None);
+        assert!(card(&record).contains("never left"));
+    }
+}

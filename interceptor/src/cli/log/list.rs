@@ -1,0 +1,309 @@
+//! `interceptor log list` and `tail`.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::super::Failure;
+use super::since::Since;
+use super::table::Table;
+use super::{read, report_damage};
+use crate::audit::{Index, Reader, Record};
+
+/// How often a followed log is looked at.
+const FOLLOW: Duration = Duration::from_millis(40);
+/// After this time a followed record is shown though it has not ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Arguments of `interceptor log list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log list --limit 20
+  interceptor log list --since '2 hours ago'
+  interceptor log list --json --since today | jq -r 'select(.decision.action == \"deny\").id'
+
+T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
+90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.
+
+Exit status: 0 listed, also when there is nothing or the log is damaged (standard error tells);
+2 there is no log, or it may not be read.")]
+pub(crate) struct ListArgs {
+    /// JSON Lines of full records
+    #[arg(long)]
+    json: bool,
+    /// Only the last N records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only records since then
+    #[arg(long, value_name = "T")]
+    since: Option<Since>,
+}
+
+/// Arguments of `interceptor log tail`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log tail -n 3
+  interceptor log tail -f
+  interceptor log tail -f -n 0 --json | jq -c '{id, state, decision}'
+
+With -f a record is shown once: when it ends or is refused. One that goes on for more than
+10 seconds is shown as open too. Following outlives restarts of the daemon.
+
+Exit status: 0 shown; 2 there is no log, or it may not be read.")]
+pub(crate) struct TailArgs {
+    /// Go on with records as they end
+    #[arg(short, long)]
+    follow: bool,
+    /// How many records to start with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    lines: usize,
+    /// JSON Lines of full records
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
+    let mut reader = read(audit)?;
+    let since = args.since.map_or(0, |Since(time)| time.unix_ns());
+    let mut chosen: Vec<Index> = (0..reader.len()).filter(|&index| reader.wall_ns(index) >= since).collect();
+    if let Some(limit) = args.limit {
+        chosen.drain(..chosen.len().saturating_sub(limit));
+    }
+    match args.since {
+        _ if reader.is_empty() => eprintln!("interceptor: no records yet"),
+        Some(Since(time)) if chosen.is_empty() => eprintln!("interceptor: no records since {time}"),
+        _ => {}
+    }
+    write(&mut reader, &chosen, args.json)?;
+    for note in reader.notes()?.iter().filter(|note| note.time.unix_ns() >= since) {
+        // Beside JSON Lines of records only standard error is left.
+        if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
+    let mut reader = read(audit)?;
+    let first = reader.len().saturating_sub(args.lines);
+    if reader.is_empty() {
+        eprintln!("interceptor: no records yet");
+    }
+    let chosen: Vec<Index> = (first..reader.len()).collect();
+    let mut follower = Follower::new(&reader, first);
+    if !args.follow {
+        write(&mut reader, &chosen, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let table = Table::to_come(&records(&mut reader, &chosen)?);
+    let mut out = io::stdout().lock();
+    if !args.json {
+        table.headings(&mut out)?;
+    }
+    let mut ready = chosen;
+    let mut damage = reader.damage().len();
+    loop {
+        for index in ready {
+            let record = reader.record(index)?;
+            if args.json { json_line(&mut out, &record)? } else { table.row(&mut out, &record)? }
+        }
+        out.flush()?;
+        std::thread::sleep(FOLLOW);
+        ready = follower.next(&mut reader, Instant::now())?;
+        report_damage(&reader.damage()[damage..]);
+        damage = reader.damage().len();
+    }
+}
+
+/// Decides when a record of a growing log is shown.
+#[derive(Debug, Default)]
+struct Follower {
+    open: BTreeMap<Index, Open>,
+}
+
+/// A record that has not ended.
+#[derive(Debug)]
+struct Open {
+    since: Instant,
+    shown: bool,
+    /// Nobody is there any more to end it.
+    left: bool,
+}
+
+impl Follower {
+    /// Follows `reader` from where it is; records from `shown` on have been shown as they are.
+    fn new(reader: &Reader, shown: Index) -> Self {
+        let mut follower = Self::default();
+        for index in (0..reader.len()).filter(|&index| reader.is_open(index)) {
+            follower.wait(index, Instant::now(), index >= shown);
+        }
+        follower
+    }
+
+    fn wait(&mut self, index: Index, since: Instant, shown: bool) {
+        self.open.entry(index).or_insert(Open { since, shown, left: false });
+    }
+
+    /// Looks at the log; gives the records to be shown now.
+    fn next(&mut self, reader: &mut Reader, now: Instant) -> Result<Vec<Index>, Failure> {
+        let mut ready = Vec::new();
+        for index in reader.poll()? {
+            if reader.has_ended(index) {
+                self.open.remove(&index);
+                ready.push(index);
+            } else {
+                self.wait(index, now, false);
+            }
+        }
+        self.open.retain(|&index, open| {
+            // The writer may have ended it and gone between our look at the frames and this one: believe the second.
+            if !reader.is_open(index) {
+                let gone = std::mem::replace(&mut open.left, true);
+                if gone {
+                    ready.push(index);
+                }
+                return !gone;
+            }
+            open.left = false;
+            if !open.shown && now.duration_since(open.since) >= PATIENCE {
+                open.shown = true;
+                ready.push(index);
+            }
+            true
+        });
+        Ok(ready)
+    }
+}
+
+fn records(reader: &mut Reader, chosen: &[Index]) -> Result<Vec<Record>, Failure> {
+    Ok(chosen.iter().map(|&index| reader.record(index)).collect::<Result<_, _>>()?)
+}
+
+fn write(reader: &mut Reader, chosen: &[Index], json: bool) -> Result<(), Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        for &index in chosen {
+            json_line(&mut out, &reader.record(index)?)?;
+        }
+    } else if !chosen.is_empty() {
+        let records = records(reader, chosen)?;
+        let table = Table::fitting(&records);
+        table.headings(&mut out)?;
+        for record in &records {
+            table.row(&mut out, record)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn json_line(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, record)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{AuditorSecret, Completion, Durability, Log, Outgoing, Settings, State};
+    use crate::flow::ExchangeId;
+
+    fn settings(dir: &Path, secret: &AuditorSecret) -> Settings {
+        Settings {
+            dir: dir.join("audit"),
+            keys: dir.join("keys"),
+            host: "testhost".into(),
+            durability: Durability::Process,
+            auditors: vec![secret.public()],
+            segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
+        }
+    }
+
+    /// Writes `count` exchanges, every fourth of them refused, in segments that are full after a few.
+    fn write_exchanges(settings: Settings, count: usize) -> Vec<ExchangeId> {
+        let log = Log::open(settings).unwrap();
+        let worker = log.worker().unwrap();
+        let body = vec![b'x'; 3000];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ids = (0..count)
+            .map(|n| {
+                let record = Record::new(ExchangeId::new());
+                let id = record.id;
+                runtime.block_on(async {
+                    if n % 4 == 3 {
+                        worker.refuse(record, None, b"").await.unwrap();
+                        return;
+                    }
+                    let outgoing = Outgoing { head: b"POST / HTTP/1.1\r\n\r\n", body: &body };
+                    let (mut exchange, _) = worker.begin(record, b"", outgoing).await.unwrap();
+                    exchange.chunk(&body).await.unwrap();
+                    std::thread::sleep(Duration::from_micros(200));
+                    exchange.complete(&Completion::default()).unwrap().await.unwrap();
+                });
+                id
+            })
+            .collect();
+        log.close().unwrap();
+        ids
+    }
+
+    #[test]
+    fn a_follower_shows_every_record_once_across_segments_and_generations() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = AuditorSecret::generate();
+        // A daemon that wrote nothing: its segment is gone, and the next one takes its name.
+        Log::open(settings(dir.path(), &secret)).unwrap().close().unwrap();
+        let idle = Log::open(settings(dir.path(), &secret)).unwrap();
+        let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
+        let mut follower = Follower::new(&reader, 0);
+        assert!(follower.next(&mut reader, Instant::now()).unwrap().is_empty());
+        idle.close().unwrap();
+        let writing = std::thread::spawn({
+            let generations = [settings(dir.path(), &secret), settings(dir.path(), &secret)];
+            move || generations.into_iter().flat_map(|settings| write_exchanges(settings, 120)).collect::<Vec<_>>()
+        });
+        let mut seen = Vec::new();
+        loop {
+            let last = writing.is_finished();
+            for index in follower.next(&mut reader, Instant::now()).unwrap() {
+                let record = reader.record(index).unwrap();
+                assert_eq!((record.state, record.log.damaged), (State::Complete, false));
+                seen.push(record.id);
+            }
+            if last {
+                break;
+            }
+        }
+        assert_eq!(seen, writing.join().unwrap());
+        assert!(reader.damage().is_empty(), "{:?}", reader.damage());
+    }
+
+    #[test]
+    fn an_exchange_that_goes_on_is_shown_open_once_and_again_when_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::open(settings(dir.path(), &AuditorSecret::generate())).unwrap();
+        let worker = log.worker().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outgoing = Outgoing { head: b"", body: b"" };
+        let begin = || runtime.block_on(worker.begin(Record::new(ExchangeId::new()), b"", outgoing)).unwrap().0;
+        let (first, second) = (begin(), begin());
+        let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
+        let mut follower = Follower::new(&reader, 0);
+        let start = Instant::now();
+        assert!(follower.next(&mut reader, start).unwrap().is_empty());
+        assert_eq!(follower.next(&mut reader, start + PATIENCE).unwrap(), [0, 1]);
+        assert!(follower.next(&mut reader, start + 2 * PATIENCE).unwrap().is_empty());
+        runtime.block_on(first.complete(&Completion::default()).unwrap()).unwrap();
+        assert_eq!(follower.next(&mut reader, start + 3 * PATIENCE).unwrap(), [0]);
+        // The daemon goes away without ending the second one.
+        log.close().unwrap();
+        let gone: Vec<Index> = (0..3).flat_map(|_| follower.next(&mut reader, start + 3 * PATIENCE).unwrap()).collect();
+        assert_eq!(gone, [1]);
+        assert_eq!(reader.record(1).unwrap().state, State::Aborted);
+        drop(second);
+    }
+}

@@ -1,0 +1,132 @@
+//! `interceptor log unseal`: opens what was sealed, after the access is on record.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nix::unistd::{Uid, User, getuid};
+use serde_json::json;
+
+use super::super::Failure;
+use super::table::{Style, colour};
+use super::{find, read};
+use crate::audit::{Access, AuditorSecret, Encoding, Error, Index, Opener, Outcome, ReadError, Reader, Time};
+use crate::config::StatePaths;
+
+/// Arguments of `interceptor log unseal`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log unseal latest --key auditor.key --reason 'case 17'
+  interceptor log unseal 01a20909 --key auditor.key --reason 'case 17' --json | jq -r .request.text
+
+The attempt goes on record before anything is shown, also one whose key does not fit:
+`interceptor log accesses` lists them. Needs the rights to write the audit log.
+
+Exit status: 0 shown; 2 nothing is shown: the key does not fit, or the access cannot be recorded.")]
+pub(crate) struct Args {
+    /// Id of the record, an unambiguous start of it, or `latest`
+    id: String,
+    /// The auditor's private key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Why it must be opened: goes on record before anything is shown
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    let reason = args.reason.trim();
+    if reason.is_empty() {
+        return Err("the reason is empty: say why the record must be opened".into());
+    }
+    let secret = AuditorSecret::read(&args.key).map_err(|e| {
+        let missing = matches!(&e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let remedy = if missing { ": give an auditor's private key, made by `interceptor keys generate`" } else { "" };
+        format!("--key: {e}{remedy}")
+    })?;
+    let mut reader = read(&paths.audit())?;
+    let index = find(&reader, &args.id)?;
+    let keys = paths.keys();
+    let opened = open(&mut reader, index, &mut Opener::new(&keys, &secret));
+    let (uid, user) = caller();
+    let access = Access {
+        exchange: reader.id(index),
+        time: Time::now(),
+        uid,
+        user,
+        auditor: secret.public().fingerprint(),
+        reason: reason.to_owned(),
+        outcome: if opened.is_ok() { Outcome::Opened } else { Outcome::Refused },
+        error: opened.as_ref().err().map(ToString::to_string),
+    };
+    let recorded = access.record(&paths.audit(), &keys);
+    // Nothing has been shown so far: what was opened is gone if it cannot be put on record.
+    let (original, response) = match (opened, recorded) {
+        (Ok(opened), Ok(())) => opened,
+        (Err(error), Ok(())) => return Err(format!("{error}; the attempt is on record").into()),
+        (Err(error), Err(_)) => return Err(error.into()),
+        (Ok(_), Err(e)) => {
+            return Err(format!(
+                "{e}: this access cannot be put on record, so nothing is shown; run it as root or the daemon's user"
+            )
+            .into());
+        }
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        let content = |bytes: Option<Vec<u8>>| {
+            bytes.map(|bytes| {
+                let length = bytes.len();
+                let (encoding, text) = Encoding::of(bytes);
+                json!({"encoding": encoding, "text": text, "bytes": length})
+            })
+        };
+        let document = json!({
+            "id": access.exchange,
+            "request": content(original),
+            "response": content(response),
+            "access": access,
+        });
+        writeln!(out, "{document}")?;
+    } else {
+        write_content(&mut out, "the request as the client sent it", original.as_deref())?;
+        write_content(&mut out, "the response", response.as_deref())?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was sealed, original request and response.
+type Opened = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn open(reader: &mut Reader, index: Index, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
+    reader.try_keys(index, opener)?;
+    Ok((reader.original(index, opener)?, reader.response(index, opener)?))
+}
+
+/// Raw bytes, as an auditor wants them in a file; on a terminal the titles stand out.
+fn write_content(out: &mut impl Write, title: &str, content: Option<&[u8]>) -> io::Result<()> {
+    writeln!(out, "{}", Style::Bold.paint(&format!("--- {title}"), colour()))?;
+    let Some(content) = content.filter(|content| !content.is_empty()) else {
+        return writeln!(out, "(nothing)");
+    };
+    if colour() {
+        out.write_all(super::table::clean_lines(&String::from_utf8_lossy(content)).as_bytes())?;
+    } else {
+        out.write_all(content)?;
+    }
+    if content.last() == Some(&b'\n') { Ok(()) } else { writeln!(out) }
+}
+
+/// Who asks: the user that logged in, which su and sudo do not change, else the process's own.
+fn caller() -> (u32, Option<String>) {
+    const UNSET: u32 = u32::MAX;
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
+    let uid = login.filter(|&uid: &u32| uid != UNSET).unwrap_or_else(|| getuid().as_raw());
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    (uid, user.map(|user| user.name))
+}

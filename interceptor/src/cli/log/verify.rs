@@ -1,0 +1,149 @@
+//! `interceptor log verify`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::super::{Failure, NEGATIVE};
+use super::read_text;
+use super::table::{Style, colour};
+use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
+use crate::config::StatePaths;
+
+/// Arguments of `interceptor log verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log verify
+  interceptor log verify --checkpoint saved.checkpoint --key saved.pub
+  interceptor log verify --json | jq .report
+
+A log cannot notice its own rollback: keep copies of audit/checkpoint and keys/log-signing.pub
+elsewhere and give them here. docs/log.md says how, and what to do when the log is not intact.
+
+Exit status: 0 intact; 1 not intact; 2 the log, the key or the checkpoint cannot be used.")]
+pub(crate) struct Args {
+    /// A checkpoint kept elsewhere: everything it covers must still be there
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
+    #[arg(long, value_name = "PUB")]
+    key: Option<PathBuf>,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    // A missing or unreadable log has a better message than its missing key.
+    crate::audit::Reader::open(&paths.audit())?;
+    let trust = Trust {
+        key: key(args, paths)?,
+        checkpoint: args.checkpoint.as_ref().map(read_text).transpose()?,
+        keys: Some(paths.keys()),
+    };
+    let verdict = verify(&paths.audit(), &trust).map_err(|error| match (error, &args.checkpoint) {
+        (ReadError::Checkpoint(error), Some(path)) => {
+            let remedy = "give a copy of this log's audit/checkpoint or audit/access.checkpoint";
+            Failure::from(format!("--checkpoint {}: {error}: {remedy}", path.display()))
+        }
+        (error, _) => error.into(),
+    })?;
+    let mut out = io::stdout().lock();
+    match (verdict, args.json) {
+        (Verdict::Intact(report), false) => intact(&mut out, &report)?,
+        (Verdict::Intact(report), true) => writeln!(out, "{}", json!({"intact": true, "report": report}))?,
+        (Verdict::Faulty(fault), true) => {
+            writeln!(out, "{}", json!({"intact": false, "fault": fault}))?;
+            return Ok(ExitCode::from(NEGATIVE));
+        }
+        (Verdict::Faulty(fault), false) => {
+            faulty(&mut out, &fault)?;
+            return Ok(ExitCode::from(NEGATIVE));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn key(args: &Args, paths: &StatePaths) -> Result<VerifyingKey, Failure> {
+    if let Some(path) = &args.key {
+        return Ok(VerifyingKey::read(path)?);
+    }
+    // The audit role may not look into keys/; the log keeps a copy for it.
+    let kept = VerifyingKey::read(&paths.keys().join("log-signing.pub"));
+    match kept.or_else(|_| VerifyingKey::read(&paths.audit().join("log-signing.pub"))) {
+        Ok(key) => Ok(key),
+        Err(error) => Err(format!("{error}: give the log's public signing key with --key").into()),
+    }
+}
+
+fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let segments = count(report.segments, "segment");
+    let (records, frames) = (count(report.records, "record"), count(report.frames, "frame"));
+    let intact = Style::Good.paint("intact", colour());
+    writeln!(out, "{intact}: {records}, {frames} in {segments}{}", speed(report))?;
+    let leaves = count(report.leaves, "leaf");
+    writeln!(out, "  signed    {} of {leaves}, root of all {}", report.signed_leaves, report.root)?;
+    if report.unsigned_frames > 0 {
+        let note = "since the last checkpoint: linked by the hash chain, signed within a second";
+        writeln!(out, "  unsigned  {} {note}", count(report.unsigned_frames, "frame"))?;
+    }
+    let anchored = match report.accesses_anchored {
+        Some(_) => "",
+        None => " (whether some were removed could not be checked: keys/ may not be read)",
+    };
+    writeln!(out, "  accesses  {} to sealed content{anchored}", report.accesses)?;
+    for note in &report.notes {
+        writeln!(out, "  note      {note}")?;
+    }
+    match report.missing_keys {
+        Some(0) | None => Ok(()),
+        Some(missing) => {
+            let keys = count(missing, "wrapped data key");
+            writeln!(out, "  keys      {keys} missing from keys/epochs: what was sealed under them cannot be opened")
+        }
+    }
+}
+
+/// `1 record`, `2 records`.
+fn count(number: u64, thing: &str) -> String {
+    match (number, thing.strip_suffix('f')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ves"),
+        (_, None) => format!("{number} {thing}s"),
+    }
+}
+
+/// How fast it went, where that says something.
+fn speed(report: &Report) -> String {
+    let megabytes = report.bytes as f64 / 1e6;
+    if megabytes < 10.0 {
+        return String::new();
+    }
+    let seconds = report.seconds.max(1e-9);
+    format!(", {megabytes:.1} MB in {seconds:.2} s ({:.0} MB/s)", megabytes / seconds)
+}
+
+fn faulty(out: &mut impl Write, fault: &Fault) -> io::Result<()> {
+    writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        let counted = [count(1, "record"), count(2, "segment"), count(0, "frame"), count(2, "leaf"), count(1, "leaf")];
+        assert_eq!(counted, ["1 record", "2 segments", "0 frames", "2 leaves", "1 leaf"]);
+    }
+
+    #[test]
+    fn a_speed_is_given_for_logs_that_take_a_while() {
+        let report = |bytes| Report { bytes, seconds: 0.5, ..Report::default() };
+        assert_eq!(speed(&report(9_000_000)), "");
+        assert_eq!(speed(&report(20_000_000)), ", 20.0 MB in 0.50 s (40 MB/s)");
+    }
+}

@@ -1,0 +1,262 @@
+//! The configuration file: TOML, every key optional, unknown keys refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::audit::Durability;
+use crate::capture::Endpoint;
+use crate::policy;
+
+/// Where the configuration is looked for when no flag names one.
+const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// State directory; a flag and the environment win over it.
+    pub state: Option<PathBuf>,
+    /// Where redirected connections arrive.
+    pub listen: Listen,
+    /// What is enrolled, and where the kernel objects are pinned.
+    pub capture: Capture,
+    /// How the real endpoint is reached and verified.
+    pub upstream: Upstream,
+    /// The log.
+    pub audit: Audit,
+    /// Bounds on what a client can make the daemon hold.
+    pub limits: Limits,
+    /// What happens to requests.
+    pub policy: policy::Settings,
+    /// Model endpoints. An empty list stands for the built-in catalogue.
+    #[serde(rename = "endpoint")]
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// The `[listen]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Loopback port, below 1024 so that no ordinary process can take it over while the daemon is away.
+    pub port: u16,
+    /// Worker threads; 0 stands for one per core.
+    pub workers: usize,
+}
+
+/// The `[capture]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// The cgroup2 directory that is enrolled with everything below it; none: the root of the cgroup2 mount.
+    pub cgroup: Option<PathBuf>,
+    /// Directory on bpffs for this instance's links and maps.
+    pub pin: PathBuf,
+    /// Whether a clean stop removes the programs. Otherwise enrolled connections are refused until the next start.
+    pub detach_on_exit: bool,
+    /// Socket mark of the daemon's own connections.
+    pub mark: u32,
+}
+
+/// The `[upstream]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// PEM files of certificate authorities trusted besides the system's.
+    pub roots: Vec<PathBuf>,
+    /// Seconds until a connection attempt is given up.
+    pub connect_timeout_s: u64,
+    /// Seconds without a byte from the endpoint until a response is given up. Reasoning models think for minutes.
+    pub idle_timeout_s: u64,
+}
+
+/// The `[audit]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// When a record counts as durable.
+    pub durability: Durability,
+    /// Files with auditors' public keys, each of which can unseal.
+    pub auditors: Vec<PathBuf>,
+    /// Bytes of one segment file.
+    pub segment_bytes: u64,
+}
+
+/// The `[limits]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one request body.
+    pub body_bytes: usize,
+    /// Bytes of all request bodies held at once; a body counts three times.
+    pub buffered_bytes: usize,
+    /// Of those, bytes for requests of one user.
+    pub buffered_bytes_per_user: usize,
+    /// Client connections open at once.
+    pub connections: usize,
+    /// Client connections of one user open at once.
+    pub connections_per_user: usize,
+    /// Seconds a client may take to send its TLS hello or one request.
+    pub request_timeout_s: u64,
+    /// Seconds a client or an endpoint may take no byte of what it is sent.
+    pub write_timeout_s: u64,
+    /// Seconds a client connection may stay idle between requests.
+    pub keep_alive_s: u64,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}: {source}; check that it exists and that this user may read it")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("configuration {path} cannot be used: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and reason.
+        message: String,
+    },
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { port: 960, workers: 0 }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            cgroup: None,
+            pin: PathBuf::from("/sys/fs/bpf/interceptor/default"),
+            detach_on_exit: false,
+            mark: 0x1c_e9_70,
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { roots: Vec::new(), connect_timeout_s: 10, idle_timeout_s: 900 }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { durability: Durability::default(), auditors: Vec::new(), segment_bytes: 64 << 20 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 << 20,
+            buffered_bytes: 1 << 30,
+            buffered_bytes_per_user: 512 << 20,
+            connections: 8192,
+            connections_per_user: 2048,
+            request_timeout_s: 60,
+            write_timeout_s: 60,
+            keep_alive_s: 300,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `flag`, or the file at its usual place; the defaults when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Parse`], each naming the file.
+    pub fn load(flag: Option<&Path>) -> Result<Self, Error> {
+        let path = flag.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(|message| Error::Parse { path: path.to_path_buf(), message }),
+            Err(e) if flag.is_none() && e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(Error::Read { path: path.to_path_buf(), source }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Listen { port, .. } = self.listen;
+        if port == 0 || port >= 1024 {
+            return Err(format!("listen.port is {port}; choose one from 1 to 1023, which only root can bind"));
+        }
+        if self.capture.mark == 0 {
+            return Err("capture.mark is 0, which every socket has; choose another number".into());
+        }
+        // A body is counted three times: as it came, as it is sealed, as it leaves.
+        let needed = self.limits.body_bytes.saturating_mul(3);
+        if needed > self.limits.buffered_bytes.min(self.limits.buffered_bytes_per_user) {
+            return Err(format!(
+                "limits.buffered_bytes and limits.buffered_bytes_per_user must be at least three times limits.body_bytes \
+                 ({needed}), or no large body could ever pass"
+            ));
+        }
+        self.endpoints.iter().try_for_each(Endpoint::check)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(Config::parse("").unwrap().listen.port, 960);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let message = Config::parse("[listen]\nprot = 1\n").unwrap_err();
+        assert!(message.contains("line 2") && message.contains("prot"), "{message}");
+    }
+
+    #[test]
+    fn an_unprivileged_port_is_refused() {
+        let message = Config::parse("[listen]\nport = 8080\n").unwrap_err();
+        assert!(message.contains("8080") && message.contains("1023"), "{message}");
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_an_error_and_the_usual_one_is_not() {
+        let missing = Path::new("/nonexistent/interceptor.toml");
+        let message = Config::load(Some(missing)).unwrap_err().to_string();
+        assert!(message.contains("/nonexistent/interceptor.toml"), "{message}");
+    }
+
+    #[test]
+    fn policy_and_endpoints_are_read() {
+        let config = Config::parse(
+            r#"
+            [policy]
+            documents = "record"
+            [[policy.rule]]
+            name = "no keys"
+            types = ["SECRET_*"]
+            action = "deny"
+            [[endpoint]]
+            provider = "openai"
+            names = ["llm.corp.example"]
+            addresses = ["203.0.113.10"]
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.policy.rules[0].name, "no keys");
+        assert_eq!(config.endpoints[0].ports, [443]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Numbers in another dress: other digits, other blanks and dashes, invisible characters between the digits.
+//!
+//! The folded copy has ASCII digits, `-` for any dash and one blank for any gap; it is made only for a text that has
+//! such characters near a digit, and only scanned: what is found in it leads back to the text itself.
+
+use crate::flow::ByteSpan;
+
+/// Characters between two groups of one number; a longer gap separates two numbers.
+const WIDEST_GAP: usize = 6;
+/// Zero of each script with decimal digits (Unicode 16, category Nd, in use).
+const ZEROS: &[u32] = &[
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0,
+    0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
+];
+
+/// A folded copy and the way back.
+#[derive(Debug)]
+pub(super) struct Folded {
+    pub(super) text: String,
+    /// Where a stretch starts in the copy and in the original; byte for byte from there.
+    runs: Vec<(usize, usize)>,
+}
+
+/// What a character is within a number.
+enum Class {
+    /// A digit or letter, and its plain form.
+    Plain(char),
+    Blank,
+    Break,
+    Dash,
+    Invisible,
+    Other,
+}
+
+impl Class {
+    fn of(c: char) -> Self {
+        match c {
+            '0'..='9' | 'a'..='z' | 'A'..='Z' => Self::Plain(c),
+            '\n' => Self::Break,
+            '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Self::Dash,
+            _ if c.is_whitespace() => Self::Blank,
+            _ if c.is_ascii() => Self::Other,
+            '\u{ad}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' => Self::Invisible,
+            // Full-width letters.
+            '\u{ff21}'..='\u{ff3a}' | '\u{ff41}'..='\u{ff5a}' => {
+                char::from_u32(u32::from(c) - 0xff21 + u32::from('A')).map_or(Self::Other, Self::Plain)
+            }
+            _ => digit(c).map_or(Self::Other, Self::Plain),
+        }
+    }
+}
+
+/// The ASCII digit of the same value.
+fn digit(c: char) -> Option<char> {
+    let code = u32::from(c);
+    let zero = *ZEROS[..ZEROS.partition_point(|&zero| zero <= code)].last()?;
+    char::from_digit(code - zero, 10)
+}
+
+/// Whether folding could show a number in `text` that is not plain there: for texts outside ASCII.
+pub(super) fn may_hide_a_number(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    !text.is_ascii()
+        && text.char_indices().any(|(at, c)| {
+            !c.is_ascii()
+                && match Class::of(c) {
+                    Class::Plain(_) => true,
+                    Class::Other => false,
+                    _ => bytes[at.saturating_sub(WIDEST_GAP)..at].iter().any(u8::is_ascii_digit),
+                }
+        })
+}
+
+/// Whether digits go on behind a gap at `at` that is wider than the one character that pictures allow.
+pub(super) fn is_wide_gap(text: &[u8], at: usize) -> bool {
+    let in_gap = |b: &u8| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n');
+    let rest = &text[at..text.len().min(at + WIDEST_GAP + 1)];
+    let gap = rest.iter().take_while(|b| in_gap(b)).count();
+    let single = gap == 1 && matches!(rest[0], b' ' | b'-');
+    gap > 0 && !single && rest.get(gap).is_some_and(u8::is_ascii_alphanumeric)
+}
+
+impl Folded {
+    pub(super) fn new(text: &str) -> Self {
+        let mut folded = Self { text: String::with_capacity(text.len()), runs: Vec::new() };
+        let mut gap = Gap::default();
+        for (at, c) in text.char_indices() {
+            let plain = match Class::of(c) {
+                Class::Plain(plain) => plain,
+                Class::Other => c,
+                class => {
+                    gap.add(&class, at);
+                    continue;
+                }
+            };
+            if let Some(separator) = gap.take() {
+                folded.push(separator, gap.start);
+            }
+            folded.push(plain, at);
+        }
+        folded
+    }
+
+    fn push(&mut self, c: char, original: usize) {
+        let here = self.text.len();
+        let in_line = self.runs.last().is_some_and(|run| run.1 + (here - run.0) == original);
+        if !in_line {
+            self.runs.push((here, original));
+        }
+        self.text.push(c);
+    }
+
+    /// The bytes of `original`, from which this was folded, behind `span` of the copy.
+    pub(super) fn to_original(&self, span: &ByteSpan, original: &str) -> ByteSpan {
+        let last = self.original(span.end - 1);
+        self.original(span.start)..original.ceil_char_boundary(last + 1)
+    }
+
+    fn original(&self, at: usize) -> usize {
+        let next = self.runs.partition_point(|run| run.0 <= at);
+        next.checked_sub(1).map_or(at, |i| self.runs[i].1 + (at - self.runs[i].0))
+    }
+}
+
+/// Characters between two plain ones.
+#[derive(Debug, Default)]
+struct Gap {
+    start: usize,
+    len: usize,
+    dash: bool,
+    blank: bool,
+    breaks: usize,
+}
+
+impl Gap {
+    fn add(&mut self, class: &Class, at: usize) {
+        if self.len == 0 {
+            *self = Self { start: at, ..Self::default() };
+        }
+        self.len += 1;
+        self.dash |= matches!(class, Class::Dash);
+        self.blank |= matches!(class, Class::Blank);
+        self.breaks += usize::from(matches!(class, Class::Break));
+    }
+
+    /// What stands for the gap in the copy; nothing for invisible characters.
+    fn take(&mut self) -> Option<char> {
+        let len = std::mem::take(&mut self.len);
+        match (self.dash, self.blank || self.breaks > 0) {
+            _ if len == 0 => None,
+            // No separator of any picture: two numbers.
+            _ if len > WIDEST_GAP || self.breaks > 1 => Some('\n'),
+            (true, _) => Some('-'),
+            (false, true) => Some(' '),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn digits_of_all_scripts_and_gaps_of_all_kinds_become_plain() {
+        let fold = |text: &str| Folded::new(text).text;
+        assert_eq!(fold("４１１１\u{a0}１１１１"), "4111 1111");
+        assert_eq!(fold("٤١١١\u{2013}١١١١"), "4111-1111");
+        assert_eq!(fold("41\u{200b}11  11\u{2212}11 - 2"), "4111 11-11-2");
+        assert_eq!(fold("4111\r\n1111\n\n1111"), "4111 1111\n1111");
+        assert_eq!(fold("a, b. é"), "a, b. é");
+        assert!(ZEROS.is_sorted());
+    }
+
+    #[test]
+    fn only_what_hides_a_number_is_folded() {
+        assert!(may_hide_a_number("4111\u{a0}1111") && may_hide_a_number("４"));
+        assert!(!may_hide_a_number("caf\u{e9} \u{2014} 12 “a” 数") && !may_hide_a_number("4111 1111"));
+        assert!(is_wide_gap(b"4111  1111", 4) && is_wide_gap(b"4111\n1111", 4) && is_wide_gap(b"4 - 1", 1));
+        assert!(!is_wide_gap(b"4111 1111", 4) && !is_wide_gap(b"4111-1", 4) && !is_wide_gap(b"4111  ,", 4));
+    }
+
+    proptest! {
+        #[test]
+        fn every_span_leads_back_to_characters_that_fold_to_it(text in "[0-3a\u{a0}\u{2013}\u{200b}\n４٤é -]{0,40}") {
+            let folded = Folded::new(&text);
+            for start in 0..folded.text.len() {
+                for end in start + 1..=folded.text.len() {
+                    let Some(piece) = folded.text.get(start..end) else { continue };
+                    if piece.starts_with(|c: char| !c.is_alphanumeric()) || piece.ends_with(|c: char| !c.is_alphanumeric()) {
+                        continue;
+                    }
+                    let span = folded.to_original(&(start..end), &text);
+                    prop_assert_eq!(&Folded::new(&text[span]).text, piece);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! One request through the stages: read, locate, scan, decide, mask, record, send.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::connection::{Connection, Upstream};
+use super::inspect::{self, Inspected};
+use super::record::{self, StoredHead};
+use super::relay;
+use super::reply::{self, Refusal};
+use crate::audit::{self, Outgoing, Record};
+use crate::flow::ExchangeId;
+use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
+use crate::mask::{self, Masked};
+use crate::policy::Denial;
+use crate::wire::Operation;
+
+/// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
+const COPIES: usize = 3;
+
+/// What happens to the client's connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    KeepAlive,
+    Close,
+    /// Without a farewell: the client must see that it was cut off.
+    Abort,
+}
+
+/// A request that does not leave: what the client is told and the record says.
+#[derive(Debug)]
+pub(super) struct Rejection {
+    refusal: Refusal,
+    rule: String,
+    reason: String,
+}
+
+/// Where an exchange stands.
+pub(super) struct Progress {
+    pub(super) id: ExchangeId,
+    pub(super) started: Instant,
+    pub(super) record: Record,
+}
+
+/// Takes a request whose head is read through the stages.
+pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: Instant, head: RequestHead) -> Next {
+    let operation = Operation::of(connection.peer.endpoint.provider, head.method(), head.path());
+    let mut progress = Progress { id, started, record: record::opened(connection, id) };
+    let stored = StoredHead::of(&connection.worker, &head);
+    stored.describe(&mut progress.record, operation);
+
+    let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
+    let received = match receive(connection, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
+        Ok(received) => received,
+        // How much of the body is still to come is unknown: the connection cannot be used for another request.
+        Err(rejection) => return reject(connection, progress, &stored, None, rejection, Next::Close).await,
+    };
+    let arrived = Instant::now();
+    progress.record.request.bytes = Some(received.content.len() as u64);
+    let next = if head.keep_alive() { Next::KeepAlive } else { Next::Close };
+
+    let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
+        Ok(inspected) => inspected,
+        Err(rejection) => return reject(connection, progress, &stored, Some(&received), rejection, next).await,
+    };
+    progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
+    let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
+        Ok(begun) => begun,
+        Err(e) => return without_record(connection, &progress, &e).await,
+    };
+    let overhead = arrived.elapsed();
+    let sent = send(connection, head.clone(), &received, &inspected, &committed).await;
+    drop((received, inspected, reserved));
+    match sent {
+        Ok(()) => relay::run(connection, progress, exchange, &head, overhead).await,
+        Err(Unsent::ClientGone) => relay::abandon(connection, &progress, exchange).await,
+        Err(Unsent::Rejected(rejection)) => fail(connection, progress, exchange, rejection, next).await,
+    }
+}
+
+/// A request whose head could not be read: nothing of it is known but that it came.
+pub(super) async fn reject_unparsed(
+    connection: &mut Connection,
+    id: ExchangeId,
+    started: Instant,
+    rejection: Rejection,
+) -> Next {
+    let progress = Progress { id, started, record: record::opened(connection, id) };
+    reject(connection, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
+}
+
+/// Reads the body whole: nothing may leave before all of it was scanned.
+async fn receive(
+    connection: &mut Connection,
+    head: &RequestHead,
+    admit: impl FnMut(usize) -> bool,
+) -> Result<ReceivedBody, Rejection> {
+    let settings = &connection.worker.shared.settings;
+    let (limits, deadline) = (settings.http, settings.request_timeout);
+    readable(connection, head)?;
+    if let BodyFraming::Length(length) = head.framing()
+        && length > limits.body
+    {
+        return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
+    }
+    if head.expects_continue() && head.framing() != BodyFraming::None && connection.reader.buffered().is_empty() {
+        http::write(&mut connection.client, b"HTTP/1.1 100 Continue\r\n\r\n", deadline)
+            .await
+            .map_err(|e| Rejection::unreadable(&e.into()))?;
+    }
+    let body = connection.reader.body(&mut connection.client, head.framing(), &limits, admit);
+    match timeout(deadline, body).await {
+        Err(_) => Err(Rejection::timeout()),
+        Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
+    }
+}
+
+/// What this version cannot read is refused by name, not passed unseen.
+fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection> {
+    let host = head.host().unwrap_or_default();
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
+    if !name.eq_ignore_ascii_case(connection.peer.name.as_ref()) {
+        return Err(Rejection {
+            refusal: Refusal::Misdirected,
+            rule: "http.authority".into(),
+            reason: format!(
+                "the Host header does not name {}, which the TLS connection is for",
+                connection.peer.name.as_ref()
+            ),
+        });
+    }
+    if !record::is_known_method(head.method()) {
+        return Err(Rejection::denied("http.method", "this method is not one that model endpoints use"));
+    }
+    if head.upgrade().is_some() {
+        return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
+    }
+    let mut codings = head.fields().all("content-encoding");
+    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Rejection::denied(
+            "http.content_encoding",
+            "compressed requests cannot be read yet; send the body without Content-Encoding",
+        ));
+    }
+    // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
+    if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
+        return Err(Rejection::malformed("http.field_value", "a header value has bytes outside ASCII"));
+    }
+    Ok(())
+}
+
+/// The pure middle: findings in the head, then everything about the body.
+async fn inspect(
+    connection: &Connection,
+    record: &mut Record,
+    id: ExchangeId,
+    head: &RequestHead,
+    operation: Operation,
+    received: &ReceivedBody,
+) -> Result<Inspected, Rejection> {
+    // No client of a model sends them, and they would leave beside everything that is scanned and recorded.
+    if !received.trailers.is_empty() {
+        return Err(Rejection::denied("http.trailers", "requests with trailers are not supported"));
+    }
+    let Connection { worker, peer, .. } = connection;
+    let request = inspect::Request {
+        id,
+        provider: peer.endpoint.provider,
+        host: peer.name.as_ref().to_owned(),
+        user: peer.caller.user.clone(),
+        groups: peer.caller.groups.clone().unwrap_or_default(),
+        operation,
+        head: record::scan_head(worker, head)?,
+        body: received.content.clone(),
+    };
+    inspect::run(&worker.shared, &worker.scanner, record, request).await
+}
+
+/// Makes the record durable. The plaintext copy that is sealed lives no longer than this.
+async fn commit(
+    connection: &Connection,
+    progress: &Progress,
+    stored: &StoredHead,
+    received: &ReceivedBody,
+    masked: &Masked,
+) -> Result<(audit::Exchange, audit::Committed), audit::Error> {
+    let original = stored.original(&received.content);
+    let outgoing = Outgoing { head: &stored.masked(masked.body().len()), body: masked.body() };
+    connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
+}
+
+/// Why a recorded request was not sent.
+enum Unsent {
+    ClientGone,
+    Rejected(Rejection),
+}
+
+async fn send(
+    connection: &mut Connection,
+    head: RequestHead,
+    received: &ReceivedBody,
+    inspected: &Inspected,
+    committed: &audit::Committed,
+) -> Result<(), Unsent> {
+    let Connection { worker, upstream, peer, client, reader, .. } = connection;
+    let sending = async {
+        let endpoint = upstream
+            .open(worker, &peer.flow, &peer.name)
+            .await
+            .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+        endpoint
+            .send(head, received, &inspected.masked, &inspected.allowed, committed)
+            .await
+            .map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+    };
+    match relay::unless_gone(client, reader, sending).await {
+        Ok(sent) => sent.map_err(Unsent::Rejected),
+        Err(_) => Err(Unsent::ClientGone),
+    }
+}
+
+/// Records a request that never leaves and answers it.
+async fn reject(
+    connection: &mut Connection,
+    mut progress: Progress,
+    stored: &StoredHead,
+    received: Option<&ReceivedBody>,
+    rejection: Rejection,
+    next: Next,
+) -> Next {
+    let response = rejection.render(connection, &progress, next);
+    rejection.describe(&mut progress.record);
+    record::answered(&mut progress, rejection.refusal, response.len());
+    let original = stored.original(received.map_or(&[], |received| &received.content));
+    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
+    if let Err(e) = refused.await {
+        log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
+    }
+    answer(connection, &response, next).await
+}
+
+/// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
+pub(super) async fn fail(
+    connection: &mut Connection,
+    mut progress: Progress,
+    exchange: audit::Exchange,
+    rejection: Rejection,
+    next: Next,
+) -> Next {
+    connection.upstream = Upstream::None;
+    let response = rejection.render(connection, &progress, next);
+    record::answered(&mut progress, rejection.refusal, response.len());
+    let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
+    if let Err(e) = ended(exchange, &completion).await {
+        log::error!("the end of {} is not in the audit log: {e}", progress.id);
+    }
+    answer(connection, &response, next).await
+}
+
+/// Completes a record after which nothing is released: appended and durable are one.
+pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Completion) -> Result<(), audit::Error> {
+    exchange.complete(completion)?.await
+}
+
+/// Nothing leaves unrecorded.
+async fn without_record(connection: &mut Connection, progress: &Progress, error: &audit::Error) -> Next {
+    log::error!("request {} is refused: the audit log cannot be written: {error}", progress.id);
+    let rejection = Rejection {
+        refusal: Refusal::AuditUnavailable,
+        rule: "audit.durability".into(),
+        reason: "the audit log cannot be made durable on this host, so nothing may leave; tell its administrator"
+            .into(),
+    };
+    let response = rejection.render(connection, progress, Next::Close);
+    answer(connection, &response, Next::Close).await
+}
+
+async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Next {
+    match http::write(&mut connection.client, response, connection.worker.shared.settings.patience).await {
+        Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
+        Ok(()) => {
+            drain(connection).await;
+            Next::Close
+        }
+        Err(_) => Next::Close,
+    }
+}
+
+/// A client that is still sending would see a reset instead of the answer if the connection were closed at once
+/// (RFC 9112, 9.6). What it sends is thrown away, for a moment.
+async fn drain(connection: &mut Connection) {
+    const LINGER: Duration = Duration::from_secs(2);
+    const MOST: usize = 256 << 20;
+    let client = &mut connection.client;
+    let discard = async {
+        client.shutdown().await?;
+        let mut taken = connection.reader.buffered().len();
+        loop {
+            let buffered = connection.reader.buffered().len();
+            drop(connection.reader.take(buffered));
+            let read = connection.reader.fill(client).await?;
+            taken += read;
+            if read == 0 || taken > MOST {
+                return std::io::Result::Ok(());
+            }
+        }
+    };
+    let _gone_or_done = timeout(LINGER, discard).await;
+}
+
+impl Rejection {
+    pub(super) fn denied(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Denied, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn malformed(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Malformed, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn upstream(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self {
+            refusal: Refusal::Timeout,
+            rule: "limits.request_timeout_s".into(),
+            reason: "the request did not arrive in time".into(),
+        }
+    }
+
+    pub(super) fn unreadable(error: &ReadError) -> Self {
+        let (refusal, rule) = match error {
+            ReadError::Http(http::Error::BodyTooLarge { .. }) => (Refusal::TooLarge, "limits.body_bytes"),
+            ReadError::NoRoom => (Refusal::Overloaded, "limits.buffered_bytes"),
+            ReadError::Http(_) | ReadError::Io(_) | ReadError::Truncated => (Refusal::Malformed, "http.syntax"),
+        };
+        Self { refusal, rule: rule.into(), reason: error.to_string() }
+    }
+
+    fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Vec<u8> {
+        let message = format!("{} [rule {}]", self.reason, self.rule);
+        let provider = connection.peer.endpoint.provider;
+        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        if progress.record.request.method.as_deref() == Some("HEAD") {
+            // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
+            response.body.clear();
+        }
+        [response.head, response.body].concat()
+    }
+
+    fn describe(&self, record: &mut Record) {
+        record.decision.action = Some("deny".into());
+        record.decision.rule = Some(self.rule.clone());
+        record.decision.reason = Some(self.reason.clone());
+    }
+}
+
+impl From<Denial> for Rejection {
+    fn from(denial: Denial) -> Self {
+        Self { refusal: Refusal::Denied, rule: denial.rule, reason: denial.reason }
+    }
+}
+
+impl From<mask::Error> for Rejection {
+    /// Whatever could not be scanned or rewritten does not leave.
+    fn from(error: mask::Error) -> Self {
+        Self::denied("mask.failed", &error.to_string())
+    }
+}

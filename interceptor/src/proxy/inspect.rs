@@ -1,0 +1,114 @@
+//! The pure middle of the path, as one step without a socket: where is the text, what is in it, may it leave, as what.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::exchange::Rejection;
+use super::record;
+use super::safe::Safe;
+use super::worker::Shared;
+use crate::audit::Record;
+use crate::flow::{ExchangeId, Finding, Provider};
+use crate::mask::{self, Exemption, Masked, Scanner};
+use crate::policy::{Allowed, Facts, Findings, Verdict};
+use crate::wire::{self, Kind, Operation};
+
+/// Bodies above this are inspected on a thread of their own, so that other connections of the worker are not held up.
+const LARGE: usize = 256 << 10;
+
+/// One request, as far as the decision depends on it.
+pub(super) struct Request {
+    pub(super) id: ExchangeId,
+    pub(super) provider: Provider,
+    pub(super) host: String,
+    pub(super) user: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) operation: Operation,
+    /// Findings in the target and in header fields.
+    pub(super) head: Vec<Finding>,
+    pub(super) body: Bytes,
+}
+
+/// A request that may leave, and as what.
+pub(super) struct Inspected {
+    pub(super) masked: Masked,
+    pub(super) allowed: Allowed,
+}
+
+/// The verdict on `request`; `record` is filled with what was found and decided, also when it is refused.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    scanner: &std::cell::RefCell<Scanner>,
+    record: &mut Record,
+    request: Request,
+) -> Result<Inspected, Rejection> {
+    if request.body.len() <= LARGE {
+        return inspect(shared, &mut scanner.borrow_mut(), record, &request);
+    }
+    let (shared, mut moved) = (Arc::clone(shared), record.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        let result = shared
+            .engine
+            .scanner()
+            .map_err(Rejection::from)
+            .and_then(|mut scanner| inspect(&shared, &mut scanner, &mut moved, &request));
+        (moved, result)
+    });
+    match task.await {
+        Ok((filled, result)) => {
+            *record = filled;
+            result
+        }
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+fn inspect(
+    shared: &Shared,
+    scanner: &mut Scanner,
+    record: &mut Record,
+    request: &Request,
+) -> Result<Inspected, Rejection> {
+    let Request { operation, body, head, .. } = request;
+    let document = match operation {
+        Operation::Unknown | Operation::Read => None,
+        _ => Some(wire::locate(*operation, body).map_err(|e| Rejection::malformed("wire.format", &e.to_string()))?),
+    };
+    let fields = document.as_ref().map_or(&[][..], |document| &document.fields);
+    match &document {
+        Some(document) => record::cover(record, document),
+        None => record::cover_unread(record, body.len()),
+    }
+    let tokens = shared.tokens.current();
+    record.request.model = record.request.model.take().map(|model| Safe { scanner, key: &tokens }.text(&model));
+    let found = scanner.scan_fields(fields)?;
+
+    let has = |kind| document.iter().flat_map(|document| &document.parts).any(|part| part.kind == kind);
+    let facts = Facts {
+        provider: request.provider,
+        host: &request.host,
+        user: request.user.as_deref(),
+        groups: &request.groups,
+        // A body where none is expected was not looked at either.
+        known_operation: *operation != Operation::Unknown && (document.is_some() || body.is_empty()),
+        has_body: !body.is_empty(),
+        opaque_media: has(Kind::Media),
+        opaque_documents: has(Kind::Document),
+    };
+    let decision = shared.policy.decide(&facts, &Findings { head, body: &found, fields });
+    record::count(record, &found, head, &decision.actions);
+    let plan = match decision.verdict {
+        Verdict::Deny(denial) => return Err(denial.into()),
+        Verdict::Proceed(plan) => plan,
+    };
+    record::decided(record, &plan);
+    let masked = if document.is_some() {
+        mask::rewrite(request.id, body.clone(), fields, &found, &decision.actions.body, &tokens)?
+    } else {
+        let exemption = if body.is_empty() { Exemption::NoBody } else { Exemption::OpaqueByPolicy };
+        Masked::exempt(request.id, body.clone(), exemption)
+    };
+    let allowed = plan.allow(request.id, masked.digest());
+    Ok(Inspected { masked, allowed })
+}

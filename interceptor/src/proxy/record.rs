@@ -1,0 +1,308 @@
+//! What is written down of an exchange: stage results become the audit record's fields, values masked first.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::connection::{Connection, Peer};
+use super::exchange::Progress;
+use super::reply::Refusal;
+use super::safe::{Safe, is_credential, may_be_credential};
+use super::worker::Worker;
+use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record};
+use crate::capture::Flow;
+use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta};
+use crate::http::{RequestHead, Version};
+use crate::identity::Caller;
+use crate::mask;
+use crate::policy::{Actions, Plan};
+use crate::tls::ConnectError;
+use crate::upstream::DialError;
+use crate::wire::{Document, Operation, Outcome};
+
+/// A request head as it is stored: with every value masked, readable; and as it came, sealed.
+pub(super) struct StoredHead {
+    method: Option<String>,
+    path: Option<String>,
+    version: &'static str,
+    /// As it came, but for credentials.
+    original: Vec<u8>,
+    /// Name and masked value of each field.
+    fields: Vec<(String, String)>,
+}
+
+impl StoredHead {
+    pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
+        let mut scanner = worker.scanner.borrow_mut();
+        let key = worker.shared.tokens.current();
+        let mut safe = Safe { scanner: &mut scanner, key: &key };
+        let version = match head.version() {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        };
+        let mut original = format!("{} {} {version}\r\n", head.method(), head.target()).into_bytes();
+        let mut fields = Vec::new();
+        for (name, value) in head.fields().iter() {
+            let value = String::from_utf8_lossy(value);
+            fields.push(safe.field(name, &value));
+            let plain = if may_be_credential(name) { safe.hash(&value) } else { value.into_owned() };
+            original.extend_from_slice(format!("{name}: {plain}\r\n").as_bytes());
+        }
+        original.extend_from_slice(b"\r\n");
+        let path = safe.text(head.target());
+        // Any other method is text of the client's own.
+        let method = is_known_method(head.method()).then(|| head.method().to_owned());
+        Self { method, path: Some(path), version, original, fields }
+    }
+
+    /// For a head that could not be parsed, so that nothing is known to be safe to store.
+    pub(super) fn unreadable() -> Self {
+        Self { method: None, path: None, version: "HTTP/1.1", original: Vec::new(), fields: Vec::new() }
+    }
+
+    pub(super) fn describe(&self, record: &mut Record, operation: Operation) {
+        record.request.method.clone_from(&self.method);
+        record.request.path.clone_from(&self.path);
+        record.request.operation = Some(operation.as_str().to_owned());
+    }
+
+    /// Head and body, to be sealed.
+    pub(super) fn original(&self, body: &[u8]) -> Vec<u8> {
+        [&self.original[..], body].concat()
+    }
+
+    /// The head as it leaves with a body of `length` bytes, every value masked.
+    pub(super) fn masked(&self, length: usize) -> Vec<u8> {
+        let method = self.method.as_deref().unwrap_or_default();
+        let mut text = format!("{method} {} {}\r\n", self.path.as_deref().unwrap_or_default(), self.version);
+        for (name, value) in &self.fields {
+            if name.eq_ignore_ascii_case("content-length") {
+                text.push_str(&format!("{name}: {length}\r\n"));
+            } else {
+                text.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        text.push_str("\r\n");
+        text.into_bytes()
+    }
+}
+
+/// Whether a method is one of RFC 9110 or RFC 5789 that carries a request to an API.
+pub(super) fn is_known_method(method: &str) -> bool {
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method)
+}
+
+/// Findings in the target and in header fields. Credentials for the endpoint are not findings.
+pub(super) fn scan_head(worker: &Worker, head: &RequestHead) -> Result<Vec<Finding>, mask::Error> {
+    let mut scanner = worker.scanner.borrow_mut();
+    let key = worker.shared.tokens.current();
+    let mut safe = Safe { scanner: &mut scanner, key: &key };
+    let mut found = Vec::new();
+    safe.scan(head.target(), &mut found)?;
+    for (name, value) in head.fields().iter() {
+        safe.scan(name, &mut found)?;
+        if !is_credential(name) {
+            safe.scan(&String::from_utf8_lossy(value), &mut found)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The record of a request that has just begun to arrive.
+pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
+    let Peer { flow, caller, endpoint, name } = &connection.peer;
+    let mut record = called(&connection.worker, id, flow, caller);
+    record.endpoint.provider = Some(endpoint.provider.to_string());
+    record.endpoint.host = Some(name.as_ref().to_owned());
+    record
+}
+
+fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Record {
+    let mut scanner = worker.scanner.borrow_mut();
+    let key = worker.shared.tokens.current();
+    let mut safe = Safe { scanner: &mut scanner, key: &key };
+    let mut record = Record::new(id);
+    record.caller = audit::Caller {
+        uid: Some(caller.uid),
+        user: caller.user.clone(),
+        groups: caller.groups.clone(),
+        pid: Some(caller.pid),
+        exe: caller.exe.as_deref().map(|exe| safe.text(&exe.to_string_lossy())),
+        cmdline: caller.cmdline.as_ref().map(|words| safe.command_line(words)),
+        cwd: caller.cwd.as_deref().map(|cwd| safe.text(&cwd.to_string_lossy())),
+        cgroup: caller.cgroup.as_ref().map(|cgroup| safe.text(&cgroup.to_string())),
+        container: caller.container().map(|container| safe.text(&container.id)),
+        unit: caller.unit().map(|unit| safe.text(unit)),
+        identity: None,
+    };
+    record.endpoint.ip = Some(flow.original.ip());
+    record.endpoint.port = Some(flow.original.port());
+    record
+}
+
+/// A connection that never became a request. The name is the client's claim, masked like any other text.
+pub(super) async fn tls_failure(
+    worker: &Worker,
+    flow: &Flow,
+    caller: &Caller,
+    name: Option<&str>,
+    rule: &str,
+    reason: &str,
+) {
+    let id = ExchangeId::new();
+    let mut record = called(worker, id, flow, caller);
+    let safe = |text: &str| safe_text(worker, text);
+    let reason = safe(reason);
+    record.endpoint.host = name.map(safe);
+    record.endpoint.provider =
+        name.and_then(|name| worker.shared.catalogue.find(name, flow.original.port())).map(|e| e.provider.to_string());
+    record.decision.action = Some("deny".into());
+    record.decision.rule = Some(rule.into());
+    record.decision.reason = Some(reason.clone());
+    log::info!("connection of pid {} to {} ended: {reason} [{rule}, audit {id}]", caller.pid, flow.original);
+    let refused = worker.audit.refuse(record, None, &[]);
+    if let Err(e) = refused.await {
+        log::error!("the end of connection {id} is not in the audit log: {e}");
+    }
+}
+
+/// A text of the request, for the record.
+pub(super) fn safe_text(worker: &Worker, text: &str) -> String {
+    let key = worker.shared.tokens.current();
+    Safe { scanner: &mut worker.scanner.borrow_mut(), key: &key }.text(text)
+}
+
+/// What of the body was looked at. The model's name is the client's own text: it is to be masked by the caller.
+pub(super) fn cover(record: &mut Record, document: &Document<'_>) {
+    record.request.model = document.model.clone();
+    record.request.text_bytes = Some(document.text_bytes as u64);
+    record.coverage = Coverage {
+        scanned_bytes: Some(document.scanned_bytes as u64),
+        opaque_bytes: Some(document.opaque_bytes as u64),
+        parts: document
+            .parts
+            .iter()
+            .map(|part| Part {
+                path: part.path.clone(),
+                bytes: Some(part.bytes as u64),
+                status: part.status.to_string(),
+                reason: part.reason.map(|reason| reason.to_string()),
+            })
+            .collect(),
+    };
+}
+
+/// A body whose format is not known: none of it was looked at, and the record says so.
+pub(super) fn cover_unread(record: &mut Record, bytes: usize) {
+    record.coverage.scanned_bytes = Some(0);
+    record.coverage.opaque_bytes = Some(bytes as u64);
+    if bytes > 0 {
+        record.coverage.parts = vec![Part {
+            path: "body".into(),
+            bytes: Some(bytes as u64),
+            status: "opaque".into(),
+            reason: Some("the text of this operation cannot be located".into()),
+        }];
+    }
+}
+
+/// Findings by rule and action.
+pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], actions: &Actions) {
+    let mut counts: BTreeMap<(String, String, &'static str), (Action, u64)> = BTreeMap::new();
+    let mut add = |rule: &RuleMeta, action: Action| {
+        let name = match action {
+            Action::Allow => "allow",
+            Action::Mask => "mask",
+            Action::Deny => "deny",
+        };
+        counts.entry((rule.entity.clone(), rule.id.clone(), name)).or_insert((action, 0)).1 += 1;
+    };
+    for (index, located) in found.iter().enumerate() {
+        add(&located.finding.rule, actions.body[index]);
+    }
+    for (index, finding) in head.iter().enumerate() {
+        add(&finding.rule, actions.head[index]);
+    }
+    record.findings = counts
+        .into_iter()
+        .map(|((entity, rule, _), (action, count))| FindingCount { entity, rule, count, action })
+        .collect();
+}
+
+pub(super) fn decided(record: &mut Record, plan: &Plan) {
+    record.decision.action = Some(plan.action().to_string());
+    record.decision.rule = Some(plan.rule().to_owned());
+}
+
+/// The proxy answers itself.
+pub(super) fn answered(progress: &mut Progress, refusal: Refusal, bytes: usize) {
+    progress.record.response.status = Some(refusal.status());
+    progress.record.response.bytes = Some(bytes as u64);
+    progress.record.timing.total_us = Some(micros(progress.started.elapsed()));
+}
+
+/// The end of a request that was recorded but could not be delivered.
+pub(super) fn undelivered(record: Record, rule: &str, reason: &str) -> Completion {
+    Completion {
+        response: record.response,
+        timing: record.timing,
+        reason: Some(format!("{reason} [rule {rule}]")),
+        ..Completion::default()
+    }
+}
+
+/// The end of a request whose response never began.
+pub(super) fn unanswered(progress: &Progress) -> Completion {
+    let mut timing = progress.record.timing.clone();
+    timing.total_us = Some(micros(progress.started.elapsed()));
+    Completion { timing, ..Completion::default() }
+}
+
+/// What a response said about itself.
+pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Response {
+    let usage = (outcome.input_tokens.is_some() || outcome.output_tokens.is_some())
+        .then(|| json!({ "input_tokens": outcome.input_tokens, "output_tokens": outcome.output_tokens }));
+    audit::Response {
+        status: Some(status),
+        bytes: Some(bytes),
+        finish_reason: (!outcome.finish_reasons.is_empty())
+            .then(|| outcome.finish_reasons.iter().map(|reason| known_reason(reason)).collect::<Vec<_>>().join(",")),
+        usage,
+        body: None,
+        error: None,
+    }
+}
+
+/// Responses are sealed; of this word of theirs only what the providers document stands in the clear.
+fn known_reason(reason: &str) -> &'static str {
+    const KNOWN: [&str; 11] = [
+        "stop",
+        "length",
+        "tool_calls",
+        "function_call",
+        "content_filter",
+        "end_turn",
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("other")
+}
+
+/// The rule that a failed dial stands for.
+pub(super) fn dial_rule(error: &DialError) -> &'static str {
+    match error {
+        DialError::Tls { source: ConnectError::Certificate { .. }, .. } => "upstream.certificate",
+        DialError::Tls { .. } => "upstream.tls",
+        DialError::Loop { .. } => "upstream.loop",
+        _ => "upstream.connect",
+    }
+}
+
+/// Whole microseconds.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

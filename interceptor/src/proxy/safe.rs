@@ -1,0 +1,263 @@
+//! Text that may be stored in the clear: masked, and withheld where masking would not be enough.
+
+use crate::flow::{Finding, RuleMeta, Severity};
+use crate::mask::{self, Scanner, TokenKey, redact};
+
+/// What stands for a text that only shows what it holds when it is decoded.
+const WITHHELD: &str = "[WITHHELD]";
+
+/// Rounds of decoding: an escape may hide another.
+const ROUNDS: usize = 3;
+
+/// Fields and options whose value is a credential, in lower case.
+const CREDENTIALS: [&str; 7] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "x-amz-security-token",
+];
+
+/// Parts of a name that say that its value is a credential.
+const CREDENTIAL_WORDS: [&str; 9] =
+    ["auth", "token", "key", "secret", "cookie", "credential", "session", "signature", "password"];
+
+/// Header fields whose values are worth reading in the log. Any other is stored as a keyed hash: nobody can know what a
+/// client puts into a field of its own.
+const READABLE: [&str; 17] = [
+    "host",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "expect",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "user-agent",
+    "anthropic-version",
+    "anthropic-beta",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "idempotency-key",
+];
+
+/// Masks single texts under one key.
+pub(super) struct Safe<'a> {
+    pub(super) scanner: &'a mut Scanner,
+    pub(super) key: &'a TokenKey,
+}
+
+impl Safe<'_> {
+    /// `text` with findings replaced; all of it withheld when only its decoded form shows one.
+    pub(super) fn text(&mut self, text: &str) -> String {
+        match self.hidden(text) {
+            Ok(false) => redact(self.scanner, self.key, text),
+            Ok(true) | Err(_) => WITHHELD.to_owned(),
+        }
+    }
+
+    /// A command line, with the values of credentials replaced by keyed hashes.
+    pub(super) fn command_line(&mut self, words: &[String]) -> String {
+        let mut safe = Vec::with_capacity(words.len());
+        let mut value_follows = false;
+        for word in words {
+            safe.push(if value_follows { self.hash(word) } else { self.word(word) });
+            value_follows = word.starts_with('-') && !word.contains(['=', ':', ' ']) && is_credential_option(word);
+        }
+        safe.join(" ")
+    }
+
+    fn word(&mut self, word: &str) -> String {
+        let value = word
+            .split_once(['=', ':'])
+            .filter(|(name, value)| !value.starts_with("//") && is_credential_option(name))
+            .map(|(_, value)| value)
+            .or_else(|| after_scheme(word));
+        match value.map(str::trim).filter(|value| !value.is_empty()) {
+            None => self.text(word),
+            Some(value) => {
+                let token = self.hash(value);
+                let name = &word[..word.len() - value.len()];
+                format!("{}{token}", self.text(name))
+            }
+        }
+    }
+
+    /// A header field as it is stored in the clear.
+    pub(super) fn field(&mut self, name: &str, value: &str) -> (String, String) {
+        let lower = name.to_ascii_lowercase();
+        let readable = READABLE.contains(&lower.as_str()) || lower.starts_with("x-stainless-");
+        let value = if readable && !is_credential(name) { self.text(value) } else { self.hash(value) };
+        (self.text(name), value)
+    }
+
+    /// A keyed hash of a credential: tells equal ones from others, and nothing else.
+    pub(super) fn hash(&self, value: &str) -> String {
+        let rule = RuleMeta {
+            id: "http.credential".into(),
+            entity: "CREDENTIAL".into(),
+            label: "CREDENTIAL".into(),
+            severity: Severity::High,
+        };
+        self.key.token(&rule, value)
+    }
+
+    /// Findings of `text` as it is or, when that shows more, in its decoded form. Their spans mean nothing to the caller.
+    pub(super) fn scan(&mut self, text: &str, found: &mut Vec<Finding>) -> Result<(), mask::Error> {
+        let mut plain = Vec::new();
+        self.scanner.scan(text, &mut plain)?;
+        if let Some(decoded) = decode(text) {
+            let mut more = Vec::new();
+            self.scanner.scan(&decoded, &mut more)?;
+            if more.len() > plain.len() {
+                plain = more;
+            }
+        }
+        found.append(&mut plain);
+        Ok(())
+    }
+
+    fn hidden(&mut self, text: &str) -> Result<bool, mask::Error> {
+        let Some(decoded) = decode(text) else { return Ok(false) };
+        let (mut plain, mut more) = (Vec::new(), Vec::new());
+        self.scanner.scan(text, &mut plain)?;
+        self.scanner.scan(&decoded, &mut more)?;
+        Ok(more.len() > plain.len())
+    }
+}
+
+/// Whether a header field authenticates the caller to the provider: it is meant for the endpoint, so it is not scanned.
+pub(super) fn is_credential(name: &str) -> bool {
+    CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+}
+
+/// Whether a header field may hold a credential: then it is not stored, not even sealed.
+pub(super) fn may_be_credential(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    CREDENTIAL_WORDS.iter().any(|word| lower.contains(word)) && lower != "idempotency-key"
+}
+
+fn is_credential_option(name: &str) -> bool {
+    let name = name.trim().trim_start_matches('-');
+    name == "u" || name == "user" || may_be_credential(name)
+}
+
+/// The value after an HTTP authentication scheme (RFC 9110, section 11.1).
+fn after_scheme(word: &str) -> Option<&str> {
+    let (scheme, value) = word.split_once(' ')?;
+    ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(value)
+}
+
+/// `text` without percent-encoding and `\u` escapes; `None` when there are none.
+fn decode(text: &str) -> Option<String> {
+    let mut decoded = None;
+    for _ in 0..ROUNDS {
+        let current = decoded.as_deref().unwrap_or(text);
+        match once(current) {
+            Some(next) => decoded = Some(next),
+            None => break,
+        }
+    }
+    decoded
+}
+
+fn once(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let (mut rest, mut changed) = (text.as_bytes(), false);
+    while let [first, tail @ ..] = rest {
+        if let Some((character, after)) = escape(rest) {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            (rest, changed) = (after, true);
+        } else if let [b'%', high, low, after @ ..] = rest
+            && let Some(byte) = hex(&[*high, *low])
+        {
+            out.push(u8::try_from(byte).unwrap_or(b'?'));
+            (rest, changed) = (after, true);
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    changed.then(|| String::from_utf8_lossy(&out).into_owned())
+}
+
+fn escape(text: &[u8]) -> Option<(char, &[u8])> {
+    let [b'\\', b'u', digits @ ..] = text else { return None };
+    let (digits, after) = digits.split_at_checked(4)?;
+    Some((char::from_u32(hex(digits)?).unwrap_or(char::REPLACEMENT_CHARACTER), after))
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::Engine;
+
+    fn with<T>(check: impl FnOnce(&mut Safe<'_>) -> T) -> T {
+        let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
+        let key = TokenKey::from_bytes([9; 32]);
+        check(&mut Safe { scanner: &mut scanner, key: &key })
+    }
+
+    #[test]
+    fn what_only_decoding_shows_is_withheld() {
+        with(|safe| {
+            for hidden in [
+                "/v1/models?q=4111%201111%201111%201111",
+                r#"{"a":"\u0034111 1111 1111 1111"}"#,
+                "jane%2540corp.example",
+            ] {
+                assert_eq!(safe.text(hidden), WITHHELD, "{hidden}");
+            }
+            assert_eq!(safe.text("/v1/models?limit=20&after=a%20b"), "/v1/models?limit=20&after=a%20b");
+            assert!(safe.text("mail jane@corp.example").starts_with("mail [EMAIL_"));
+        });
+    }
+
+    #[test]
+    fn credentials_on_a_command_line_are_hashed() {
+        let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        with(|safe| {
+            for line in [
+                &["curl", "-H", "Authorization: Bearer OPAQUE-zz91"][..],
+                &["curl", "-H", "x-auth-token: OPAQUE-zz91"],
+                &["tool", "--api-key", "OPAQUE-zz91"],
+                &["tool", "--api-key=OPAQUE-zz91"],
+                &["curl", "-u", "OPAQUE-zz91"],
+                &["tool", "Bearer OPAQUE-zz91"],
+                &["env", "OPENAI_API_KEY=OPAQUE-zz91"],
+            ] {
+                let safe = safe.command_line(&words(line));
+                assert!(!safe.contains("OPAQUE") && safe.contains("[CREDENTIAL_"), "{safe}");
+            }
+            let plain = ["curl", "-sS", "https://api.openai.com/v1/models", "-H", "content-type: application/json"];
+            assert_eq!(safe.command_line(&words(&plain)), plain.join(" "));
+        });
+    }
+
+    #[test]
+    fn only_known_harmless_fields_are_readable() {
+        with(|safe| {
+            assert_eq!(safe.field("User-Agent", "curl/8").1, "curl/8");
+            for name in ["Authorization", "X-Auth", "x-note"] {
+                assert!(safe.field(name, "opaque value").1.starts_with("[CREDENTIAL_"), "{name}");
+            }
+            assert!(!safe.field("4111-1111-1111-1111", "x").0.contains("4111"));
+        });
+    }
+
+    #[test]
+    fn percent_and_unicode_escapes_are_decoded_in_turn() {
+        assert_eq!(decode("a%2520b").as_deref(), Some("a b"));
+        assert_eq!(decode(r"\u0041%42").as_deref(), Some("AB"));
+        assert_eq!(decode("100% sure \\user %zz"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! A worker thread: its listeners, its scanner, its sealing key, and the connections it accepted.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Budget, Tokens, connection};
+use crate::audit;
+use crate::capture::{Catalogue, Flows, Listening};
+use crate::http;
+use crate::identity::Resolver;
+use crate::mask::{Engine, Scanner};
+use crate::policy::Policy;
+use crate::sys::Listener;
+use crate::tls::LeafCache;
+use crate::upstream::Dialer;
+
+/// Pause after a failed accept: descriptors may have run out, and trying again at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The model endpoints, by name.
+    pub catalogue: Catalogue,
+    /// Flow records, written by the kernel programs.
+    pub flows: Flows,
+    /// The listener that flow records must be made for.
+    pub listening: Listening,
+    /// Names the callers.
+    pub callers: Resolver,
+    /// Certificates of the internal CA.
+    pub leaves: LeafCache,
+    /// The masking rules.
+    pub engine: Arc<Engine>,
+    /// The keys of this host's tokens.
+    pub tokens: Tokens,
+    /// What may leave.
+    pub policy: Policy,
+    /// How much clients may make the daemon hold.
+    pub budget: Arc<Budget>,
+    /// Limits and deadlines of one connection.
+    pub settings: Settings,
+}
+
+/// Limits and deadlines of one connection.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Of messages.
+    pub http: http::Limits,
+    /// Until a client has sent its TLS hello, or one whole request.
+    pub request_timeout: Duration,
+    /// Until an idle client connection is closed.
+    pub keep_alive: Duration,
+    /// Until a peer that takes no more bytes is given up.
+    pub patience: Duration,
+    /// Until a silent endpoint is given up.
+    pub upstream_idle: Duration,
+}
+
+/// The state of one thread.
+pub struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) scanner: RefCell<Scanner>,
+    pub(super) audit: audit::Worker,
+    pub(super) dialer: Dialer,
+}
+
+impl Worker {
+    /// To be called on the thread that will run it.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer })
+    }
+
+    /// Accepts from `listeners` until the runtime ends.
+    pub async fn serve(self: Rc<Self>, listeners: Vec<Listener>) {
+        let accepting: Vec<_> =
+            listeners.into_iter().map(|listener| tokio::task::spawn_local(Rc::clone(&self).accept(listener))).collect();
+        for task in accepting {
+            if let Err(e) = task.await {
+                log::error!("a listener ended: {e}");
+            }
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, client)) => {
+                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, client));
+                }
+                Err(e) => {
+                    log::warn!("cannot accept a connection: {e}");
+                    if e.kind() != io::ErrorKind::ConnectionAborted {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The application protocols that are spoken (RFC 7301).
+
+/// One application protocol, as negotiated in the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    /// `http/1.1`
+    Http11,
+    /// `h2`
+    H2,
+}
+
+impl Alpn {
+    /// The identifier on the wire.
+    #[must_use]
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Http11 => b"http/1.1",
+            Self::H2 => b"h2",
+        }
+    }
+
+    /// The protocol with this identifier on the wire.
+    #[must_use]
+    pub fn from_bytes(identifier: &[u8]) -> Option<Self> {
+        [Self::Http11, Self::H2].into_iter().find(|alpn| alpn.as_bytes() == identifier)
+    }
+
+    pub(super) fn wire(list: &[Self]) -> Vec<Vec<u8>> {
+        list.iter().map(|alpn| alpn.as_bytes().to_vec()).collect()
+    }
+}

@@ -1,0 +1,276 @@
+//! Endpoints with good and bad certificates; OpenSSL's server as a foreign stack.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::super::{Alpn, CertificateFault, ConnectError, Roots, RootsError, UpstreamTls};
+use super::{NAME, Pki, name, run};
+use crate::sys::{Transport, connect};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A public CA of these tests, as a file of roots.
+struct Ca {
+    dir: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
+        let key = KeyPair::generate().unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Root {}", hex::encode(&key.public_key_raw()[1..9])));
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("root.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { dir, issuer: Issuer::new(params, key) }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("root.pem")
+    }
+
+    fn trusting(&self) -> UpstreamTls {
+        let internal = Pki::new();
+        UpstreamTls::new(Roots::load(None, &[self.file()], internal.authority.certificate_der()).unwrap()).unwrap()
+    }
+}
+
+fn server_params(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::new(names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>()).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+}
+
+/// Connects as `tls` to an endpoint with this configuration.
+fn handshake(tls: &UpstreamTls, config: Arc<ServerConfig>) -> Result<(), ConnectError> {
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let endpoint = tokio_rustls::TlsAcceptor::from(config);
+        let asked = name(NAME);
+        let (ours, _theirs) = tokio::join!(tls.connect(near, &asked, &[Alpn::Http11], LIMIT), endpoint.accept(far));
+        ours.map(drop)
+    })
+}
+
+#[test]
+fn every_fault_of_a_certificate_is_refused_by_its_name() {
+    let (ca, stranger, key) = (Ca::new(), Ca::new(), KeyPair::generate().unwrap());
+    let good = server_params(&[NAME]);
+    let (mut expired, mut early, mut client) = (good.clone(), good.clone(), good.clone());
+    (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    early.not_before = date_time_ymd(2090, 1, 1);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let by = |params: &CertificateParams, ca: &Ca| params.signed_by(&key, &ca.issuer).unwrap().der().clone();
+    let mut bent = by(&good, &ca).to_vec();
+    *bent.last_mut().unwrap() ^= 1;
+    let cases = [
+        (CertificateFault::Expired, "expired", by(&expired, &ca)),
+        (CertificateFault::NotYetValid, "not-yet-valid", by(&early, &ca)),
+        (CertificateFault::WrongName, "wrong-name", by(&server_params(&["api.other.test"]), &ca)),
+        (CertificateFault::WrongName, "only valid for", by(&server_params(&["192.0.2.1", "a.test", "b.test"]), &ca)),
+        (CertificateFault::UnknownIssuer, "unknown-issuer", by(&good, &stranger)),
+        (CertificateFault::UnknownIssuer, "unknown-issuer", good.self_signed(&key).unwrap().der().clone()),
+        (CertificateFault::WrongPurpose, "wrong-purpose", by(&client, &ca)),
+        (CertificateFault::BadSignature, "bad-signature", bent.into()),
+    ];
+    let tls = ca.trusting();
+    handshake(&tls, server(vec![by(&good, &ca)], &key)).unwrap();
+    for (expected, word, certificate) in cases {
+        let error = handshake(&tls, server(vec![certificate], &key)).unwrap_err();
+        assert!(matches!(&error, ConnectError::Certificate { fault, .. } if *fault == expected), "{expected}: {error}");
+        assert!(error.to_string().contains(word) && error.to_string().contains(NAME), "{error}");
+    }
+}
+
+#[test]
+fn a_certificate_of_the_internal_ca_is_no_endpoints() {
+    let (ca, pki) = (Ca::new(), Pki::new());
+    let bundle = ca.dir.path().join("bundle.pem");
+    let both = fs::read_to_string(ca.file()).unwrap() + pki.authority.certificate_pem();
+    fs::write(&bundle, both).unwrap();
+    let config = pki.leaves.server_config(&name(NAME), &[Alpn::Http11]).unwrap();
+
+    let with = Roots::load(Some(&bundle), &[], Pki::new().authority.certificate_der()).unwrap();
+    assert_eq!(with.len(), 2);
+    handshake(&UpstreamTls::new(with).unwrap(), Arc::clone(&config)).unwrap();
+
+    for (system, extra) in [(Some(&*bundle), vec![]), (None, vec![bundle.clone()])] {
+        let without = Roots::load(system, &extra, pki.authority.certificate_der()).unwrap();
+        assert_eq!(without.len(), 1);
+        let error = handshake(&UpstreamTls::new(without).unwrap(), Arc::clone(&config)).unwrap_err();
+        assert!(matches!(error, ConnectError::Certificate { fault: CertificateFault::UnknownIssuer, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_configured_file_that_gives_no_roots_is_an_error() {
+    let (ca, pki) = (Ca::new(), Pki::new());
+    let internal = pki.authority.certificate_der();
+    let empty = ca.dir.path().join("empty.pem");
+    fs::write(&empty, "no certificate").unwrap();
+    for path in [empty, ca.dir.path().join("missing.pem")] {
+        let error = Roots::load(None, std::slice::from_ref(&path), internal).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+    assert!(matches!(Roots::load(None, &[], internal), Err(RootsError::Empty)));
+    assert!(matches!(Roots::load(None, &[pki.ca_file()], internal), Err(RootsError::Empty)));
+}
+
+/// The variables count only at the start of a process, so this test runs itself again with them set.
+#[test]
+fn the_roots_of_the_environment_are_ignored() {
+    const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+    const CHILD: &str = "INTERCEPTOR_TEST_ROOTS";
+    let pki = Pki::new();
+    if std::env::var_os(CHILD).is_none() {
+        let name = "tls::tests::upstream::the_roots_of_the_environment_are_ignored";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").env(SSL_CERT_FILE, pki.ca_file());
+        let output = child.env("SSL_CERT_DIR", pki.dir.path().join("ca")).output().unwrap();
+        assert!(output.status.success() && super::text(&output).contains("1 passed"), "{}", super::text(&output));
+        return;
+    }
+    let planted = fs::read(std::env::var_os(SSL_CERT_FILE).unwrap()).unwrap();
+    let planted = CertificateDer::from_pem_slice(&planted).unwrap();
+    let internal = pki.authority.certificate_der();
+    // Leaving the planted one out changes nothing, because it is not in.
+    let count = |left_out: &CertificateDer<'_>| Roots::system(&[], left_out).map_or(0, |roots| roots.len());
+    assert_eq!(count(internal), count(&planted));
+}
+
+#[test]
+fn a_session_with_an_endpoint_is_resumed() {
+    let (ca, key) = (Ca::new(), KeyPair::generate().unwrap());
+    let certificate = server_params(&[NAME]).signed_by(&key, &ca.issuer).unwrap();
+    let (tls, config) = (ca.trusting(), server(vec![certificate.der().clone()], &key));
+    let kinds: Vec<_> = (0..2)
+        .map(|_| {
+            run(async {
+                let (near, far) = duplex(1 << 16);
+                let asked = name(NAME);
+                let endpoint = async {
+                    let mut endpoint = tokio_rustls::TlsAcceptor::from(Arc::clone(&config)).accept(far).await.unwrap();
+                    endpoint.write_all(b"x").await.unwrap();
+                    endpoint.flush().await.unwrap();
+                    endpoint
+                };
+                let (ours, _theirs) = tokio::join!(tls.connect(near, &asked, &[], LIMIT), endpoint);
+                let mut ours = ours.unwrap();
+                ours.read_u8().await.unwrap(); // after the tickets
+                ours.get_ref().1.handshake_kind().unwrap()
+            })
+        })
+        .collect();
+    assert_eq!(kinds, [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]);
+}
+
+#[test]
+fn an_endpoint_that_is_silent_or_speaks_something_else_is_told_apart() {
+    let tls = Ca::new().trusting();
+    let asked = name(NAME);
+    run(async {
+        let (near, _far) = duplex(1 << 16);
+        let error = tls.connect(near, &asked, &[], Duration::from_millis(30)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Timeout { .. }), "{error}");
+
+        let (near, mut far) = duplex(1 << 16);
+        far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Protocol { .. }), "{error}");
+
+        let (near, mut far) = duplex(1 << 16);
+        far.write_all(&[21, 3, 3, 0, 2, 2, 112]).await.unwrap();
+        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Alert { alert: super::super::AlertDescription::UnrecognisedName, .. }));
+
+        let (near, far) = duplex(1 << 16);
+        drop(far);
+        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Io { .. }), "{error}");
+    });
+}
+
+/// `openssl s_server`, ended when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(certificate: &Path, key: &Path, extra: &[&str]) -> Self {
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-rev"])
+            .args(["-cert", certificate.to_str().unwrap(), "-key", key.to_str().unwrap()])
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is needed for this test");
+        // "ACCEPT 127.0.0.1:PORT"
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port =
+            lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ACCEPT ")?.rsplit(':').next()?.parse().ok());
+        Self { child, port: port.expect("s_server says where it listens") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn openssl_as_the_endpoint_over_tls_1_2_and_1_3() {
+    let ca = Ca::new();
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let certificate = server_params(&[NAME]).signed_by(&key, &ca.issuer).unwrap();
+    let (certificate_file, key_file) = (ca.dir.path().join("server.pem"), ca.dir.path().join("server.key"));
+    fs::write(&certificate_file, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    for (flag, version) in
+        [("-tls1_2", rustls::ProtocolVersion::TLSv1_2), ("-tls1_3", rustls::ProtocolVersion::TLSv1_3)]
+    {
+        let server = Server::start(&certificate_file, &key_file, &[flag, "-alpn", "http/1.1"]);
+        run(async {
+            let addr = (std::net::Ipv4Addr::LOCALHOST, server.port).into();
+            let stream = connect(addr, 0, LIMIT, Transport::Epoll).await.unwrap();
+            let mut tls = ca.trusting().connect(stream, &name(NAME), &[Alpn::H2, Alpn::Http11], LIMIT).await.unwrap();
+            tls.write_all(b"abc\n").await.unwrap();
+            tls.flush().await.unwrap();
+            let mut answer = [0; 4];
+            tls.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"cba\n");
+            let session = tls.get_ref().1;
+            assert_eq!(session.protocol_version(), Some(version));
+            assert_eq!(session.alpn_protocol().and_then(Alpn::from_bytes), Some(Alpn::Http11));
+        });
+    }
+}

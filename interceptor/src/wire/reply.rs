@@ -1,0 +1,127 @@
+//! A refusal in the words of the provider, so that the client's own error handling understands it.
+
+use serde::Serialize;
+
+use crate::flow::{ExchangeId, Provider};
+
+/// <https://platform.openai.com/docs/guides/error-codes>
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: &'a str,
+    r#type: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
+}
+
+/// <https://docs.anthropic.com/en/api/errors>
+#[derive(Serialize)]
+struct Anthropic<'a> {
+    r#type: &'a str,
+    error: TypedError<'a>,
+    request_id: String,
+}
+
+#[derive(Serialize)]
+struct TypedError<'a> {
+    r#type: &'a str,
+    message: &'a str,
+}
+
+/// For endpoints whose protocol is not known.
+#[derive(Serialize)]
+struct Generic<'a> {
+    error: TypedError<'a>,
+    id: String,
+}
+
+/// The JSON body of a response with `status` that refuses exchange `id`. `code` is a word for programs
+/// (`interceptor_denied`); `message` a sentence for people, to which the audit id is added. Neither may hold
+/// anything of the request's content.
+#[must_use]
+pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: &str, id: ExchangeId) -> Vec<u8> {
+    let message = &format!("{message} (interceptor audit id {id})");
+    let body = match provider {
+        Some(Provider::OpenAi) => {
+            let error = OpenAiError { message, r#type: openai_type(status), param: None, code };
+            serde_json::to_vec(&OpenAi { error })
+        }
+        Some(Provider::Anthropic) => {
+            let error = TypedError { r#type: anthropic_type(status), message };
+            serde_json::to_vec(&Anthropic { r#type: "error", error, request_id: id.to_string() })
+        }
+        None => serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() }),
+    };
+    body.expect("strings serialise")
+}
+
+fn openai_type(status: u16) -> &'static str {
+    match status {
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        504 => "timeout_error",
+        529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(provider: Option<Provider>, status: u16) -> (Value, String) {
+        let id = ExchangeId::new();
+        let body = error_body(provider, status, "interceptor_denied", "rule \"card.pan\" denies", id);
+        (serde_json::from_slice(&body).unwrap(), id.to_string())
+    }
+
+    #[test]
+    fn speaks_like_openai() {
+        let (body, id) = body(Some(Provider::OpenAi), 403);
+        let message = format!("rule \"card.pan\" denies (interceptor audit id {id})");
+        assert_eq!(
+            body,
+            json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": "interceptor_denied"}})
+        );
+        assert_eq!(self::body(Some(Provider::OpenAi), 503).0["error"]["type"], "server_error");
+    }
+
+    #[test]
+    fn speaks_like_anthropic() {
+        let (body, id) = body(Some(Provider::Anthropic), 403);
+        let message = format!("rule \"card.pan\" denies (interceptor audit id {id})");
+        assert_eq!(
+            body,
+            json!({"type": "error", "error": {"type": "permission_error", "message": message}, "request_id": id})
+        );
+        let of = |status| self::body(Some(Provider::Anthropic), status).0["error"]["type"].clone();
+        assert_eq!(
+            (of(400), of(413), of(503)),
+            (json!("invalid_request_error"), json!("request_too_large"), json!("api_error"))
+        );
+    }
+
+    #[test]
+    fn speaks_plainly_to_the_rest() {
+        let (body, id) = body(None, 400);
+        assert_eq!((&body["id"], &body["error"]["type"]), (&json!(id), &json!("interceptor_denied")));
+    }
+}

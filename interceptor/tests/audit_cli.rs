@@ -1,0 +1,381 @@
+//! `interceptor log` and `interceptor keys` as people and scripts call them.
+
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use interceptor::audit::{
+    AuditorPublic, Completion, Durability, FindingCount, Log, Outgoing, Record, Response, Settings,
+};
+use interceptor::flow::{Action, ExchangeId};
+use serde_json::Value;
+
+struct State {
+    dir: tempfile::TempDir,
+}
+
+impl State {
+    /// A state directory with a key pair and a log of three records: complete, denied, aborted.
+    fn new() -> Self {
+        let state = Self { dir: tempfile::tempdir().unwrap() };
+        let out = state.run(&["keys", "generate", "--out", state.key().to_str().unwrap(), "--json"]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let log = Log::open(state.settings()).unwrap();
+        let worker = log.worker().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
+            exchange.chunk(b"data: the sealed answer\n\n").await.unwrap();
+            let response = Response { status: Some(200), bytes: Some(25), ..Response::default() };
+            exchange.complete(&Completion { response, ..Completion::default() }).unwrap().await.unwrap();
+            let mut denied = record();
+            denied.decision.action = Some("deny".into());
+            denied.response.status = Some(403);
+            worker.refuse(denied, Some(ORIGINAL), b"{\"error\":{}}").await.unwrap();
+            drop(worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap());
+        });
+        log.close().unwrap();
+        state
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            dir: self.path("audit"),
+            keys: self.path("keys"),
+            host: "testhost".into(),
+            durability: Durability::Power,
+            auditors: vec![AuditorPublic::read(&self.dir.path().join("auditor.key.pub")).unwrap()],
+            segment_bytes: 64 << 10,
+            accept_missing_checkpoint: false,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("state").join(name)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.dir.path().join("auditor.key")
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_interceptor"))
+            .arg("--state")
+            .arg(self.dir.path().join("state"))
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    fn lines(&self, args: &[&str]) -> Vec<Value> {
+        let out = self.run(args);
+        assert!(out.status.success(), "{}", stderr(&out));
+        stdout(&out).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn unseal(&self, extra: &[&str]) -> Output {
+        let key = self.key();
+        let mut args = vec!["log", "unseal", "latest", "--key", key.to_str().unwrap()];
+        args.extend(extra);
+        self.run(&args)
+    }
+}
+
+const ORIGINAL: &[u8] =
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\n\r\n{\"card\":\"4111111111111111\"}";
+const OUTGOING: Outgoing<'static> = Outgoing {
+    head: b"POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\n\r\n",
+    body: b"{\"card\":\"[CARD_k7q2m9xd]\"}",
+};
+
+fn record() -> Record {
+    let mut record = Record::new(ExchangeId::new());
+    record.caller.user = Some("alice".into());
+    record.caller.exe = Some("/usr/bin/curl".into());
+    record.endpoint.host = Some("api.openai.com".into());
+    record.request.model = Some("gpt-4o".into());
+    record.decision.action = Some("mask".into());
+    record.findings =
+        vec![FindingCount { entity: "CREDIT_CARD".into(), rule: "card.pan".into(), count: 1, action: Action::Mask }];
+    record
+}
+
+fn stdout(out: &Output) -> String {
+    String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn stderr(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn list_and_show_tell_what_happened_and_nothing_sealed() {
+    let state = State::new();
+    let table = stdout(&state.run(&["log", "list"]));
+    assert_eq!(table.lines().count(), 4, "{table}");
+    for word in ["alice/curl", "api.openai.com", "gpt-4o", "CREDIT_CARD", "mask", "deny", "200", "403", "aborted"] {
+        assert!(table.contains(word), "{word} is not in\n{table}");
+    }
+    let records = state.lines(&["log", "list", "--json"]);
+    let states: Vec<&str> = records.iter().map(|r| r["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["complete", "complete", "aborted"]);
+    assert_eq!(state.lines(&["log", "list", "--json", "--limit", "1"]), records[2..]);
+    assert_eq!(state.lines(&["log", "list", "--json", "--since", "1h"]), records);
+    assert_eq!(state.lines(&["log", "tail", "--json", "-n", "2"]), records[1..]);
+    let id = records[0]["id"].as_str().unwrap();
+    let shown = state.lines(&["log", "show", id, "--json"]);
+    assert_eq!(shown, records[..1]);
+    assert_eq!(shown[0]["request"]["masked"]["text"], "{\"card\":\"[CARD_k7q2m9xd]\"}");
+    assert_eq!(shown[0]["response"]["body"], serde_json::json!({"encoding": "sealed", "text": null, "bytes": 25}));
+    let card = stdout(&state.run(&["log", "show", id]));
+    assert!(card.contains("[CARD_k7q2m9xd]") && card.contains("signed in the tree"), "{card}");
+    for args in [&["log", "list"][..], &["log", "list", "--json"], &["log", "show", id], &["log", "tail"]] {
+        let out = stdout(&state.run(args));
+        assert!(!out.contains("4111111111111111") && !out.contains("the sealed answer"), "{out}");
+        assert!(!out.contains('\x1b'), "no colour where there is no terminal");
+    }
+}
+
+#[test]
+fn an_unknown_or_ambiguous_id_is_explained() {
+    let state = State::new();
+    let unknown = state.run(&["log", "show", "ffff"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("log list"), "{}", stderr(&unknown));
+    assert_eq!(state.run(&["log", "show", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn verify_says_what_it_checked_and_names_what_is_wrong() {
+    let state = State::new();
+    let out = state.run(&["log", "verify"]);
+    assert_eq!((out.status.code(), stdout(&out).starts_with("intact: 3 records")), (Some(0), true), "{}", stdout(&out));
+    let saved = state.dir.path().join("saved");
+    std::fs::copy(state.path("audit/checkpoint"), &saved).unwrap();
+    let key = state.path("keys/log-signing.pub");
+    let trusted = ["log", "verify", "--checkpoint", saved.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    assert_eq!(state.run(&trusted).status.code(), Some(0));
+    let out = state.run(&["log", "verify", "--checkpoint", "/etc/passwd"]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(2), ""), "{}", stderr(&out));
+    assert!(stderr(&out).contains("--checkpoint /etc/passwd: it is no checkpoint"), "{}", stderr(&out));
+
+    let report = &state.lines(&["log", "verify", "--json"])[0];
+    assert_eq!((&report["intact"], &report["report"]["records"]), (&Value::Bool(true), &3.into()));
+    let id = state.lines(&["log", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+    let segment = state.path("audit/log-00000000000000000000.alog");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096 + 300] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let out = state.run(&["log", "verify"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stdout(&out).contains(&id), "{}", stdout(&out));
+    let out = state.run(&["log", "verify", "--json"]);
+    let fault: Value = serde_json::from_str(&stdout(&out)).unwrap();
+    assert_eq!((&fault["intact"], fault["fault"]["id"].as_str()), (&Value::Bool(false), Some(id.as_str())));
+}
+
+#[test]
+fn unseal_shows_the_original_after_the_access_is_on_record() {
+    let state = State::new();
+    let id = state.lines(&["log", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+    let key = state.key();
+    let args = ["log", "unseal", &id, "--key", key.to_str().unwrap(), "--reason", "case 17"];
+    let out = stdout(&state.run(&args));
+    assert!(out.contains("4111111111111111") && out.contains("data: the sealed answer"), "{out}");
+    let json = &state.lines(&[&args[..], &["--json"]].concat())[0];
+    assert!(json["request"]["text"].as_str().unwrap().as_bytes() == ORIGINAL);
+    assert_eq!(json["response"]["text"], "data: the sealed answer\n\n");
+    let card = stdout(&state.run(&["log", "show", &id]));
+    assert_eq!(card.matches("case 17").count(), 2, "{card}");
+    assert_eq!(state.lines(&["log", "verify", "--json"])[0]["report"]["accesses"], 2);
+}
+
+#[test]
+fn unseal_works_beside_the_running_writer() {
+    let state = State::new();
+    let log = Log::open(state.settings()).unwrap();
+    let out = state.unseal(&["--reason", "while running"]);
+    assert!(out.status.success(), "{}", stderr(&out));
+    log.close().unwrap();
+}
+
+#[test]
+fn unseal_refuses_without_a_reason_a_fitting_key_or_a_place_for_the_access() {
+    let state = State::new();
+    assert_eq!(state.unseal(&[]).status.code(), Some(2));
+    assert_eq!(state.unseal(&["--reason", "  "]).status.code(), Some(2));
+
+    let other = state.dir.path().join("other.key");
+    assert!(state.run(&["keys", "generate", "--out", other.to_str().unwrap()]).status.success());
+    let out = state.run(&["log", "unseal", "latest", "--key", other.to_str().unwrap(), "--reason", "curious"]);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0));
+    assert!(stderr(&out).contains("cannot open this record"), "{}", stderr(&out));
+    let attempts = state.lines(&["log", "accesses", "--json"]);
+    assert_eq!(
+        (attempts.len(), &attempts[0]["outcome"], &attempts[0]["reason"]),
+        (1, &"refused".into(), &"curious".into())
+    );
+    let table = stdout(&state.run(&["log", "accesses"]));
+    assert!(table.contains("refused") && table.contains("curious"), "{table}");
+
+    let public = state.dir.path().join("other.key.pub");
+    let out = state.run(&["log", "unseal", "latest", "--key", public.to_str().unwrap(), "--reason", "mistaken"]);
+    assert!(stderr(&out).contains("private half") && !stderr(&out).contains("chmod"), "{}", stderr(&out));
+    let out = state.run(&["log", "unseal", "latest", "--key", "nokey", "--reason", "mistaken"]);
+    assert!(stderr(&out).contains("--key: ") && stderr(&out).contains("keys generate"), "{}", stderr(&out));
+
+    std::fs::set_permissions(state.key(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(stderr(&state.unseal(&["--reason", "loose"])).contains("chmod 0600"));
+    std::fs::set_permissions(state.key(), std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    // A directory where the lock should be: not even root can record the access.
+    std::fs::remove_file(state.path("audit/access.lock")).unwrap();
+    std::fs::create_dir(state.path("audit/access.lock")).unwrap();
+    let out = state.unseal(&["--reason", "no place"]);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", stdout(&out));
+    assert!(stderr(&out).contains("nothing is shown"), "{}", stderr(&out));
+}
+
+#[test]
+fn tail_follows_what_is_written() {
+    let state = State::new();
+    let log = Log::open(state.settings()).unwrap();
+    let mut following = Command::new(env!("CARGO_BIN_EXE_interceptor"))
+        .args(["log", "tail", "-f", "-n", "0", "--json", "--state"])
+        .arg(state.dir.path().join("state"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(following.stdout.take().unwrap());
+    let worker = log.worker().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let first = record();
+    let id = first.id;
+    // The follower may not have started yet: go on until it has seen one of ours.
+    let (sender, seen) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        sender.send(()).unwrap();
+        line
+    });
+    runtime.block_on(worker.refuse(first, None, b"")).unwrap();
+    let mut ids = vec![id];
+    while seen.recv_timeout(std::time::Duration::from_millis(100)).is_err() {
+        assert!(ids.len() < 300, "nothing was seen");
+        ids.push(runtime.block_on(worker.refuse(record(), None, b"")).unwrap());
+    }
+    following.kill().unwrap();
+    following.wait().unwrap();
+    let line: Value = serde_json::from_str(&reading.join().unwrap()).unwrap();
+    assert!(ids.iter().any(|id| line["id"] == id.to_string()));
+    log.close().unwrap();
+}
+
+#[test]
+fn a_missing_log_and_a_forbidden_one_exit_with_2_and_a_remedy() {
+    let empty = State { dir: tempfile::tempdir().unwrap() };
+    for command in ["list", "tail", "verify"] {
+        let out = empty.run(&["log", command]);
+        assert_eq!(out.status.code(), Some(2), "{command}");
+        assert!(stderr(&out).contains("--state"), "{command}: {}", stderr(&out));
+    }
+    let state = State::new();
+    let copy = state.dir.path().join("interceptor");
+    std::fs::copy(env!("CARGO_BIN_EXE_interceptor"), &copy).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(state.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for command in ["list", "verify"] {
+        let out = as_nobody(&copy, &["log", command, "--state", state.dir.path().join("state").to_str().unwrap()]);
+        assert_eq!(out.status.code(), Some(2), "{command}: {}", stdout(&out));
+        assert!(stderr(&out).contains("audit role"), "{command}: {}", stderr(&out));
+    }
+}
+
+/// Runs a program as the user nobody when this is root; else as this user, with the log's permissions taken away.
+fn as_nobody(program: &Path, args: &[&str]) -> Output {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new(program);
+    command.args(args);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    } else {
+        let audit = Path::new(args.last().unwrap()).join("audit");
+        std::fs::set_permissions(audit, std::fs::Permissions::from_mode(0o0)).unwrap();
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn damage_is_told_and_marked_and_does_not_stop_the_list() {
+    let state = State::new();
+    let segment = state.path("audit/log-00000000000000000000.alog");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let host = bytes.windows(8).position(|window| window == b"testhost").unwrap();
+    bytes[host] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for command in [&["log", "list"][..], &["log", "tail"], &["log", "show", "latest"]] {
+        let out = state.run(command);
+        assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+        assert!(stderr(&out).contains("frame 0 is damaged"), "{}", stderr(&out));
+        assert!(stderr(&out).contains("interceptor log verify"), "{}", stderr(&out));
+    }
+    let table = stdout(&state.run(&["log", "list"]));
+    assert!(table.lines().nth(1).unwrap().contains("damaged"), "{table}");
+    let marks: Vec<bool> =
+        state.lines(&["log", "list", "--json"]).iter().map(|r| r["log"]["damaged"].as_bool().unwrap()).collect();
+    assert_eq!(marks, [true, false, false]);
+}
+
+#[test]
+fn an_empty_list_says_so_and_a_time_that_is_none_is_refused() {
+    let state = State { dir: tempfile::tempdir().unwrap() };
+    assert!(state.run(&["keys", "generate", "--out", state.key().to_str().unwrap()]).status.success());
+    Log::open(state.settings()).unwrap().close().unwrap();
+    let out = state.run(&["log", "list"]);
+    assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(0), ""));
+    assert!(stderr(&out).contains("no records yet"), "{}", stderr(&out));
+    let out = state.run(&["log", "list", "--since", "bogus"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("2 hours ago"), "{}", stderr(&out));
+}
+
+#[test]
+fn keys_generate_overwrites_nothing() {
+    let state = State { dir: tempfile::tempdir().unwrap() };
+    let path = state.key();
+    let generate = ["keys", "generate", "--out", path.to_str().unwrap()];
+    assert!(state.run(&generate).status.success());
+    let mode = path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = std::fs::read(&path).unwrap();
+    let again = state.run(&generate);
+    assert_eq!(again.status.code(), Some(2));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    assert_eq!(state.run(&generate).status.code(), Some(2), "an empty file is not overwritten either");
+    let nowhere = state.dir.path().join("missing/auditor.key");
+    let out = state.run(&["keys", "generate", "--out", nowhere.to_str().unwrap()]);
+    assert!(stderr(&out).contains("create it"), "{}", stderr(&out));
+}
+
+#[test]
+fn verify_and_list_show_that_a_log_was_gone_on_with_unsigned() {
+    let state = State::new();
+    std::fs::remove_file(state.path("audit/checkpoint")).unwrap();
+    assert!(Log::open(state.settings()).is_err());
+    let accepted = Settings { accept_missing_checkpoint: true, ..state.settings() };
+    Log::open(accepted).unwrap().close().unwrap();
+    for command in ["verify", "list"] {
+        let out = state.run(&["log", command]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let text = stdout(&out);
+        assert!(text.contains("checkpoint-not-trusted: the signed checkpoint is missing"), "{command}: {text}");
+    }
+    let out = state.run(&["log", "list", "--json"]);
+    assert_eq!(stdout(&out).lines().count(), 3, "records alone");
+    assert!(stderr(&out).contains("checkpoint-not-trusted"), "{}", stderr(&out));
+    let report = &state.lines(&["log", "verify", "--json"])[0]["report"];
+    assert_eq!(report["notes"][0]["content"]["event"], "checkpoint-not-trusted");
+}

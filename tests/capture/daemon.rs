@@ -1,0 +1,202 @@
+//! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
+//!
+//! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
+//! `take CLIENT`, `announce`, `withdraw`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! daemon or the kernel programs log.
+
+#![expect(clippy::print_stdout, reason = "the tests read it")]
+
+use std::io::{BufRead, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use interceptor::capture::{BootTime, Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
+use interceptor::flow::ClientAddr;
+use interceptor::identity::{Caller, CgroupPath, Resolver};
+use serde_json::{Value, json};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const MARK: u32 = 0x1c7;
+
+fn main() -> Result<()> {
+    if std::env::var("CAPTURE_LOG").is_ok_and(|value| value == "1") {
+        log::set_logger(&Logger)?;
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+    let mut args = std::env::args().skip(1);
+    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
+    let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
+    let mode = args.next().context("accept, hold or deaf")?;
+    let endpoints = args.map(|text| parse(&text)).collect::<Result<Vec<_>>>()?;
+
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = v4.local_addr()?.port();
+    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))?;
+    let mut capture = Capture::attach(&Settings { cgroup, pin_dir, mark: MARK, listener_port: port })?;
+    capture.enrol(&endpoints)?;
+    let flows = capture.flows();
+    let at = capture.listening();
+    let mut held = Vec::new();
+    match mode.as_str() {
+        "accept" => {
+            let resolver = Arc::new(Resolver::new());
+            for listener in [v4, v6] {
+                let (flows, resolver) = (flows.clone(), Arc::clone(&resolver));
+                std::thread::spawn(move || serve(&listener, &flows, at, &resolver));
+            }
+        }
+        // Connections queue and are never accepted.
+        "hold" => held.extend([v4, v6]),
+        "deaf" => drop((v4, v6)),
+        other => bail!("{other}: accept, hold or deaf"),
+    }
+    say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
+    answer(capture, &flows, at, port)
+}
+
+/// `ADDRESS/PREFIX PORT` with a comma in between.
+fn parse(text: &str) -> Result<EndpointAddr> {
+    let (network, port) = text.split_once(',').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
+    let (ip, prefix) = network.split_once('/').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
+    Ok(EndpointAddr { ip: ip.parse()?, prefix: prefix.parse()?, port: port.parse()? })
+}
+
+fn serve(listener: &TcpListener, flows: &Flows, at: Listening, resolver: &Resolver) {
+    for accepted in listener.incoming() {
+        let Ok(stream) = accepted else { continue };
+        let Ok(client) = stream.peer_addr() else { continue };
+        match flows.take(ClientAddr(client), at) {
+            Ok(flow) => {
+                say(&json!({"flow": describe(client, &flow), "caller": name(&resolver.resolve(&flow))}));
+                // The client may be gone; that is its business.
+                let _ = tell(stream, &flow);
+            }
+            Err(error @ (TakeError::Missing { .. } | TakeError::Stale { .. } | TakeError::Syscall(_))) => {
+                say(&json!({"no_flow": error.to_string()}));
+            }
+        }
+    }
+}
+
+/// Where it meant to go. Then reads to the end: a close with bytes unread would reset the connection.
+fn tell(mut stream: TcpStream, flow: &Flow) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    writeln!(stream, "{}", flow.original)?;
+    stream.shutdown(Shutdown::Write)?;
+    std::io::copy(&mut stream, &mut std::io::sink())?;
+    Ok(())
+}
+
+fn describe(client: SocketAddr, flow: &Flow) -> Value {
+    json!({
+        "client": client.to_string(),
+        "original": flow.original.to_string(),
+        "tgid": flow.tgid,
+        "tid": flow.tid,
+        "uid": flow.uid,
+        "gid": flow.gid,
+        "task_cgroup": flow.task_cgroup,
+        "socket_cgroup": flow.socket_cgroup,
+        "netns": flow.netns.0,
+        "connected_at": flow.connected_at.as_nanos(),
+    })
+}
+
+fn name(caller: &Caller) -> Value {
+    json!({
+        "user": caller.user,
+        "groups": caller.groups,
+        "exe": caller.exe,
+        "cmdline": caller.cmdline,
+        "cwd": caller.cwd,
+        "cgroup": caller.cgroup.as_ref().map(CgroupPath::as_path),
+        "container": caller.container().map(|container| container.to_string()),
+        "unit": caller.unit(),
+        "started_at": caller.started_at.map(BootTime::as_nanos),
+    })
+}
+
+fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["dial", to, how] => say(&json!({"dial": dial(to.parse()?, how == "marked")})),
+            ["stats"] => {
+                let stats = capture.stats()?;
+                let counts: serde_json::Map<_, _> =
+                    stats.iter().map(|(counter, value)| (format!("{counter:?}"), value.into())).collect();
+                say(&json!({"stats": counts}));
+            }
+            ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
+            ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
+            ["take", client] => {
+                let taken = flows.take(ClientAddr(client.parse()?), at);
+                say(&json!({"take": taken.map_or_else(|error| error.to_string(), |flow| flow.original.to_string())}));
+            }
+            ["announce"] => {
+                at = capture.announce(at.netns, port)?;
+                say(&json!({"announce": "done"}));
+            }
+            ["withdraw"] => {
+                capture.withdraw(at.netns)?;
+                say(&json!({"withdraw": "done"}));
+            }
+            ["enrol", ref endpoints @ ..] => {
+                let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+                capture.enrol(&endpoints)?;
+                say(&json!({"enrol": "done"}));
+            }
+            ["detach"] => {
+                capture.detach()?;
+                say(&json!({"detach": "done"}));
+                return Ok(());
+            }
+            _ => bail!("what is {line:?}?"),
+        }
+    }
+    Ok(())
+}
+
+/// A connection of the daemon's own: what it came to.
+fn dial(to: SocketAddr, marked: bool) -> String {
+    let connect = || -> std::io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        if marked {
+            socket.set_mark(MARK)?;
+        }
+        socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
+        Ok(socket.into())
+    };
+    let read = |stream: TcpStream| -> std::io::Result<String> {
+        let mut line = String::new();
+        std::io::BufReader::new(stream).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    };
+    connect().and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        say(&json!({"log": record.args().to_string()}));
+    }
+
+    fn flush(&self) {}
+}
+
+/// One line, whole: several threads speak.
+fn say(value: &Value) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    println!("{value}");
+}

@@ -1,0 +1,5 @@
+//! The kernel programs, attached to a cgroup of the test's own, with real clients. Needs root.
+
+mod host;
+mod lifecycle;
+mod ways;

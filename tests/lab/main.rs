@@ -1,0 +1,11 @@
+//! The main job, end to end: unmodified clients in the lab, captured, masked and audited.
+
+mod bad_input;
+mod contract;
+mod crash;
+mod curl;
+mod leftovers;
+mod record;
+mod sdks;
+mod tamper;
+mod upstream;

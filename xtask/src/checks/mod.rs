@@ -1,0 +1,160 @@
+//! `cargo xtask test`, `lint` and `bench`: what CI runs, and what one runs before.
+#![expect(clippy::print_stdout, reason = "the summary is the task's output")]
+
+mod leftovers;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::geteuid;
+
+use crate::{layers, setup, workspace};
+use leftovers::Traces;
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Runs, in this order: formatting, clippy, documentation, layers, unit tests, end-to-end tests (as root, in network
+namespaces), and a look for anything that was left behind. The first failing step ends the run.
+
+Examples:
+  cargo xtask test
+  cargo xtask test streaming        only tests with `streaming` in their name, no lints
+  cargo xtask test --unprivileged   all that does not need root
+")]
+pub(crate) struct TestArgs {
+    /// Leave out what needs root: the end-to-end tests
+    #[arg(long)]
+    unprivileged: bool,
+    /// Run only tests whose name contains this, and no lints
+    filter: Option<String>,
+}
+
+/// Arguments of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench
+  cargo xtask bench mask
+")]
+pub(crate) struct BenchArgs {
+    /// Run only benchmarks whose name contains this
+    name: Option<String>,
+}
+
+/// Runs every test.
+pub(crate) fn test(args: &TestArgs) -> Result<()> {
+    let privileged = !args.unprivileged;
+    if privileged && !geteuid().is_root() {
+        bail!("the end-to-end tests need root (network namespaces, cgroups, BPF); leave them out with --unprivileged");
+    }
+    setup::run(&setup::Args { clients: privileged })?;
+    let before = Traces::look()?;
+    let mut steps = Steps::default();
+    if args.filter.is_none() {
+        static_checks(&mut steps)?;
+    }
+    let filter = args.filter.as_deref();
+    steps.run("build", || {
+        workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))
+    })?;
+    let unprivileged = ["--lib", "--bins", "--test", "audit_*"];
+    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&unprivileged, &[], filter)))?;
+    if args.filter.is_none() {
+        steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
+    }
+    if privileged {
+        // Capture alone, and the whole product in the lab. Each test is several processes, and the latencies that
+        // matter are those of an idle machine.
+        let (tests, threads) = (["--test", "capture", "--test", "lab"], ["--test-threads", "2"]);
+        steps.run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&tests, &threads, filter)))?;
+        steps.run("leftovers", || before.compare())?;
+    }
+    steps.sum_up();
+    Ok(())
+}
+
+/// What can be said without running anything, and whether every dependency may be used.
+pub(crate) fn lint() -> Result<()> {
+    let mut steps = Steps::default();
+    static_checks(&mut steps)?;
+    steps.run("dependencies (cargo deny)", || {
+        let program = cargo_deny()?;
+        workspace::run_visibly(
+            Command::new(program).args(["check", "bans", "licenses", "sources"]).current_dir(workspace::root()),
+        )
+    })?;
+    steps.sum_up();
+    Ok(())
+}
+
+/// Criterion's benchmarks.
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    let mut command = workspace::cargo();
+    command.args(["bench", "--package", "interceptor-benches"]);
+    if let Some(name) = &args.name {
+        command.args(["--", name]);
+    }
+    workspace::run_visibly(&mut command)
+}
+
+fn static_checks(steps: &mut Steps) -> Result<()> {
+    steps.run("formatting", || workspace::run_visibly(workspace::cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("clippy", || {
+        let mut command = workspace::cargo();
+        command.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+        workspace::run_visibly(&mut command)
+    })?;
+    steps.run("documentation", || {
+        let mut command = workspace::cargo();
+        command.args(["doc", "--workspace", "--no-deps"]);
+        workspace::run_visibly(command.env("RUSTDOCFLAGS", "-Dwarnings"))
+    })?;
+    steps.run("layers", layers::run)
+}
+
+/// Tests of the whole workspace: always the same selection of packages, so that nothing is built with two sets of
+/// features.
+fn cargo_test(targets: &[&str], harness: &[&str], filter: Option<&str>) -> Command {
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace"]).args(targets).arg("--").args(harness).args(filter);
+    command
+}
+
+/// cargo-deny, installed when it is first asked for.
+fn cargo_deny() -> Result<PathBuf> {
+    let program = workspace::tools().join("bin/cargo-deny");
+    if !setup::runs(&program.to_string_lossy(), &["--version"]) {
+        eprintln!("cargo install cargo-deny {CARGO_DENY} (some minutes)");
+        let mut command = workspace::cargo();
+        command.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
+        workspace::run_visibly(command.arg(workspace::tools()))?;
+    }
+    Ok(program)
+}
+
+/// Names and durations of the steps that passed.
+#[derive(Default)]
+struct Steps {
+    passed: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+        eprintln!("== {name}");
+        let start = Instant::now();
+        step().with_context(|| format!("{name} failed"))?;
+        self.passed.push((name, start.elapsed()));
+        Ok(())
+    }
+
+    fn sum_up(&self) {
+        let total: Duration = self.passed.iter().map(|(_, duration)| *duration).sum();
+        let steps = self.passed.iter().map(|(name, duration)| format!("{name} {} s", duration.as_secs()));
+        println!("passed in {} s: {}", total.as_secs(), steps.collect::<Vec<_>>().join(", "));
+    }
+}

@@ -1,0 +1,109 @@
+//! What the endpoint says: the last user message as it arrived, in pieces like a model's tokens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+
+/// The pause between two pieces of a streamed answer, unless the request asks for another.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How a test wants its answer, given in request headers.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// `x-lab-delay-ms`: the pause between two pieces; before the answer, if it is not streamed.
+    pub(crate) pause: Option<Duration>,
+    /// `x-lab-tokens`: exactly this many pieces.
+    pub(crate) pieces: Option<usize>,
+    /// `x-lab-hold`: after the first piece, wait until there is a file at this path.
+    pub(crate) hold: Option<PathBuf>,
+}
+
+impl Wishes {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    ///
+    /// The name of a header that is not a number.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, &'static str> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let number = |name| text(name).map(|text| text.parse::<u64>().map_err(|_| name)).transpose();
+        Ok(Self {
+            pause: number("x-lab-delay-ms")?.map(Duration::from_millis),
+            pieces: number("x-lab-tokens")?.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+            hold: text("x-lab-hold").map(PathBuf::from),
+        })
+    }
+
+    /// The pause between two pieces.
+    pub(crate) fn between(&self) -> Duration {
+        self.pause.unwrap_or(PAUSE)
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// In order; together they are the text.
+    pub(crate) pieces: Vec<String>,
+    /// Whether it was cut at the requested length.
+    pub(crate) cut: bool,
+}
+
+impl Answer {
+    /// Echoes `message` in at most `limit` pieces; in exactly `wanted`, if given: cut, or said again.
+    pub(crate) fn echo(message: &str, wanted: Option<usize>, limit: Option<usize>) -> Self {
+        let spoken = pieces(&format!("You said: {message}"));
+        let available = spoken.len();
+        let length = wanted.unwrap_or(available).min(limit.unwrap_or(usize::MAX));
+        Self { pieces: spoken.into_iter().cycle().take(length).collect(), cut: length < available }
+    }
+
+    /// The whole of it.
+    pub(crate) fn text(&self) -> String {
+        self.pieces.concat()
+    }
+}
+
+/// Cuts a text into words, each with the white space before it; long words into runs of eight characters.
+pub(crate) fn pieces(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    let mut length = 0;
+    let mut in_word = false;
+    for character in text.chars() {
+        let space = character.is_whitespace();
+        match pieces.last_mut() {
+            Some(last) if !(space && in_word) && length < 8 => last.push(character),
+            _ => {
+                pieces.push(character.into());
+                length = 0;
+            }
+        }
+        in_word = !space;
+        length += 1;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_make_up_the_text() {
+        for text in
+            ["", "card 4111 1111 1111 1111, ok?", "  leading\n\nlines ", "ünïcode wörds_and_long_identifiers 你好"]
+        {
+            assert_eq!(pieces(text).concat(), text);
+        }
+        assert_eq!(pieces("mail jane@corp.example"), ["mail", " jane@co", "rp.examp", "le"]);
+    }
+
+    #[test]
+    fn has_as_many_pieces_as_wanted() {
+        assert_eq!(Answer::echo("hello", Some(40), None).pieces.len(), 40);
+        assert_eq!(Answer::echo("hello", None, None).text(), "You said: hello");
+        let cut = Answer::echo("hello", None, Some(2));
+        assert_eq!((cut.text().as_str(), cut.cut), ("You said:", true));
+    }
+}

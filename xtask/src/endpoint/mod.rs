@@ -1,0 +1,137 @@
+//! The lab's model endpoint: `xtask endpoint`, a process of the lab.
+//!
+//! It ends TLS with a certificate for the name asked for, keeps every request as it arrived, and either answers as
+//! OpenAI's Chat Completions and Anthropic's Messages do, or hands the bytes to a server given with `--upstream`.
+
+mod answer;
+mod anthropic;
+mod certificates;
+mod openai;
+mod record;
+mod serve;
+mod split;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::lab::names::{ENROLLED, PORT};
+use crate::lab::netns;
+use certificates::Authority;
+use record::{Recorder, Tee};
+
+/// Arguments of the helper.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write the certificate of the CA that signs for the endpoint here
+    #[arg(long)]
+    ca: PathBuf,
+    /// Keep the requests here
+    #[arg(long)]
+    requests: PathBuf,
+    /// After the sockets are bound, go to this network namespace
+    #[arg(long)]
+    then_netns: PathBuf,
+    /// Forward to the first of these that answers
+    #[arg(long)]
+    upstream: Vec<SocketAddr>,
+}
+
+/// What every connection needs.
+struct Shared {
+    acceptor: TlsAcceptor,
+    recorder: Recorder,
+    upstream: Vec<SocketAddr>,
+}
+
+/// Serves until it is killed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(LocalSet::new().run_until(serve(args)))
+}
+
+async fn serve(args: &Args) -> Result<()> {
+    let authority = Authority::new()?;
+    std::fs::write(&args.ca, authority.certificate_pem())
+        .with_context(|| format!("cannot write {}", args.ca.display()))?;
+    let mut listeners = Vec::new();
+    for server in &ENROLLED {
+        for address in [IpAddr::V4(server.v4), IpAddr::V6(server.v6)] {
+            let listener = TcpListener::bind((address, PORT)).await;
+            listeners.push(listener.with_context(|| format!("cannot listen on {address} port {PORT}"))?);
+        }
+    }
+    // The listeners stay where they were bound; what is dialled from now on leaves from the caller's network.
+    let caller = File::open(&args.then_netns).with_context(|| format!("cannot open {}", args.then_netns.display()))?;
+    netns::enter(&caller)?;
+
+    let shared = Rc::new(Shared {
+        acceptor: TlsAcceptor::from(authority.server_config()?),
+        recorder: Recorder::new(&args.requests)?,
+        upstream: args.upstream.clone(),
+    });
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        accepting.push(tokio::task::spawn_local(accept(listener, Rc::clone(&shared))));
+    }
+    let mut output = std::io::stdout();
+    writeln!(output, "ready")?;
+    output.flush()?;
+    for task in accepting {
+        task.await?;
+    }
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, shared: Rc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = connection(stream, peer, &shared).await {
+                        note(peer, &format!("{error:#}"));
+                    }
+                });
+            }
+            Err(error) => {
+                eprintln!("endpoint: accept: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: &Shared) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let tls = shared.acceptor.accept(stream).await.context("TLS handshake")?;
+    let name = tls.get_ref().1.server_name().unwrap_or("no name").to_owned();
+    note(peer, &format!("connected to {local} for {name}"));
+    let tee = Tee::new(tls, shared.recorder.clone());
+    if shared.upstream.is_empty() { serve::answer(tee).await } else { forward(tee, &shared.upstream).await }
+}
+
+/// Passes bytes both ways, unmodified, until either side has no more.
+async fn forward<S>(mut client: Tee<S>, upstream: &[SocketAddr]) -> Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut server =
+        TcpStream::connect(upstream).await.with_context(|| format!("--upstream: no connection to {upstream:?}"))?;
+    server.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut client, &mut server).await.context("forwarding to --upstream")?;
+    Ok(())
+}
+
+/// A line in the endpoint's journal, its standard error.
+fn note(peer: SocketAddr, text: &str) {
+    eprintln!("{} {peer}: {text}", jiff::Timestamp::now());
+}

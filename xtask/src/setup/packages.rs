@@ -1,0 +1,122 @@
+//! What the operating system has to bring.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+use nix::unistd::geteuid;
+
+use super::{Outcome, announce};
+use crate::workspace;
+
+/// Something the system brings: how to see whether it does, what it is, and the Debian package.
+pub(super) struct Need {
+    pub(super) what: &'static str,
+    pub(super) package: &'static str,
+    pub(super) is_there: fn() -> bool,
+}
+
+const BUILD: &[Need] = &[
+    Need { what: "a C and C++ compiler", package: "build-essential", is_there: || runs("cc", &["--version"]) },
+    Need { what: "pkg-config", package: "pkg-config", is_there: || runs("pkg-config", &["--version"]) },
+    Need {
+        what: "the Hyperscan library and its header files",
+        package: "libhyperscan-dev",
+        is_there: || runs("pkg-config", &["--exists", "libhs"]),
+    },
+    Need { what: "ip(8)", package: "iproute2", is_there: || runs("ip", &["-V"]) },
+    Need { what: "curl", package: "curl", is_there: || runs("curl", &["--version"]) },
+    Need { what: "openssl(1)", package: "openssl", is_there: || runs("openssl", &["version"]) },
+    Need {
+        what: "the bundle of root certificates",
+        package: "ca-certificates",
+        is_there: || Path::new("/etc/ssl/certs").is_dir() || Path::new("/etc/pki/tls/certs").is_dir(),
+    },
+];
+
+const CLIENTS: &[Need] = &[
+    Need {
+        what: "Python 3 with venv",
+        package: "python3-venv",
+        is_there: || runs("python3", &["-c", "import venv, ensurepip"]),
+    },
+    Need { what: "npm", package: "npm", is_there: || runs("npm", &["--version"]) },
+];
+
+pub(super) fn build() -> Result<Outcome> {
+    provide(BUILD)
+}
+
+pub(super) fn clients() -> Result<Outcome> {
+    provide(CLIENTS)
+}
+
+/// The parts of Rust's toolchain that only checks need.
+pub(super) fn rust_components() -> Result<Outcome> {
+    let there = || runs("cargo", &["fmt", "--version"]) && runs("cargo", &["clippy", "--version"]);
+    if there() {
+        return Ok(Outcome::There);
+    }
+    let _ = workspace::run(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]));
+    if !there() {
+        bail!("install rustfmt and clippy for this toolchain: rustup component add rustfmt clippy");
+    }
+    Ok(Outcome::Made)
+}
+
+/// Whether a program can be run and succeeds.
+pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Installs what is missing, or says what it is.
+pub(super) fn provide(needs: &[Need]) -> Result<Outcome> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_there)()).collect();
+    if missing.is_empty() {
+        return Ok(Outcome::There);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    install(&packages)?;
+    let missing: Vec<&str> = missing.iter().filter(|need| !(need.is_there)()).map(|need| need.what).collect();
+    if !missing.is_empty() {
+        bail!("{} cannot be found although its package is installed; is PATH complete?", missing.join(", "));
+    }
+    Ok(Outcome::Made)
+}
+
+/// Installs Debian packages; where that cannot be done, says which are needed.
+pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !runs("apt-get", &["--version"]) {
+        bail!(
+            "this system has no apt-get; install with its own package manager what Debian calls: {list}; then run \
+             `cargo xtask setup` again"
+        );
+    }
+    if !geteuid().is_root() {
+        bail!("packages are missing and only root can install them: sudo apt-get install {list}");
+    }
+    announce(&format!("apt-get install {list}"));
+    // A list of packages that was never fetched, or is old, knows too little.
+    if apt(&["install", "--simulate"], packages, true).is_err() {
+        apt(&["update"], &[], false)?;
+    }
+    apt(&["install"], packages, false)
+}
+
+fn apt(verb: &[&str], packages: &[&str], silent: bool) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-y", "-q", "--no-install-recommends"]);
+    // Another package must never have to go for ours.
+    command.arg("--no-remove").args(verb).args(packages);
+    if silent {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if !command.status()?.success() {
+            bail!("apt-get does not know these packages");
+        }
+        return Ok(());
+    }
+    workspace::run(&mut command)
+}

@@ -5,9 +5,9 @@ use std::ops::Range;
 use regex::bytes::Regex;
 
 /// Bytes read before a candidate.
-const BEFORE: usize = 60;
+pub(super) const BEFORE: usize = 60;
 /// Bytes read after it.
-const AFTER: usize = 20;
+pub(super) const AFTER: usize = 20;
 
 /// The text around a candidate in the forms that words are compared in: lower case, a blank for `_` and `-`.
 #[derive(Debug, Default)]

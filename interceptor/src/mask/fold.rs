@@ -7,6 +7,8 @@ use crate::flow::ByteSpan;
 
 /// Characters between two groups of one number; a longer gap separates two numbers.
 const WIDEST_GAP: usize = 6;
+/// Letters and digits of the shortest number that is looked for.
+const FEWEST_DIGITS: usize = 8;
 /// Zero of each script with decimal digits (Unicode 16, category Nd, in use).
 const ZEROS: &[u32] = &[
     0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
@@ -67,24 +69,83 @@ fn digit(c: char) -> Option<char> {
 /// Whether folding could show a number in `text` that is not plain there: for texts outside ASCII.
 pub(super) fn may_hide_a_number(text: &str) -> bool {
     let bytes = text.as_bytes();
-    !text.is_ascii()
-        && text.char_indices().any(|(at, c)| {
-            !c.is_ascii()
-                && match Class::of(c) {
-                    Class::Plain(_) => true,
-                    Class::Other => false,
-                    _ => bytes[at.saturating_sub(WIDEST_GAP)..at].iter().any(u8::is_ascii_digit),
-                }
-        })
+    let mut from = 0;
+    while let Some(at) = next_outside_ascii(bytes, from) {
+        let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { return true };
+        let hides = match Class::of(c) {
+            Class::Plain(_) => true,
+            Class::Other => false,
+            _ => bytes[at.saturating_sub(WIDEST_GAP)..at].iter().any(u8::is_ascii_digit),
+        };
+        if hides {
+            return true;
+        }
+        from = at + c.len_utf8();
+    }
+    false
 }
 
-/// Whether digits go on behind a gap at `at` that is wider than the one character that pictures allow.
-pub(super) fn is_wide_gap(text: &[u8], at: usize) -> bool {
-    let in_gap = |b: &u8| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n');
-    let rest = &text[at..text.len().min(at + WIDEST_GAP + 1)];
-    let gap = rest.iter().take_while(|b| in_gap(b)).count();
-    let single = gap == 1 && matches!(rest[0], b' ' | b'-');
-    gap > 0 && !single && rest.get(gap).is_some_and(u8::is_ascii_alphanumeric)
+/// The first byte outside ASCII at or after `from`, eight at a time: most texts have few.
+fn next_outside_ascii(text: &[u8], from: usize) -> Option<usize> {
+    const TOP: u64 = u64::MAX / 0xff * 0x80;
+    let (words, tail) = text[from..].as_chunks::<8>();
+    for (word, i) in words.iter().zip(0..) {
+        let found = u64::from_le_bytes(*word) & TOP;
+        if found != 0 {
+            return Some(from + i * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    tail.iter().position(|b| !b.is_ascii()).map(|i| text.len() - tail.len() + i)
+}
+
+/// Finds the stretches of an ASCII text in which folding could show a number: tokens with digits enough, joined by
+/// gaps of which one is wider than the one character that pictures allow.
+#[derive(Debug, Default)]
+pub(super) struct Stretches {
+    found: Vec<ByteSpan>,
+    current: ByteSpan,
+    digits: usize,
+    wide: bool,
+}
+
+impl Stretches {
+    /// Adds the next digit-bearing token of `text`.
+    pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
+        let gap = text.get(self.current.end..token.start).unwrap_or_default();
+        let joined = !gap.is_empty()
+            && gap.len() <= WIDEST_GAP
+            && gap.iter().all(|b| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n'));
+        if !joined {
+            self.close();
+            self.current.start = token.start;
+        }
+        self.wide |= joined && !matches!(gap, [b' ' | b'-']);
+        self.digits += token.len();
+        self.current.end = token.end;
+    }
+
+    /// The stretches, with `before` and `after` bytes around each; those that then touch are one.
+    pub(super) fn finish(mut self, text: &str, before: usize, after: usize) -> Vec<ByteSpan> {
+        self.close();
+        let mut out: Vec<ByteSpan> = Vec::new();
+        for span in self.found {
+            let start = text.floor_char_boundary(span.start.saturating_sub(before));
+            let end = text.ceil_char_boundary(text.len().min(span.end + after));
+            match out.last_mut() {
+                Some(last) if start <= last.end => last.end = end,
+                _ => out.push(start..end),
+            }
+        }
+        out
+    }
+
+    fn close(&mut self) {
+        if self.wide && self.digits >= FEWEST_DIGITS {
+            self.found.push(self.current.clone());
+        }
+        self.digits = 0;
+        self.wide = false;
+    }
 }
 
 impl Folded {
@@ -185,8 +246,20 @@ mod tests {
     fn only_what_hides_a_number_is_folded() {
         assert!(may_hide_a_number("4111\u{a0}1111") && may_hide_a_number("４"));
         assert!(!may_hide_a_number("caf\u{e9} \u{2014} 12 “a” 数") && !may_hide_a_number("4111 1111"));
-        assert!(is_wide_gap(b"4111  1111", 4) && is_wide_gap(b"4111\n1111", 4) && is_wide_gap(b"4 - 1", 1));
-        assert!(!is_wide_gap(b"4111 1111", 4) && !is_wide_gap(b"4111-1", 4) && !is_wide_gap(b"4111  ,", 4));
+    }
+
+    #[test]
+    fn stretches_are_numbers_with_a_wide_gap() {
+        let stretches = |text: &str| {
+            let mut stretches = Stretches::default();
+            for token in crate::mask::gate::Tokens::new(text.as_bytes()) {
+                stretches.add(text.as_bytes(), &token.span);
+            }
+            stretches.finish(text, 0, 0).into_iter().map(|span| &text[span]).collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(stretches("pay 4111  1111 1111\n1111 now"), "4111  1111 1111\n1111");
+        assert_eq!(stretches("a 536 - 90 - 4399, b 1111\t2222"), "536 - 90 - 4399|1111\t2222");
+        assert_eq!(stretches("4111 1111 1111 1111, 12\n13, 1111       2222"), "");
     }
 
     proptest! {

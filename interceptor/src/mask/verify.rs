@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::engine::{Engine, Follows};
 use super::extent::{self, Walk};
-use super::fold::{Folded, is_wide_gap, may_hide_a_number};
+use super::fold::{Folded, Stretches, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::Written;
 use super::resolve::{Candidate, Tier};
@@ -63,16 +63,24 @@ impl<'v> View<'v> {
         for &(rule, end) in hits {
             self.hit(rule, end as usize)?;
         }
-        let mut is_wide = false;
+        let mut stretches = Stretches::default();
         for token in Tokens::new(self.text) {
             self.token(&token)?;
-            is_wide = is_wide || is_wide_gap(self.text, token.span.end);
+            stretches.add(self.text, &token.span);
         }
-        if is_wide || may_hide_a_number(text) { self.folded(text) } else { Ok(()) }
+        if may_hide_a_number(text) {
+            return self.folded(text, 0..text.len());
+        }
+        for stretch in stretches.finish(text, context::BEFORE, context::AFTER) {
+            self.folded(text, stretch)?;
+        }
+        Ok(())
     }
 
-    /// Looks for the numbers that would do most harm in the folded text.
-    fn folded(&mut self, original: &str) -> Result<(), Error> {
+    /// Looks for the numbers that would do most harm in the folded text of `part`.
+    fn folded(&mut self, original: &str, part: Range<usize>) -> Result<(), Error> {
+        let original = &original[part.clone()];
+        self.spend(original.len())?;
         let folded = Folded::new(original);
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let text = folded.text.as_bytes();
@@ -83,7 +91,8 @@ impl<'v> View<'v> {
         }
         self.work = view.work;
         for mut candidate in candidates {
-            candidate.span = folded.to_original(&candidate.span, original);
+            let span = folded.to_original(&candidate.span, original);
+            candidate.span = part.start + span.start..part.start + span.end;
             // Numbers one a line are many, a number that a line break divides is one.
             let breaks = memchr::memchr_iter(b'\n', &self.text[candidate.span.clone()]).count();
             if breaks <= 1 {

@@ -7,6 +7,8 @@ use crate::flow::ByteSpan;
 
 /// Bytes tested at once: some vectors.
 const BLOCK: usize = 64;
+/// Bytes looked at word by word before whole blocks are.
+const NEAR: usize = 32;
 /// Bytes of a machine word.
 const WORD: usize = 8;
 
@@ -57,26 +59,27 @@ impl Iterator for Tokens<'_> {
 /// The first ASCII digit at or after `from`.
 #[inline]
 fn next_digit(text: &[u8], from: usize) -> Option<usize> {
+    let in_words = |rest: &[u8]| {
+        let (words, tail) = rest.as_chunks::<WORD>();
+        for (word, i) in words.iter().zip(0..) {
+            let found = digits(*word);
+            if found != 0 {
+                return Some(i * WORD + found.trailing_zeros() as usize / 8);
+            }
+        }
+        tail.iter().position(u8::is_ascii_digit).map(|i| words.len() * WORD + i)
+    };
     let rest = &text[from..];
-    let mut at = 0;
-    let (blocks, _) = rest.as_chunks::<BLOCK>();
-    for block in blocks {
-        let (words, _) = block.as_chunks::<WORD>();
-        // Without branches, so that it becomes vector instructions; most blocks end here.
-        if words.iter().fold(0, |any, word| any | digits(*word)) != 0 {
-            break;
-        }
-        at += BLOCK;
+    // Digits come in clumps: the next one is near, or far.
+    let (near, far) = rest.split_at(rest.len().min(NEAR));
+    if let Some(i) = in_words(near) {
+        return Some(from + i);
     }
-    let (words, tail) = rest[at..].as_chunks::<WORD>();
-    for word in words {
-        let found = digits(*word);
-        if found != 0 {
-            return Some(from + at + found.trailing_zeros() as usize / 8);
-        }
-        at += WORD;
-    }
-    tail.iter().position(u8::is_ascii_digit).map(|i| from + at + i)
+    let (blocks, _) = far.as_chunks::<BLOCK>();
+    // Without branches within a block, so that it becomes vector instructions.
+    let any = |block: &[u8; BLOCK]| block.as_chunks::<WORD>().0.iter().fold(0, |any, word| any | digits(*word)) != 0;
+    let skipped = blocks.iter().take_while(|block| !any(block)).count() * BLOCK;
+    in_words(&far[skipped..]).map(|i| from + near.len() + skipped + i)
 }
 
 /// The top bit of each byte of `word` that is an ASCII digit, first byte lowest; exact, as no addition carries over.

@@ -2,45 +2,12 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
+use regex::bytes::Regex;
 
 /// Bytes read before a candidate.
 const BEFORE: usize = 60;
 /// Bytes read after it.
 const AFTER: usize = 20;
-/// What looking for one word counts, in bytes looked at.
-const WORK_PER_WORD: usize = 8;
-
-/// A word to look for: lower case, blanks only. What searching needs is prepared once, with the rules.
-#[derive(Debug)]
-pub(super) struct Word {
-    text: String,
-    finder: memmem::Finder<'static>,
-}
-
-impl Word {
-    pub(super) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), finder: memmem::Finder::new(text.as_bytes()).into_owned() }
-    }
-
-    pub(super) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// A word starts where no letter or digit stands before it; it may go on (`ssn` in `ssns`) by a plural `s` only.
-    fn is_in(&self, text: &[u8]) -> bool {
-        let ascii = self.text.is_ascii();
-        self.finder.find_iter(text).any(|at| {
-            if !ascii {
-                return true;
-            }
-            let left = at.checked_sub(1).and_then(|i| text.get(i));
-            let tail = &text[at + self.text.len()..];
-            let tail = tail.strip_prefix(b"s").unwrap_or(tail);
-            !left.is_some_and(u8::is_ascii_alphanumeric) && !tail.first().is_some_and(u8::is_ascii_alphabetic)
-        })
-    }
-}
 
 /// The text around a candidate in the forms that words are compared in: lower case, a blank for `_` and `-`.
 #[derive(Debug, Default)]
@@ -57,24 +24,22 @@ impl Context {
         self.of = None;
     }
 
-    /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of
-    /// the value beside them. Gives the bytes looked at too.
+    /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of the value beside them.
+    /// Gives the bytes looked at too.
     pub(super) fn has_any(
         &mut self,
         text: &[u8],
         tokens: &[Range<usize>],
         span: &Range<usize>,
-        words: &[Word],
+        words: &Words,
     ) -> (bool, usize) {
-        let mut work = words.len() * WORK_PER_WORD;
+        let mut work = BEFORE + AFTER;
         if self.of.as_ref() != Some(span) {
             work += BEFORE + AFTER;
             self.read(text, tokens, span);
             self.of = Some(span.clone());
         }
-        let found =
-            words.iter().any(|word| word.is_in(&self.flat) || (!self.split.is_empty() && word.is_in(&self.split)));
-        (found, work)
+        (words.are_in(&self.flat) || (!self.split.is_empty() && words.are_in(&self.split)), work)
     }
 
     fn read(&mut self, text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) {
@@ -118,6 +83,42 @@ impl Context {
     }
 }
 
+/// A rule's words, prepared once as one expression.
+#[derive(Debug)]
+pub(super) struct Words {
+    words: Vec<String>,
+    expression: Regex,
+}
+
+impl Words {
+    /// From words in lower case, with blanks only. A word starts where no letter or digit stands before it and may go on
+    /// by a plural `s` only (`ssn` in `ssns`); in scripts without blanks between words, anywhere.
+    pub(super) fn new(words: &[String]) -> Result<Self, String> {
+        let alternatives = |ascii: bool| {
+            let words: Vec<String> =
+                words.iter().filter(|word| word.is_ascii() == ascii).map(|word| regex::escape(word)).collect();
+            (!words.is_empty()).then(|| words.join("|"))
+        };
+        let bounded = alternatives(true).map(|words| format!("(?:\\A|[^a-z0-9])(?:{words})s?(?:[^a-z]|\\z)"));
+        let parts: Vec<String> = bounded.into_iter().chain(alternatives(false)).collect();
+        let expression = parts.join("|");
+        regex::bytes::RegexBuilder::new(&expression)
+            .unicode(false)
+            .build()
+            .map(|expression| Self { words: words.to_vec(), expression })
+            .map_err(|error| format!("words: {error}"))
+    }
+
+    /// Whether `name` is one of them, in either case.
+    pub(super) fn contain(&self, name: &[u8]) -> bool {
+        self.words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    fn are_in(&self, text: &[u8]) -> bool {
+        self.expression.is_match(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,7 +126,8 @@ mod tests {
     fn near(text: &str, value: &str, word: &str) -> bool {
         let start = text.find(value).unwrap();
         let tokens = crate::mask::token::find(text.as_bytes());
-        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &[Word::new(word)]).0
+        let words = Words::new(&[word.to_owned()]).unwrap();
+        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &words).0
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::gate::Token;
 use super::hyperscan::{self, Database};
 use super::phone::Plan;
 use super::rules::{self, Address, Rule, Source};
@@ -18,7 +19,7 @@ pub struct Engine {
     database: Database,
     /// The rule of each pattern of the database.
     patterns: Vec<u32>,
-    /// Pictures by the length of their anchor token.
+    /// Pictures by what the gate sees of their anchor token.
     pictures: Vec<Vec<Shape>>,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
@@ -30,7 +31,29 @@ pub(super) struct Shape {
     pub(super) rule: u32,
     pub(super) picture: u32,
     pub(super) offset: u32,
-    pub(super) digits: bool,
+    next: u128,
+}
+
+impl Shape {
+    /// Whether a token of this shape may be followed by `next`.
+    #[inline]
+    pub(super) fn admits(&self, next: Option<&u8>) -> bool {
+        self.next == u128::MAX || next.is_some_and(|&b| b.is_ascii() && self.next >> b & 1 == 1)
+    }
+}
+
+/// What stands behind the one byte that follows a token. Most numbers in a text are followed by a word or by nothing
+/// that a picture could go on with: those pictures need not be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Follows {
+    Nothing,
+    Letter,
+    Digit,
+}
+
+/// Where in `pictures` the shapes for such a token are.
+fn slot(len: usize, digits: bool, follows: Follows) -> usize {
+    (len * 2 + usize::from(digits)) * 3 + follows as usize
 }
 
 impl Engine {
@@ -55,7 +78,7 @@ impl Engine {
     fn new(rules: Vec<Rule>) -> Result<Self, Error> {
         let mut patterns = Vec::new();
         let mut expressions = Vec::new();
-        let mut pictures = vec![Vec::new(); LONGEST_ANCHOR + 1];
+        let mut pictures = vec![Vec::new(); slot(LONGEST_ANCHOR + 1, false, Follows::Nothing)];
         let mut phones = Vec::new();
         let mut addresses = Vec::new();
         for (index, rule) in (0u32..).zip(&rules) {
@@ -66,12 +89,17 @@ impl Engine {
                 }
                 Source::Pictures { pictures: drawn, .. } => {
                     for (picture, anchor) in (0u32..).zip(drawn.iter().map(super::picture::Picture::anchor)) {
-                        let shapes: &mut Vec<Shape> = pictures.get_mut(anchor.len).ok_or_else(|| Error::Rules {
-                            file: rule.meta.id.clone(),
-                            reason: format!("a token of a picture is longer than {LONGEST_ANCHOR}"),
-                        })?;
+                        if anchor.len > LONGEST_ANCHOR {
+                            let reason = format!("a token of a picture is longer than {LONGEST_ANCHOR}");
+                            return Err(Error::Rules { file: rule.meta.id.clone(), reason });
+                        }
                         let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
-                        shapes.push(Shape { rule: index, picture, offset, digits: anchor.digits });
+                        let shape = Shape { rule: index, picture, offset, next: anchor.next };
+                        for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
+                            if anchor.goes_on.is_none_or(|letter| follows >= letter) {
+                                pictures[slot(anchor.len, anchor.digits, follows)].push(shape);
+                            }
+                        }
                     }
                 }
                 Source::Phone(plan) => phones.push((index, *plan)),
@@ -107,8 +135,9 @@ impl Engine {
         self.patterns[pattern]
     }
 
-    pub(super) fn shapes(&self, anchor: usize) -> &[Shape] {
-        self.pictures.get(anchor).map_or(&[], Vec::as_slice)
+    /// The pictures that may fit around `token`.
+    pub(super) fn shapes(&self, token: &Token, follows: Follows) -> &[Shape] {
+        self.pictures.get(slot(token.span.len(), token.digits, follows)).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn phones(&self) -> &[(u32, Plan)] {

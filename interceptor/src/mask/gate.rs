@@ -5,8 +5,10 @@
 
 use crate::flow::ByteSpan;
 
-/// Bytes tested at once; a multiple of the vector width, so that the compiler vectorises the test.
+/// Bytes tested at once: some vectors.
 const BLOCK: usize = 64;
+/// Bytes of a machine word.
+const WORD: usize = 8;
 
 /// A run of ASCII letters and digits with at least one digit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,22 +58,36 @@ impl Iterator for Tokens<'_> {
 #[inline]
 fn next_digit(text: &[u8], from: usize) -> Option<usize> {
     let rest = &text[from..];
-    let is_digit = |byte: &u8| byte.wrapping_sub(b'0') < 10;
-    // Digits come in clumps: look a few bytes ahead before testing blocks.
-    let near = rest.len().min(16);
-    if let Some(at) = rest[..near].iter().position(is_digit) {
-        return Some(from + at);
-    }
-    let mut at = near;
-    let mut blocks = rest[near..].chunks_exact(BLOCK);
-    for block in &mut blocks {
-        // A fold without branches: vectorised to a handful of instructions for each vector.
-        if block.iter().fold(0u8, |any, byte| any | u8::from(byte.wrapping_sub(b'0') < 10)) != 0 {
-            return block.iter().position(is_digit).map(|i| from + at + i);
+    let mut at = 0;
+    let (blocks, _) = rest.as_chunks::<BLOCK>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<WORD>();
+        // Without branches, so that it becomes vector instructions; most blocks end here.
+        if words.iter().fold(0, |any, word| any | digits(*word)) != 0 {
+            break;
         }
         at += BLOCK;
     }
-    blocks.remainder().iter().position(is_digit).map(|i| from + at + i)
+    let (words, tail) = rest[at..].as_chunks::<WORD>();
+    for word in words {
+        let found = digits(*word);
+        if found != 0 {
+            return Some(from + at + found.trailing_zeros() as usize / 8);
+        }
+        at += WORD;
+    }
+    tail.iter().position(u8::is_ascii_digit).map(|i| from + at + i)
+}
+
+/// The top bit of each byte of `word` that is an ASCII digit, first byte lowest; exact, as no addition carries over.
+#[inline]
+fn digits(word: [u8; WORD]) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const TOP: u64 = ONES * 0x80;
+    // A digit becomes 0 to 9, whatever else 10 to 255.
+    let value = u64::from_le_bytes(word) ^ (ONES * 0x30);
+    let ten_or_more = (value & !TOP) + ONES * (0x80 - 10);
+    !(ten_or_more | value) & TOP
 }
 
 #[cfg(test)]
@@ -89,6 +105,18 @@ mod tests {
         assert_eq!(tokens("pay 4111-1111 to DE89x now 7."), ["4111", "1111", "DE89x", "7"]);
         assert_eq!(tokens("no digits here"), [""; 0]);
         assert_eq!(tokens(""), [""; 0]);
+    }
+
+    #[test]
+    fn digits_are_told_from_all_other_bytes() {
+        for byte in 0..=255u8 {
+            for at in 0..WORD {
+                let mut word = *b"/:azAZ\xff\0";
+                word[at] = byte;
+                let expected = if byte.is_ascii_digit() { 0x80 << (at * 8) } else { 0 };
+                assert_eq!(digits(word), expected, "{byte:#x} at {at}");
+            }
+        }
     }
 
     proptest! {

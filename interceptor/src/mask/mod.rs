@@ -14,6 +14,7 @@
 
 mod context;
 mod engine;
+mod extent;
 mod fold;
 mod gate;
 mod hyperscan;
@@ -25,6 +26,7 @@ mod rules;
 mod scan;
 mod token;
 mod validate;
+mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::flow::ByteSpan;
-
 /// The plans a rule can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -14,6 +12,8 @@ pub(super) enum Plan {
     Nanp,
     /// Seven to thirteen digits grouped as people write them: only with words around them.
     National,
+    /// As `National`, with a trunk zero and ten or eleven digits: what a number alone is taken for.
+    Trunk,
 }
 
 /// Most digits that E.164 allows.
@@ -21,172 +21,210 @@ const MOST_DIGITS: usize = 15;
 /// Most bytes that a number spreads over, separators included.
 const MOST_BYTES: usize = 28;
 
-/// Digits and separators in a row, as a number is written.
+/// Digits and separators in a row, as a number is written. Most texts have thousands, so nothing is allocated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Written {
-    /// With a `+` or an opening parenthesis before the first digit.
-    pub(super) span: ByteSpan,
-    digits: Vec<u8>,
-    /// Lengths of the groups.
-    groups: Vec<usize>,
-    /// Where each group ends in the text.
-    ends: Vec<usize>,
+    /// First byte: `+`, an opening parenthesis or a digit.
+    pub(super) start: usize,
     /// Begins with `+`.
     plus: bool,
     /// Has parentheses around a group.
     parentheses: bool,
-    /// Separators, in order.
-    separators: Vec<u8>,
+    /// Groups of digits.
+    count: usize,
+    digits: [u8; MOST_DIGITS],
+    /// Lengths of the groups, and how far behind the first digit each ends.
+    lengths: [u8; MOST_DIGITS],
+    ends: [u8; MOST_DIGITS],
+    /// First digit.
+    first: usize,
+    /// What is behind each group but the last.
+    separators: [u8; MOST_DIGITS],
+}
+
+/// The first groups of a number.
+#[derive(Clone, Copy)]
+struct Groups<'w> {
+    digits: &'w [u8],
+    lengths: &'w [u8],
+    separators: &'w [u8],
+    plus: bool,
+    parentheses: bool,
 }
 
 impl Written {
     /// Reads the number whose first group of digits starts at `first`, at most [`MOST_BYTES`] on.
     pub(super) fn read(text: &[u8], first: usize) -> Option<Self> {
-        let before = &text[first.saturating_sub(2)..first];
-        let (start, plus) = match before {
+        let (start, plus) = match text[..first] {
             [.., b'+'] => (first - 1, true),
-            [b'+', b'('] => (first - 2, true),
+            [.., b'+', b'('] => (first - 2, true),
             [.., b'('] => (first - 1, false),
             _ => (first, false),
         };
+        let inside = match text[..start] {
+            // The last group of an IPv6 address.
+            [.., b'0'..=b'9' | b':', b':'] => true,
+            [.., b] => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'),
+            [] => false,
+        };
+        if inside {
+            return None;
+        }
         let mut written = Self {
-            span: start..first,
-            digits: Vec::with_capacity(MOST_DIGITS),
-            groups: Vec::new(),
-            ends: Vec::new(),
+            start,
             plus,
             parentheses: text[start..first].contains(&b'('),
-            separators: Vec::new(),
+            count: 0,
+            digits: [0; MOST_DIGITS],
+            lengths: [0; MOST_DIGITS],
+            ends: [0; MOST_DIGITS],
+            separators: [0; MOST_DIGITS],
+            first,
         };
-        written.groups(&text[..text.len().min(first + MOST_BYTES)], first)?;
-        let previous = start.checked_sub(1).map(|i| text[i]);
-        let inside = previous
-            .is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'))
-            || matches!(text[..start], [.., b'0'..=b'9' | b':', b':']);
-        // A number that goes on with letters is none; nor is one that was read to the limit and goes on with digits.
-        let next = text.get(written.span.end);
-        let goes_on = next.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-        (!inside && (!goes_on || written.drop_group())).then_some(written)
+        written.groups(&text[..text.len().min(first + MOST_BYTES)], first);
+        // What goes on with letters, or with more digits than a number has, is none; the groups before a blank may be.
+        let end = written.end_of(written.count.checked_sub(1)?);
+        if text.get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+            written.count = written.before_blank(written.count)?;
+        }
+        Some(written)
     }
 
-    /// Whether the first digits and the count of all leave `plan` possible: cheap, for numbers that are of none.
+    fn groups(&mut self, text: &[u8], mut at: usize) {
+        let mut open = self.parentheses;
+        let mut total = 0;
+        loop {
+            let len = text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+            if total + len > MOST_DIGITS {
+                // Behind a blank another number begins.
+                self.count = self.before_blank(self.count + 1).unwrap_or(0);
+                return;
+            }
+            for byte in &text[at..at + len] {
+                self.digits[total] = byte - b'0';
+                total += 1;
+            }
+            at += len;
+            // At most MOST_DIGITS and MOST_BYTES.
+            self.lengths[self.count] = len as u8;
+            self.ends[self.count] = (at - self.first) as u8;
+            self.count += 1;
+            let (skip, separator) = match text[at..] {
+                [b')', b' ' | b'-', b'0'..=b'9', ..] if open => (2, b')'),
+                [b')', b'0'..=b'9', ..] if open => (1, b')'),
+                [b' ', b'(', b'0'..=b'9', ..] => (2, b'('),
+                [b'(', b'0'..=b'9', ..] => (1, b'('),
+                [s @ (b' ' | b'-' | b'.' | b'/'), b'0'..=b'9', ..] => (1, s),
+                _ => return,
+            };
+            open = if matches!(separator, b'(' | b')') { separator == b'(' } else { open };
+            self.parentheses |= matches!(separator, b'(' | b')');
+            self.separators[self.count - 1] = separator;
+            at += skip;
+            if self.count == MOST_DIGITS {
+                return;
+            }
+        }
+    }
+
+    fn end_of(&self, group: usize) -> usize {
+        self.first + usize::from(self.ends[group])
+    }
+
+    /// How many of the first `count` groups there are before the last blank or opening parenthesis.
+    fn before_blank(&self, count: usize) -> Option<usize> {
+        self.separators[..count - 1].iter().rposition(|s| matches!(s, b' ' | b'(')).map(|at| at + 1)
+    }
+
+    /// Whether the first digits and the groups leave `plan` possible: cheap, for numbers that are of none.
     pub(super) fn may_be(&self, plan: Plan) -> bool {
+        let digits = || self.lengths[..self.count].iter().map(|&len| usize::from(len)).sum::<usize>();
         match plan {
             Plan::E164 => self.plus || self.digits.starts_with(&[0, 0]),
-            Plan::Nanp => self.digits.len() >= 10,
-            Plan::National => self.digits.len() >= 7,
+            Plan::Nanp => digits() >= 10,
+            Plan::National => digits() >= 7,
+            Plan::Trunk => self.digits[0] == 0,
         }
     }
 
     /// Where the number ends if it belongs to `plan`. Groups behind a blank may belong to the next number.
-    pub(super) fn end(mut self, plan: Plan) -> Option<usize> {
+    pub(super) fn end(&self, plan: Plan) -> Option<usize> {
+        let mut count = self.count;
         loop {
-            if self.fits(plan) {
-                return Some(self.span.end);
-            }
-            if !self.drop_group() {
-                return None;
-            }
-        }
-    }
-
-    /// Gives up the groups behind the last blank or opening parenthesis.
-    fn drop_group(&mut self) -> bool {
-        let Some(blank) = self.separators.iter().rposition(|s| matches!(s, b' ' | b'(')) else { return false };
-        self.separators.truncate(blank);
-        self.ends.truncate(blank + 1);
-        self.groups.truncate(blank + 1);
-        self.digits.truncate(self.groups.iter().sum());
-        self.span.end = self.ends[blank];
-        true
-    }
-
-    fn groups(&mut self, text: &[u8], mut at: usize) -> Option<()> {
-        let mut open = self.parentheses;
-        loop {
-            let len = text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-            if self.digits.len() + len > MOST_DIGITS {
-                // Behind a blank another number begins; the groups before it may be one.
-                self.groups.push(len);
-                self.ends.push(at + len);
-                return self.drop_group().then_some(());
-            }
-            self.digits.extend(text[at..at + len].iter().map(|b| b - b'0'));
-            self.groups.push(len);
-            at += len;
-            self.span.end = at;
-            self.ends.push(at);
-            let gap: &[u8] = &text[at..text.len().min(at + 3)];
-            let (skip, separator) = match gap {
-                [b')', b' ' | b'-', b'0'..=b'9'] if open => (2, b')'),
-                [b')', b'0'..=b'9', ..] if open => (1, b')'),
-                [b' ', b'(', b'0'..=b'9'] => (2, b'('),
-                [b'(', b'0'..=b'9', ..] => (1, b'('),
-                [s @ (b' ' | b'-' | b'.' | b'/'), b'0'..=b'9', ..] => (1, *s),
-                _ => return Some(()),
+            let digits = self.lengths[..count].iter().map(|&len| usize::from(len)).sum::<usize>();
+            let groups = Groups {
+                digits: &self.digits[..digits],
+                lengths: &self.lengths[..count],
+                separators: &self.separators[..count - 1],
+                plus: self.plus,
+                parentheses: self.parentheses,
             };
-            open = if matches!(separator, b'(' | b')') { separator == b'(' } else { open };
-            self.parentheses |= matches!(separator, b'(' | b')');
-            self.separators.push(separator);
-            at += skip;
+            if groups.fit(plan) {
+                return Some(self.end_of(count - 1));
+            }
+            count = self.before_blank(count)?;
         }
     }
+}
 
+impl Groups<'_> {
     /// Whether the number belongs to `plan`.
-    fn fits(&self, plan: Plan) -> bool {
+    fn fit(self, plan: Plan) -> bool {
         match plan {
             Plan::E164 => self.e164(),
             Plan::Nanp => self.nanp(),
             Plan::National => self.national(),
+            Plan::Trunk => self.national() && self.digits[0] == 0 && matches!(self.digits.len(), 10 | 11),
         }
     }
 
-    fn e164(&self) -> bool {
-        let d = if self.plus {
-            &self.digits[..]
-        } else if self.digits.starts_with(&[0, 0]) && self.groups.len() > 1 {
-            &self.digits[2..]
-        } else {
-            return false;
+    fn e164(self) -> bool {
+        let d = match self.digits {
+            d if self.plus => d,
+            [0, 0, d @ ..] if self.lengths.len() > 1 => d,
+            _ => return false,
         };
         country(d).is_some_and(|(code, shortest, longest)| {
             // A trunk zero in parentheses, +44 (0)20, is written but not dialled.
-            let national = d.len() - code - usize::from(self.parentheses && d.get(code) == Some(&0));
-            (shortest..=longest).contains(&national)
+            let trunk = usize::from(self.parentheses && d.get(code) == Some(&0));
+            d.len().checked_sub(code + trunk).is_some_and(|national| (shortest..=longest).contains(&national))
         })
     }
 
-    fn nanp(&self) -> bool {
-        let (d, groups, separators) = match self.digits.split_first() {
-            Some((1, rest)) if self.groups[0] == 1 && self.groups.len() > 1 => {
-                (rest, &self.groups[1..], &self.separators[1..])
+    fn nanp(self) -> bool {
+        let (d, lengths, separators) = match self.lengths {
+            [1, lengths @ ..] if self.digits[0] == 1 && !lengths.is_empty() => {
+                (&self.digits[1..], lengths, &self.separators[1..])
             }
-            _ => (&self.digits[..], &self.groups[..], &self.separators[..]),
+            lengths => (self.digits, lengths, self.separators),
         };
-        let separated =
-            separators.windows(2).all(|w| w[0] == w[1] || matches!(w[0], b'(' | b')')) && separators != [b'/', b'/'];
-        d.len() == 10 && groups == [3, 3, 4] && separated && !self.plus && nanp_digits(d) && {
-            // Three groups between blanks are also a table; words are asked for by the national plan.
-            separators != [b' ', b' '] || self.groups.len() == 4
-        }
+        // Three groups between blanks are also a table: those need words, and are left to the national plan.
+        let separated = match *separators {
+            [b' ', b' '] => lengths.len() < self.lengths.len(),
+            [b'/', b'/'] => false,
+            [a, b] => a == b || matches!(a, b'(' | b')'),
+            _ => false,
+        };
+        !self.plus && *lengths == [3, 3, 4] && separated && nanp_digits(d)
     }
 
-    fn national(&self) -> bool {
-        let even = self.separators.iter().all(|s| {
-            *s == self.separators[0] || matches!((*s, self.separators[0]), (b'(' | b')', _) | (_, b'(' | b')'))
-        });
-        let digits = self.digits.len();
+    fn national(self) -> bool {
+        let parenthesis = |s: u8| matches!(s, b'(' | b')');
+        let even = self.separators.windows(2).all(|w| w[0] == w[1] || parenthesis(w[0]) || parenthesis(w[1]));
+        let quad = self.separators.starts_with(b"...") && self.lengths[..4].iter().all(|&len| len <= 3);
         !self.plus
-            && (7..=13).contains(&digits)
-            && (even || self.separators.len() == 1 || digits >= 9)
+            && (7..=13).contains(&self.digits.len())
+            && (even || self.digits.len() >= 9)
             && !self.looks_like_a_date()
+            && !quad
+            // One trunk zero.
+            && !self.digits.starts_with(&[0, 0])
             && self.digits.windows(2).any(|w| w[0] != w[1])
-            && !(self.separators.contains(&b'.') && self.groups.iter().all(|&g| g <= 3) && self.groups.len() == 4)
     }
 
     /// 2024-05-21, 21.05.2024, 5/20/2021.
-    fn looks_like_a_date(&self) -> bool {
-        matches!(self.groups[..], [4, 1 | 2, 1 | 2] | [1 | 2, 1 | 2, 4 | 2] | [4, 2, 2, _])
+    fn looks_like_a_date(self) -> bool {
+        matches!(self.lengths, [4, 1 | 2, 1 | 2] | [1 | 2, 1 | 2, 4 | 2] | [4, 2, 2, _])
     }
 }
 
@@ -272,8 +310,7 @@ mod tests {
     fn fits(text: &str, plan: Plan) -> Option<&str> {
         let first = text.bytes().position(|b| b.is_ascii_digit()).unwrap();
         let written = Written::read(text.as_bytes(), first)?;
-        let start = written.span.start;
-        written.end(plan).map(|end| &text[start..end])
+        written.end(plan).map(|end| &text[written.start..end])
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! separator of the rule's set (the same throughout), any other character itself in either case. `999-99-9999` is a
 //! US social security number.
 
+use super::engine::Follows;
+
 /// One element of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
@@ -33,6 +35,10 @@ pub(super) struct Anchor {
     pub(super) len: usize,
     /// The token is digits only.
     pub(super) digits: bool,
+    /// What must follow behind the byte after the token: nothing special, something, or a digit.
+    pub(super) goes_on: Option<Follows>,
+    /// The ASCII characters that may stand right behind the token, a bit each. All, where the picture ends with it.
+    pub(super) next: u128,
 }
 
 impl Picture {
@@ -50,7 +56,8 @@ impl Picture {
                 _ => Err(format!("picture {text:?} has a character outside ASCII")),
             })
             .collect::<Result<_, _>>()?;
-        let anchor = anchor(&cells).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
+        let anchor =
+            anchor(&cells, separators).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
         Ok(Self { cells, separators: separators.bytes().collect(), anchor })
     }
 
@@ -82,7 +89,7 @@ impl Picture {
 }
 
 /// Tokens are what the gate sees: letters and digits in a row.
-fn anchor(cells: &[Cell]) -> Option<Anchor> {
+fn anchor(cells: &[Cell], separators: &str) -> Option<Anchor> {
     let in_token = |cell: &Cell| match cell {
         Cell::Separator => false,
         Cell::Literal(b) => b.is_ascii_alphanumeric(),
@@ -95,7 +102,15 @@ fn anchor(cells: &[Cell]) -> Option<Anchor> {
         for token in cells.split_inclusive(|cell| !in_token(cell)) {
             let body = token.iter().take_while(|cell| in_token(cell)).count();
             if token[..body].iter().any(digit) {
-                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain) });
+                let goes_on = cells
+                    .get(offset + body + 1)
+                    .map(|cell| if certain(cell) { Follows::Digit } else { Follows::Letter });
+                let next = match cells.get(offset + body) {
+                    Some(Cell::Literal(b)) => 1 << b.to_ascii_lowercase() | 1 << b.to_ascii_uppercase(),
+                    Some(_) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
+                    None => u128::MAX,
+                };
+                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain), goes_on, next });
             }
             offset += token.len();
         }
@@ -120,12 +135,24 @@ mod tests {
 
     #[test]
     fn the_anchor_is_the_first_token_that_must_hold_a_digit() {
-        let anchor = |text| Picture::parse(text, " -").unwrap().anchor();
-        assert_eq!(anchor("999-99"), Anchor { offset: 0, len: 3, digits: true });
-        assert_eq!(anchor("AAA-999AA"), Anchor { offset: 4, len: 5, digits: false });
-        assert_eq!(anchor("(999) 999"), Anchor { offset: 1, len: 3, digits: true });
-        assert_eq!(anchor("XXXX-9999"), Anchor { offset: 5, len: 4, digits: true });
+        let anchor = |text| {
+            let anchor = Picture::parse(text, " -").unwrap().anchor();
+            (anchor.offset, anchor.len, anchor.digits, anchor.goes_on)
+        };
+        assert_eq!(anchor("999-99"), (0, 3, true, Some(Follows::Digit)));
+        assert_eq!(anchor("AAA-999AA"), (4, 5, false, None));
+        assert_eq!(anchor("(999) 999"), (1, 3, true, Some(Follows::Letter)));
+        assert_eq!(anchor("XXXX-9999"), (5, 4, true, None));
+        assert_eq!(anchor("XXXX"), (0, 4, false, None));
         assert!(Picture::parse("AAAA", " -").is_err());
+    }
+
+    #[test]
+    fn the_anchor_tells_what_may_follow_it() {
+        let next = |text| Picture::parse(text, " -").unwrap().anchor().next;
+        assert_eq!(next("999-99"), 1 << b' ' | 1 << b'-');
+        assert_eq!(next("9=9"), 1 << b'=');
+        assert_eq!(next("999"), u128::MAX);
     }
 
     #[test]

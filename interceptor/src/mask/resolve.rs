@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::flow::Severity;
+
 /// How much a candidate's rule knows of the value, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tier {
@@ -23,6 +25,7 @@ pub(super) struct Candidate {
     pub(super) span: Range<usize>,
     pub(super) rule: u32,
     pub(super) tier: Tier,
+    pub(super) severity: Severity,
     pub(super) score: f32,
 }
 
@@ -30,8 +33,8 @@ pub(super) struct Candidate {
 /// what lies in one is dropped, unless it is surely a value.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
-/// though `pw@host.example` looks like one); among the rest the higher tier, the longer span, the higher score. What a
-/// winner leaves of a loser is reported for the loser, unless that was a mere shape.
+/// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, the longer span, the higher
+/// score. What a winner leaves of a secret is reported for the loser, unless that was a mere shape.
 pub(super) fn resolve(
     candidates: &mut Vec<Candidate>,
     tokens: &[Range<usize>],
@@ -43,7 +46,7 @@ pub(super) fn resolve(
     }
     drop_contained(candidates);
     candidates.sort_by(|a, b| {
-        let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.span.len()));
+        let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.severity), Reverse(c.span.len()));
         key(a)
             .cmp(&key(b))
             .then(b.score.total_cmp(&a.score))
@@ -55,7 +58,7 @@ pub(super) fn resolve(
     for candidate in candidates.drain(..) {
         if is_free(&taken, &candidate.span) {
             taken.insert(candidate.span.start, candidate);
-        } else if candidate.tier != Tier::Shaped {
+        } else if candidate.tier != Tier::Shaped && candidate.severity == Severity::High {
             rest.push(candidate);
         }
     }
@@ -89,14 +92,15 @@ fn uncovered(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>, text: &[u8
     parts
 }
 
-/// Drops candidates that lie in a longer one of tier `Prefixed` or higher.
+/// Drops candidates that lie in a longer one of tier `Prefixed` or higher, unless they would be the worse leak (a token
+/// before the `@` of a URL is no mailbox).
 fn drop_contained(candidates: &mut Vec<Candidate>) {
     candidates.sort_by_key(|c| (c.span.start, Reverse(c.span.end)));
-    let mut reach = 0..0;
+    let mut reach = (0..0, Severity::Low);
     candidates.retain(|c| {
-        let contained = c.span.end <= reach.end && c.span != reach && c.span.start >= reach.start;
-        if c.tier >= Tier::Prefixed && c.span.end > reach.end {
-            reach = c.span.clone();
+        let contained = c.span.end <= reach.0.end && c.span != reach.0 && c.severity <= reach.1;
+        if c.tier >= Tier::Prefixed && c.span.end > reach.0.end {
+            reach = (c.span.clone(), c.severity);
         }
         !contained
     });
@@ -137,7 +141,13 @@ mod tests {
     fn winners(candidates: &[(Range<usize>, Tier)], tokens: &[Range<usize>]) -> Vec<(Range<usize>, Tier)> {
         let mut candidates = (0u32..)
             .zip(candidates)
-            .map(|(rule, (span, tier))| Candidate { span: span.clone(), rule, tier: *tier, score: 0.5 })
+            .map(|(rule, (span, tier))| Candidate {
+                span: span.clone(),
+                rule,
+                tier: *tier,
+                severity: Severity::High,
+                score: 0.5,
+            })
             .collect();
         let mut out = Vec::new();
         resolve(&mut candidates, tokens, &[b'x'; 40], |c| out.push((c.span, c.tier)));
@@ -173,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::single_range_in_vec_init, reason = "one token, not its bytes")]
     fn tokens_are_cut_out() {
-        assert_eq!(winners(&[(4..10, Tier::Confirmed)], &[4..10]), []);
-        assert_eq!(winners(&[(5..9, Tier::Shaped)], &[4..10]), []);
-        assert_eq!(winners(&[(5..9, Tier::Confirmed)], &[4..10]), [(5..9, Tier::Confirmed)]);
-        assert_eq!(winners(&[(2..12, Tier::Generic)], &[4..10]), []);
-        assert_eq!(winners(&[(2..12, Tier::Prefixed)], &[4..10]), [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]);
+        let token = std::slice::from_ref(&(4..10));
+        assert_eq!(winners(&[(4..10, Tier::Confirmed)], token), []);
+        assert_eq!(winners(&[(5..9, Tier::Shaped)], token), []);
+        assert_eq!(winners(&[(5..9, Tier::Confirmed)], token), [(5..9, Tier::Confirmed)]);
+        assert_eq!(winners(&[(2..12, Tier::Generic)], token), []);
+        assert_eq!(winners(&[(2..12, Tier::Prefixed)], token), [(2..4, Tier::Prefixed), (10..12, Tier::Prefixed)]);
     }
 }

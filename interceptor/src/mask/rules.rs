@@ -1,7 +1,7 @@
 //! Rules as data: what a rule file says, checked and compiled.
 //!
-//! A rule finds its candidates in one of three ways: `pattern` (Hyperscan), `pictures` (shapes of digit-bearing
-//! tokens, see [`super::picture`]) or `phone` (numbering plans). What a pattern found is then located exactly by one of
+//! A rule finds its candidates in one of four ways: `pattern` (Hyperscan), `pictures` (shapes of digit-bearing
+//! tokens, see [`super::picture`]), `phone` (numbering plans) or `address`. What a pattern found is then located exactly by one of
 //! the [`Locate`] ways, checked by `validator`, and weighed with the words around it.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use serde::Deserialize;
 
 use super::Error;
-use super::context::Word;
+use super::context::Words;
 use super::phone::Plan;
 use super::picture::Picture;
 use super::validate::{self, Validator};
@@ -47,47 +47,72 @@ struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Unique name: family, then kind.
     id: String,
+    /// Kind of value, as in records and in the output of `scan`.
     entity: String,
+    /// Kind of value, as in tokens.
     label: String,
+    /// How bad a leak is.
     severity: Severity,
+    /// 0 to 1, before words and checksums add to it.
     confidence: f32,
+    /// Source: a Hyperscan pattern. Fast ones begin with a literal or end at a fixed width; a class or a boundary at the
+    /// head costs every other rule.
     #[serde(default)]
     pattern: Option<String>,
+    /// Source: shapes of digit-bearing tokens.
     #[serde(default)]
     pictures: Vec<String>,
+    /// What `-` in a picture stands for; blank and hyphen unless said.
     #[serde(default)]
     separators: Option<String>,
+    /// Source: a numbering plan.
     #[serde(default)]
     phone: Option<Plan>,
+    /// Source: an Internet address.
     #[serde(default)]
     address: Option<Address>,
+    /// How far before the match of `pattern` the value may begin.
     #[serde(default)]
     lookbehind: usize,
+    /// Matched behind a picture, to lengthen the value.
     #[serde(default)]
     extend: Option<String>,
+    /// What the value is, to its end; the pattern itself unless said.
     #[serde(default)]
     verify: Option<String>,
+    /// What stands behind the match of `pattern`; its first group that took part is the value. `{=}`: an assignment.
     #[serde(default)]
     after: Option<String>,
+    /// Code that finds the extent.
     #[serde(default)]
     locate: Option<Special>,
+    /// How many bytes `verify`, `after` and `extend` may look at.
     #[serde(default)]
     reach: Option<usize>,
+    /// What must not stand before the value.
     #[serde(default)]
     left: Edge,
+    /// What must not stand behind it.
     #[serde(default)]
     right: Edge,
+    /// Checksum, structure or randomness.
     #[serde(default)]
     validator: Option<Validator>,
+    /// Words nearby that raise the score: lower case, blanks for `_` and `-`.
     #[serde(default)]
     words: Vec<String>,
+    /// Whether the words are needed.
     #[serde(default)]
     need: Need,
+    /// Any other rule wins over this one.
     #[serde(default)]
     generic: bool,
+    /// Texts with the value between `{{` and `}}`.
     #[serde(default)]
     examples: Vec<String>,
+    /// Texts in which the rule finds nothing.
     #[serde(default)]
     counter: Vec<String>,
 }
@@ -178,7 +203,7 @@ pub(super) struct Rule {
     pub(super) left: Edge,
     pub(super) right: Edge,
     pub(super) validator: Option<Validator>,
-    pub(super) words: Vec<Word>,
+    pub(super) words: Option<Words>,
     pub(super) need: Need,
     pub(super) generic: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
@@ -239,7 +264,7 @@ fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> R
         left: raw.left,
         right: raw.right,
         validator: raw.validator,
-        words: raw.words.iter().map(|word| Word::new(word)).collect(),
+        words: if raw.words.is_empty() { None } else { Some(Words::new(&raw.words)?) },
         need: raw.need,
         generic: raw.generic,
         examples: raw.examples,
@@ -301,5 +326,37 @@ impl Rule {
     /// Runs the validator on the located value.
     pub(super) fn verdict(&self, value: &[u8]) -> validate::Verdict {
         self.validator.map_or(validate::Verdict::Plausible, |validator| validator.check(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(rule: &str) -> String {
+        let text = format!("[[rule]]\nid = \"x\"\nentity = \"X\"\nseverity = \"low\"\n{rule}");
+        match parse("my.toml", &text, crate::mask::hyperscan::width) {
+            Err(error) => error.to_string(),
+            Ok(rules) => panic!("{rules:?} was accepted"),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_file_and_rule() {
+        let label = "label = \"X\"\nconfidence = 0.5\n";
+        for (rule, expected) in [
+            ("label = \"X\"\nconfidence = 2\npattern = 'a'", "rule x: confidence 2"),
+            ("label = \"x-y\"\nconfidence = 1\npattern = 'a'", "rule x: label \"x-y\""),
+            (&format!("{label}pattern = 'a'\nphone = \"e164\""), "rule x: give exactly one of"),
+            (&format!("{label}pattern = 'a+'"), "rule x: the pattern matches up to"),
+            (&format!("{label}pattern = '(a'"), "rule x: Hyperscan"),
+            (&format!("{label}pictures = [\"AAA\"]"), "rule x: picture \"AAA\""),
+            (&format!("{label}pattern = 'a'\nneed = \"words\""), "rule x: `need` asks for words"),
+            (&format!("{label}pattern = 'a'\nvalidator = \"no-such\""), "unknown variant `no-such`"),
+            (&format!("{label}patern = 'a'"), "unknown field `patern`"),
+        ] {
+            let reason = reason(rule);
+            assert!(reason.starts_with("rule file my.toml: ") && reason.contains(expected), "{reason}");
+        }
     }
 }

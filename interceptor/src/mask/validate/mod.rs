@@ -82,7 +82,9 @@ pub(super) enum Validator {
     UriPassword,
     Entropy,
     Random,
-    Password,
+    PasswordQuoted,
+    PasswordSetting,
+    PasswordBare,
 }
 
 impl Validator {
@@ -140,12 +142,14 @@ impl Validator {
             V::ZaId => confirm(national::za_id(value)),
             V::CnResidentId => confirm(national::cn_resident_id(value)),
             V::Github => secret::github(value),
-            V::Jwt => confirm(secret::jwt(value)),
+            V::Jwt => secret::jwt(value),
             V::BasicAuth => confirm(secret::basic_auth(value)),
             V::UriPassword => plausible(secret::uri_password(value)),
             V::Entropy => plausible(secret::entropy(value)),
             V::Random => plausible(secret::random(value)),
-            V::Password => plausible(secret::password(value)),
+            V::PasswordQuoted => plausible(secret::password_quoted(value)),
+            V::PasswordSetting => plausible(secret::password_setting(value)),
+            V::PasswordBare => plausible(secret::password_bare(value)),
         }
     }
 }

@@ -36,12 +36,20 @@ pub(super) fn base62(mut value: u32) -> [u8; 6] {
     out
 }
 
-/// A JSON web token: the first part decodes to a JSON object with an `alg` or `typ` (RFC 7515, section 4.1).
-pub(super) fn jwt(value: &[u8]) -> bool {
-    let header = value.split(|&b| b == b'.').next().unwrap_or_default();
-    let Ok(json) = URL_SAFE_NO_PAD.decode(header) else { return false };
-    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json)
-        .is_ok_and(|header| header.contains_key("alg") || header.contains_key("typ") || header.contains_key("enc"))
+/// A JSON web token: the first part decodes to a JSON object with an `alg`, `typ` or `enc` (RFC 7515, section 4.1); if
+/// it does not, at least the second is an object too.
+pub(super) fn jwt(value: &[u8]) -> Verdict {
+    let mut parts = value.split(|&b| b == b'.');
+    let (header, payload) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let known = URL_SAFE_NO_PAD.decode(header).ok().is_some_and(|json| {
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json)
+            .is_ok_and(|header| ["alg", "typ", "enc"].iter().any(|name| header.contains_key(*name)))
+    });
+    match (known, payload.starts_with(b"eyJ")) {
+        (true, _) => Verdict::Confirmed,
+        (false, true) if header.len() > 20 => Verdict::Plausible,
+        _ => Verdict::Reject,
+    }
 }
 
 /// Base64 of `user:password` (RFC 7617).
@@ -59,7 +67,10 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(at) = rest.iter().rposition(|&b| b == b'@') else { return false };
     let Some(colon) = rest[..at].iter().position(|&b| b == b':') else { return false };
     let password = &rest[colon + 1..at];
-    !password.is_empty() && !is_reference(password) && !masked(password)
+    // `%` alone begins an escape, so it does not make a reference here.
+    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
+    let placeholder = password.len() > 3 && masked(password);
+    !(password.is_empty() || reference || placeholder)
 }
 
 /// The value looks drawn at random from its alphabet: for vendors' tokens, whose prefix says the rest.
@@ -69,29 +80,55 @@ pub(super) fn random(value: &[u8]) -> bool {
 
 /// The value of something called key, token or secret: random enough, and not a word, path, name or reference.
 pub(super) fn entropy(value: &[u8]) -> bool {
-    if value.len() < 8 || !not_a_placeholder(value) || is_reference(value) {
+    if value.len() < 8 || !not_a_placeholder(value) || is_reference(value) || is_name(value) {
         return false;
     }
-    let has = |test: fn(&u8) -> bool| value.iter().any(test);
-    let (digit, lower, upper) = (has(u8::is_ascii_digit), has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
-    let hex = value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
-    if !(digit || lower && upper && value.len() >= 20) {
+    let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    if digits == 0 && value.len() < 20 || letters == 0 && value.len() < 16 {
         return false;
     }
     // Random text needs more bits the more symbols it may have; short values cannot show many.
+    let hex = value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
     let floor = if hex { 2.6 } else { 3.0 };
-    let bar = f32::min(floor, (value.len() as f32).log2() - 0.6);
-    shannon(value) >= bar && !identifier_like(value)
+    shannon(value) >= f32::min(floor, (value.len() as f32).log2() - 0.6)
 }
 
-/// The value of something called password: people choose words, so only placeholders and code are left out.
-pub(super) fn password(value: &[u8]) -> bool {
-    value.len() >= 4 && not_a_placeholder(value) && !is_reference(value) && {
-        let plain = value.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_');
-        !plain
-            || value.iter().any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase) && value.len() >= 12
-    }
+/// What stands in quotes behind the word password: a word will do, but no label, selector or placeholder.
+pub(super) fn password_quoted(value: &[u8]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let names_itself = [&b"passw"[..], b"pwd"].iter().any(|word| memchr::memmem::find(&lower, word).is_some());
+    let plain = value.iter().all(u8::is_ascii_alphabetic);
+    not_a_placeholder(value)
+        && !is_reference(value)
+        && !matches!(value[0], b'#' | b'.' | b'&' | b'*' | b':' | b'-' | b'?')
+        && !matches!(value.last(), Some(b':' | b'?'))
+        && !lower.starts_with(b"arn:")
+        && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
+        && (!names_itself || (plain && lower.len() > 9) || value.iter().any(u8::is_ascii_digit))
 }
+
+/// What stands unquoted behind `PASSWORD=`: a word will do, but no expression.
+pub(super) fn password_setting(value: &[u8]) -> bool {
+    let expression = value.iter().any(|b| matches!(b, b'.' | b':' | b'*' | b'/' | b'='));
+    password_quoted(value) && !expression
+}
+
+/// What stands behind `password:` or `password =` and may be a program's: letters, digits and perhaps more, mixed as
+/// no name is.
+pub(super) fn password_bare(value: &[u8]) -> bool {
+    let digit = value.iter().any(u8::is_ascii_digit);
+    let letter = value.iter().any(u8::is_ascii_alphabetic);
+    let expression = value.iter().any(|b| matches!(b, b'.' | b':' | b'*' | b'/' | b'='));
+    password_quoted(value) && digit && letter && !expression && !is_name(value)
+}
+
+/// Words that follow `password` in forms, schemas and programs.
+const NOT_PASSWORDS: &str = "\
+    password passwd passphrase pass required optional string text hidden none null nil true false \
+    username user login email name value type label current confirm invalid incorrect missing forgot \
+    reset change show hide enter input field prompt basic utf8 utf-8 undefined default object passwort \
+    default-src";
 
 /// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
 pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
@@ -145,29 +182,36 @@ fn is_reference(value: &[u8]) -> bool {
     starts.iter().any(|s| value.starts_with(s))
         || value.iter().any(|b| matches!(b, b'(' | b'{' | b'['))
         || memchr::memmem::find(value, b"://").is_some()
+        || memchr::memmem::find(value, b"::").is_some()
 }
 
-/// Words joined by `_`, `-`, `.` or capitals, each of letters or of digits: `max_tokens_2`, `us-east-1`, `v1.2.3`.
-fn identifier_like(value: &[u8]) -> bool {
-    let mut words = 0;
-    let mut digits = 0;
-    for part in value.split(|b| matches!(b, b'_' | b'-' | b'.' | b':' | b'/' | b' ')) {
-        let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-        let tail = &part[letters..];
-        if !tail.iter().all(u8::is_ascii_digit) || tail.len() > 4 {
-            return false;
+/// A name in a program: words of letters, joined by `_`, `-`, `.` or capitals, and few numbers. `us-east-1`,
+/// `EcPrivateKeyRfc5915Der`. In random text words of one case are short, or many consonants follow each other.
+fn is_name(value: &[u8]) -> bool {
+    let (mut words, mut letters, mut numbers) = (0usize, 0usize, 0usize);
+    let (mut consonants, mut longest) = (0usize, 0usize);
+    let mut previous = b' ';
+    for &byte in value {
+        if byte.is_ascii_alphabetic() {
+            letters += 1;
+            // A word goes on in its own case; a capital may begin one.
+            let goes_on = byte.is_ascii_lowercase() && previous.is_ascii_alphabetic()
+                || byte.is_ascii_uppercase() && previous.is_ascii_uppercase();
+            words += usize::from(!goes_on);
+        } else if byte.is_ascii_digit() {
+            numbers += usize::from(!previous.is_ascii_digit());
         }
-        digits += tail.len();
-        // Small letters, capitals, or capitalised words in a row: no random string of length looks so.
-        let changes =
-            part[..letters].windows(2).filter(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase()).count();
-        if letters > 0 && changes * 4 > letters {
-            return false;
-        }
-        words += 1;
+        consonants = if byte.is_ascii_lowercase() && !b"aeiouy".contains(&byte) { consonants + 1 } else { 0 };
+        longest = longest.max(consonants);
+        previous = byte;
     }
-    let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
-    words > 1 && digits * 3 <= letters || words == 1 && digits * 4 <= letters && letters <= 20
+    let joints = value.iter().filter(|b| matches!(b, b'_' | b'-' | b'.')).count();
+    let one_case = !value.iter().any(u8::is_ascii_lowercase) || !value.iter().any(u8::is_ascii_uppercase);
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    if one_case && joints > 1 && digits * 6 <= value.len() {
+        return true;
+    }
+    words > 0 && letters * 10 >= words * 32 && numbers * 12 <= value.len().max(12) && longest < 5
 }
 
 /// Bits for each character (Shannon, over the value's own frequencies).
@@ -196,8 +240,8 @@ mod tests {
 
     #[test]
     fn a_jwt_is_known_by_its_header() {
-        assert!(jwt(b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.x"));
-        assert!(!jwt(b"eyJmb28iOiJiYXIifQ.eyJzdWIiOiIxIn0.x"));
+        assert_eq!(jwt(b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.x"), Verdict::Confirmed);
+        assert_eq!(jwt(b"eyJmb28iOiJiYXIifQ.eyJzdWIiOiIxIn0.x"), Verdict::Reject);
     }
 
     #[test]
@@ -218,6 +262,23 @@ mod tests {
         }
         for text in ["9c1b7e04d2f85a36", "hR7kQ2mZx9Lw4T", "Zm9vYmFyYmF6cXV4MTIz"] {
             assert!(entropy(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_in_programs_are_not_random() {
+        for name in [
+            "EcPrivateKeyRfc5915DerType",
+            "ProxyDigestAuthHandler",
+            "cpuid_avx512",
+            "us-east-1",
+            "symbol2label",
+            "rc4_key_st",
+        ] {
+            assert!(is_name(name.as_bytes()), "{name}");
+        }
+        for random in ["hR7kQ2mZx9Lw4T", "9c1b7e04d2f85a36", "Zm9vYmFyYmF6cXV4MTIz", "k0y8s4um3aly9pzpxif4bt7"] {
+            assert!(!is_name(random.as_bytes()), "{random}");
         }
     }
 }

@@ -1,0 +1,145 @@
+//! How far a value reaches, where a regular expression does not say it well. Each walk is bounded, starts where a match
+//! or a token was found, and says how many bytes it looked at.
+
+use std::ops::Range;
+
+use super::gate::Token;
+
+/// How far a private key may reach.
+const LONGEST_PEM: usize = 16 << 10;
+
+/// A walk's result.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Walk {
+    pub(super) span: Option<Range<usize>>,
+    /// Bytes looked at.
+    pub(super) work: usize,
+}
+
+impl Walk {
+    fn nothing(work: usize) -> Self {
+        Self { span: None, work }
+    }
+}
+
+/// The mailbox around the last `@` before `end`. `done`: where the last one ended.
+pub(super) fn email(text: &[u8], end: usize, done: &mut usize) -> Walk {
+    const LONGEST_LOCAL: usize = 64;
+    const LONGEST_DOMAIN: usize = 253;
+    let local = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-');
+    let domain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    if end <= *done {
+        return Walk::default();
+    }
+    let floor = (*done).max(end.saturating_sub(LONGEST_DOMAIN));
+    let Some(at) = memchr::memrchr(b'@', &text[floor..end]).map(|i| floor + i) else {
+        return Walk::nothing(end - floor);
+    };
+    let from = (*done).max(at.saturating_sub(LONGEST_LOCAL));
+    let before = text[from..at].iter().rev().take_while(|b| local(b)).count();
+    let until = text.len().min(at + 1 + LONGEST_DOMAIN);
+    let after = text[at + 1..until].iter().take_while(|b| domain(b)).count();
+    let mut span = at - before..at + 1 + after;
+    *done = span.end;
+    // A full stop ends the sentence; a dot or hyphen before the name belongs to what is before.
+    while matches!(text[span.end - 1], b'.' | b'-') {
+        span.end -= 1;
+    }
+    while matches!(text[span.start], b'.' | b'-' | b'+' | b'%') {
+        span.start += 1;
+    }
+    Walk { span: (span.start < at && span.end > at + 1).then_some(span), work: end - at + before + after }
+}
+
+/// The dotted quad, with its prefix length, that begins with `token`.
+pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
+    const LONGEST: usize = 15;
+    let start = token.span.start;
+    let joined = start.checked_sub(1).is_some_and(|i| matches!(text[i], b'.' | b'-'));
+    if !token.digits || token.span.len() > 3 || text.get(token.span.end) != Some(&b'.') || joined {
+        return Walk::default();
+    }
+    let until = text.len().min(start + LONGEST + 1);
+    let mut end = start + text[start..until].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
+    let work = end - start;
+    if text[end - 1] == b'.' {
+        end -= 1;
+    }
+    let introduced = text[start.saturating_sub(9)..start].to_ascii_lowercase();
+    if end - start < 7 || memchr::memmem::find(&introduced, b"version").is_some() {
+        return Walk::nothing(work);
+    }
+    Walk { span: Some(start..with_prefix_length(text, end, 32)), work }
+}
+
+/// All hexadecimal digits, colons and dots around `token`. `done`: where the last such walk ended.
+pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
+    const LONGEST: usize = 45;
+    let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+    let (start, end) = (token.span.start, token.span.end);
+    let colon = |i: Option<usize>| i.and_then(|i| text.get(i)) == Some(&b':');
+    let hexadecimal = token.span.len() <= 4 && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
+    if !hexadecimal || end <= *done || !(colon(start.checked_sub(1)) || colon(Some(end))) {
+        return Walk::default();
+    }
+    let before = text[start.saturating_sub(LONGEST)..start].iter().rev().take_while(|b| part(b)).count();
+    let after = text[start..text.len().min(start + LONGEST)].iter().take_while(|b| part(b)).count();
+    let work = before + after;
+    let mut span = start - before..start + after;
+    *done = span.end;
+    while text[span.end - 1] == b'.' && span.len() > 1 {
+        span.end -= 1;
+    }
+    let colons = text[span.clone()].iter().filter(|b| **b == b':').count();
+    if span.len() > LONGEST || colons < 2 {
+        return Walk::nothing(work);
+    }
+    // A sentence's colon after the address.
+    let address = &text[span.clone()];
+    if address.ends_with(b":") && !address.ends_with(b"::") {
+        span.end -= 1;
+    }
+    span.end = with_prefix_length(text, span.end, 128);
+    Walk { span: Some(span), work }
+}
+
+/// Where an address that ends at `end` ends with its `/24`.
+fn with_prefix_length(text: &[u8], end: usize, most: u32) -> usize {
+    let Some(rest) = text[end..].strip_prefix(b"/") else { return end };
+    let digits = rest.iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+    let length = std::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse::<u32>().ok());
+    let ends = !rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
+    if ends && digits <= 3 && length.is_some_and(|length| length <= most) { end + 1 + digits } else { end }
+}
+
+/// From the BEGIN line before `end` to the END line; without one, as far as it looks like a key. `done`: where the last
+/// key ended.
+pub(super) fn pem(text: &[u8], end: usize, done: &mut usize) -> Walk {
+    const LONGEST_LABEL: usize = 80;
+    if end <= *done {
+        return Walk::default();
+    }
+    let floor = end.saturating_sub(LONGEST_LABEL);
+    let Some(start) = memchr::memmem::rfind(&text[floor..end], b"-----BEGIN").map(|i| floor + i) else {
+        return Walk::nothing(end - floor);
+    };
+    let body = &text[end..text.len().min(end + LONGEST_PEM)];
+    let dashes = memchr::memmem::find(body, b"-----");
+    let length = match dashes.filter(|&i| body[i..].starts_with(b"-----END")) {
+        Some(i) => {
+            let line = &body[i + 8..body.len().min(i + 8 + LONGEST_LABEL)];
+            i + 8 + memchr::memmem::find(line, b"-----").map_or(0, |i| i + 5)
+        }
+        None => body[..dashes.unwrap_or(body.len())].iter().take_while(|&&b| in_pem(b)).count(),
+    };
+    *done = end + length;
+    // A mention of the BEGIN line alone is no key.
+    let letters = body[..length].iter().filter(|b| b.is_ascii_alphanumeric()).take(64).count();
+    let span = (letters >= 40).then_some(start..end + length);
+    Walk { span, work: end - start + dashes.unwrap_or(body.len()) + length }
+}
+
+/// Base64, its line breaks (also written as `\n`), quotes and concatenation of source code, and PEM headers.
+fn in_pem(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(&byte)
+}

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn mailboxes_have_full_domains() {
         assert!(email(b"jane.doe+tag@mail.example.com"));
-        assert!(email(b"a@xn--d1acufc.xn--p1ai"));
+        assert!(email(b"a@xn--d9acufc.xn--p1ai"));
         for bad in ["a@b", "a..b@example.com", ".a@example.com", "a@-x.com", "logo@2x.png", "a@example.c0m"] {
             assert!(!email(bad.as_bytes()), "{bad}");
         }
@@ -72,10 +72,10 @@ mod tests {
     #[test]
     fn addresses_that_name_no_host_are_not_reported() {
         assert!(ipv4(b"203.0.113.7") && ipv4(b"10.0.0.0"));
-        for bad in ["0.0.0.0", "127.0.0.1", "255.255.255.0", "120.0.0.0", "192.168.1.256", "01.2.3.4"] {
+        for bad in ["0.0.0.0", "127.0.0.1", "255.255.255.0", "120.0.0.0", "192.0.2.256", "01.2.3.4"] {
             assert!(!ipv4(bad.as_bytes()), "{bad}");
         }
         assert!(ipv6(b"2001:db8::1"));
-        assert!(!ipv6(b"::1") && !ipv6(b"::") && !ipv6(b"2001::db8::1"));
+        assert!(!ipv6(b"::1") && !ipv6(b"::") && !ipv6(b"2001::db9::1"));
     }
 }

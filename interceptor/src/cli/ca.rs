@@ -39,7 +39,7 @@ enum Command {
 #[expect(clippy::print_stdout, reason = "the certificate is this subcommand's output")]
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let Command::Show { json } = args.command;
-    let path = global.paths().ca().join("ca.pem");
+    let path = global.paths()?.ca().join("ca.pem");
     let pem = std::fs::read_to_string(&path)
         .map_err(|e| format!("cannot read {}: {e}; the daemon makes it at its first start", path.display()))?;
     let unreadable = |e: &dyn std::fmt::Display| Failure::from(format!("{} is not a certificate: {e}", path.display()));

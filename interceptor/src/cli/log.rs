@@ -57,7 +57,7 @@ struct ShowArgs {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
-    let paths = global.paths();
+    let paths = global.paths()?;
     let result = match &args.command {
         Command::List(args) => list::list(args, &paths.audit()),
         Command::Show(args) => show(args, &paths.audit()),

@@ -52,13 +52,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     if text.len() as u64 > LONGEST_TEXT {
         return Err(format!("standard input is longer than {LONGEST_TEXT} bytes; split the text").into());
     }
-    let tokens = match tokens::read(&global.paths())? {
+    let paths = global.paths()?;
+    let tokens = match tokens::read(&paths)? {
         Some(tokens) => tokens,
         None => {
-            eprintln!(
-                "interceptor: no token key in {}: the tokens are of this run alone",
-                global.paths().keys().display()
-            );
+            eprintln!("interceptor: no token key in {}: the tokens are of this run alone", paths.keys().display());
             tokens::of_this_run()?
         }
     };

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::StatePaths;
+use crate::config::{Config, STATE_ENV, StatePaths};
 
 /// Exit status of a negative answer: verification failed, findings where none are allowed.
 pub(crate) const NEGATIVE: u8 = 1;
@@ -45,9 +45,15 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Where the state is, for subcommands that need nothing else of the configuration.
-    pub(crate) fn paths(&self) -> StatePaths {
-        StatePaths::resolve(self.state.as_deref(), None)
+    /// Where the state is, for subcommands that need nothing else of the configuration. The configuration is read when
+    /// a flag names it, or when nothing else says where the state is.
+    pub(crate) fn paths(&self) -> Result<StatePaths, Failure> {
+        let said = self.state.is_some() || std::env::var_os(STATE_ENV).is_some_and(|value| !value.is_empty());
+        if said && self.config.is_none() {
+            return Ok(StatePaths::resolve(self.state.as_deref(), None));
+        }
+        let config = Config::load(self.config.as_deref())?;
+        Ok(StatePaths::resolve(self.state.as_deref(), config.state.as_deref()))
     }
 }
 

@@ -151,17 +151,3 @@ pub enum Error {
     #[error("the connection closed before the end of the body")]
     Truncated,
 }
-
-impl Error {
-    /// The status for a client whose request is refused for this: 413 for a body and 431 for a head over its limit,
-    /// 505 for another version, else 400.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            Self::BodyTooLarge { .. } => 413,
-            Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => 431,
-            Self::Version | Self::Http2Preface => 505,
-            _ => 400,
-        }
-    }
-}

@@ -286,13 +286,6 @@ fn a_body_of_known_length_is_followed_to_its_end() {
     assert!(endless.is_done());
 }
 
-#[test]
-fn statuses_tell_too_large_from_malformed() {
-    assert_eq!(Error::BodyTooLarge { limit: 1 }.status(), 413);
-    assert_eq!(Error::HeadTooLarge { limit: 1 }.status(), 431);
-    assert_eq!(Error::DuplicateHost.status(), 400);
-}
-
 fn field_line() -> impl Strategy<Value = String> {
     ("x-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", "[ \t]{0,2}", "([!-~\u{80}-\u{ff}]([ -~\t]{0,16}[!-~])?)?", "[ \t]{0,2}")
         .prop_map(|(name, before, value, after)| format!("{name}:{before}{value}{after}\r\n"))

@@ -9,7 +9,7 @@ use super::connection::{Connection, Upstream};
 use super::inspect::{self, Inspected};
 use super::record::{self, StoredHead};
 use super::relay;
-use super::reply::{self, Refusal};
+use super::reply::{self, Refusal, Reply};
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
 use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
@@ -233,7 +233,8 @@ async fn reject(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
-    record::answered(&mut progress, rejection.refusal, response.len());
+    record::answered(&mut progress, rejection.refusal, response.body.len());
+    let response = response.into_bytes();
     let original = stored.original(received.map_or(&[], |received| &received.content));
     let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
     if let Err(e) = refused.await {
@@ -252,12 +253,12 @@ pub(super) async fn fail(
 ) -> Next {
     connection.upstream = Upstream::None;
     let response = rejection.render(connection, &progress, next);
-    record::answered(&mut progress, rejection.refusal, response.len());
+    record::answered(&mut progress, rejection.refusal, response.body.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
-    answer(connection, &response, next).await
+    answer(connection, &response.into_bytes(), next).await
 }
 
 /// Completes a record after which nothing is released: appended and durable are one.
@@ -275,7 +276,7 @@ async fn without_record(connection: &mut Connection, progress: &Progress, error:
             .into(),
     };
     let response = rejection.render(connection, progress, Next::Close);
-    answer(connection, &response, Next::Close).await
+    answer(connection, &response.into_bytes(), Next::Close).await
 }
 
 async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Next {
@@ -341,7 +342,7 @@ impl Rejection {
         Self { refusal, rule: rule.into(), reason: error.to_string() }
     }
 
-    fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Vec<u8> {
+    fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
         let message = format!("{} [rule {}]", self.reason, self.rule);
         let provider = connection.peer.endpoint.provider;
         let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
@@ -349,7 +350,7 @@ impl Rejection {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
             response.body.clear();
         }
-        [response.head, response.body].concat()
+        response
     }
 
     fn describe(&self, record: &mut Record) {

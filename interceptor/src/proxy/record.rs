@@ -235,7 +235,7 @@ pub(super) fn decided(record: &mut Record, plan: &Plan) {
     record.decision.rule = Some(plan.rule().to_owned());
 }
 
-/// The proxy answers itself.
+/// The proxy answers itself, with a body of `bytes`.
 pub(super) fn answered(progress: &mut Progress, refusal: Refusal, bytes: usize) {
     progress.record.response.status = Some(refusal.status());
     progress.record.response.bytes = Some(bytes as u64);

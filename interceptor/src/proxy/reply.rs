@@ -71,6 +71,13 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
 }
 
+impl Reply {
+    /// As it is sent.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        [self.head, self.body].concat()
+    }
+}
+
 /// The response to a request that is refused. The vendors' SDKs retry 5xx and 408 by themselves; `x-should-retry: false` is how
 /// they are told that it would not help.
 pub(super) fn render(provider: Provider, refusal: Refusal, message: &str, exchange: ExchangeId, close: bool) -> Reply {

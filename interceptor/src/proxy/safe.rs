@@ -64,10 +64,12 @@ impl Safe<'_> {
     /// A command line, with the values of credentials replaced by keyed hashes.
     pub(super) fn command_line(&mut self, words: &[String]) -> String {
         let mut safe = Vec::with_capacity(words.len());
-        let mut value_follows = false;
+        let mut option = "";
         for word in words {
-            safe.push(if value_follows { self.hash(word) } else { self.word(word) });
-            value_follows = word.starts_with('-') && !word.contains(['=', ':', ' ']) && is_credential_option(word);
+            // `-u` is a user and password to curl, and something else to others.
+            let is_value = option == "-u" && word.contains(':') || option != "-u" && is_credential_option(option);
+            safe.push(if is_value { self.hash(word) } else { self.word(word) });
+            option = if word.starts_with('-') && !word.contains(['=', ':', ' ']) { word } else { "" };
         }
         safe.join(" ")
     }
@@ -144,7 +146,7 @@ pub(super) fn may_be_credential(name: &str) -> bool {
 
 fn is_credential_option(name: &str) -> bool {
     let name = name.trim().trim_start_matches('-');
-    name == "u" || name == "user" || may_be_credential(name)
+    name == "user" || may_be_credential(name)
 }
 
 /// The value after an HTTP authentication scheme (RFC 9110, section 11.1).
@@ -231,13 +233,14 @@ mod tests {
                 &["curl", "-H", "x-auth-token: OPAQUE-zz91"],
                 &["tool", "--api-key", "OPAQUE-zz91"],
                 &["tool", "--api-key=OPAQUE-zz91"],
-                &["curl", "-u", "OPAQUE-zz91"],
+                &["curl", "-u", "me:OPAQUE-zz91"],
                 &["tool", "Bearer OPAQUE-zz91"],
                 &["env", "OPENAI_API_KEY=OPAQUE-zz91"],
             ] {
                 let safe = safe.command_line(&words(line));
                 assert!(!safe.contains("OPAQUE") && safe.contains("[CREDENTIAL_"), "{safe}");
             }
+            assert_eq!(safe.command_line(&words(&["python3", "-u", "agent.py"])), "python3 -u agent.py");
             let plain = ["curl", "-sS", "https://api.openai.com/v1/models", "-H", "content-type: application/json"];
             assert_eq!(safe.command_line(&words(&plain)), plain.join(" "));
         });

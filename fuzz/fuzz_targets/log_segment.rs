@@ -1,0 +1,6 @@
+//! A segment of the audit log, as a disk may give it back.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    interceptor::audit::fuzz_segment(data);
+});

@@ -12,6 +12,7 @@ use super::budget::Slot;
 use super::exchange::{self, Next};
 use super::record;
 use super::worker::Worker;
+use crate::audit;
 use crate::capture::{Endpoint, Flow};
 use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
@@ -37,6 +38,8 @@ pub(super) struct Connection {
 pub(super) struct Peer {
     pub(super) flow: Flow,
     pub(super) caller: Caller,
+    /// The caller, as records name it.
+    pub(super) recorded: audit::Caller,
     pub(super) endpoint: Arc<Endpoint>,
     /// The name in the TLS hello.
     pub(super) name: DnsName<'static>,
@@ -99,7 +102,8 @@ async fn handshake(worker: Rc<Worker>, stream: Stream, flow: Flow, caller: Calle
     };
     match hello.intercept(leaf, deadline).await {
         Ok(client) => {
-            let peer = Peer { flow, caller, endpoint, name };
+            let recorded = record::caller(&worker, &caller);
+            let peer = Peer { flow, caller, recorded, endpoint, name };
             Some(Connection { worker, client, reader: Reader::default(), peer, upstream, _slot: slot })
         }
         Err(e) => {

@@ -111,19 +111,19 @@ pub(super) fn scan_head(worker: &Worker, head: &RequestHead) -> Result<Vec<Findi
 
 /// The record of a request that has just begun to arrive.
 pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
-    let Peer { flow, caller, endpoint, name } = &connection.peer;
-    let mut record = called(&connection.worker, id, flow, caller);
+    let Peer { flow, recorded, endpoint, name, .. } = &connection.peer;
+    let mut record = called(id, flow, recorded.clone());
     record.endpoint.provider = Some(endpoint.provider.to_string());
     record.endpoint.host = Some(name.as_ref().to_owned());
     record
 }
 
-fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Record {
+/// The caller as every record of its connection names it: masking it takes several scans, so it is done once.
+pub(super) fn caller(worker: &Worker, caller: &Caller) -> audit::Caller {
     let mut scanner = worker.scanner.borrow_mut();
     let key = worker.shared.tokens.current();
     let mut safe = Safe { scanner: &mut scanner, key: &key };
-    let mut record = Record::new(id);
-    record.caller = audit::Caller {
+    audit::Caller {
         uid: Some(caller.uid),
         user: caller.user.clone(),
         groups: caller.groups.clone(),
@@ -135,7 +135,12 @@ fn called(worker: &Worker, id: ExchangeId, flow: &Flow, caller: &Caller) -> Reco
         container: caller.container().map(|container| safe.text(&container.id)),
         unit: caller.unit().map(|unit| safe.text(unit)),
         identity: None,
-    };
+    }
+}
+
+fn called(id: ExchangeId, flow: &Flow, caller: audit::Caller) -> Record {
+    let mut record = Record::new(id);
+    record.caller = caller;
     record.endpoint.ip = Some(flow.original.ip());
     record.endpoint.port = Some(flow.original.port());
     record
@@ -151,7 +156,7 @@ pub(super) async fn tls_failure(
     reason: &str,
 ) {
     let id = ExchangeId::new();
-    let mut record = called(worker, id, flow, caller);
+    let mut record = called(id, flow, self::caller(worker, caller));
     let safe = |text: &str| safe_text(worker, text);
     let reason = safe(reason);
     record.endpoint.host = name.map(safe);

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use aya::Pod;
 use aya::maps::MapData;
 use aya::maps::lpm_trie::{Key, LpmTrie};
+use serde::Deserialize;
 use interceptor_ebpf::{Address, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, names};
 
 use super::Error;
@@ -21,6 +22,17 @@ pub struct EndpointAddr {
     pub prefix: u8,
     /// The TCP port.
     pub port: u16,
+}
+
+/// What happens to connections to an endpoint while no daemon takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenDown {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They go direct, unmasked and unrecorded.
+    Open,
 }
 
 impl EndpointAddr {

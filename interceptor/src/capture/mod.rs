@@ -30,9 +30,11 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use addresses::Addresses;
-pub use catalogue::{Catalogue, Endpoint};
+pub use catalogue::{
+    Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+};
 pub use cgroup::Cgroups;
-pub use endpoints::EndpointAddr;
+pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, TakeError};

@@ -244,6 +244,8 @@ fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
         pin_dir: config.capture.pin.clone(),
         mark: config.capture.mark,
         listener_port: config.listen.port,
+        stale_after: None,
+        waiting_per_user: capture::Settings::WAITING_PER_USER,
     })
 }
 

@@ -20,6 +20,7 @@ mod events;
 mod flows;
 mod heartbeat;
 mod modes;
+mod netns;
 mod programs;
 mod ring;
 mod stats;
@@ -42,6 +43,7 @@ pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
 pub use modes::{CgroupMode, Mode};
+pub use netns::Netns;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
 pub use stats::Stats;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use interceptor_ebpf::MAX_ENDPOINTS;
 
-use super::dns::{self, Answer, DnsPacket};
-use super::{Catalogue, Endpoint, EndpointAddr, Lookup, Resolvers, WhenDown};
+use super::dns::{self, Answer};
+use super::{Catalogue, DnsPacket, Endpoint, EndpointAddr, Lookup, Resolvers, WhenDown};
 
 /// How long an address stays enrolled after the resolver's word for it has run out. Providers rotate addresses by the
 /// minute, and clients cache them for hours, whatever their TTL is; an address that is dropped too early is a way around
@@ -74,6 +74,8 @@ pub struct DnsCounts {
     pub malformed: u64,
     /// Packets from anywhere else.
     pub untrusted: u64,
+    /// Packets of which this kernel does not say in which network namespace they arrived: they are not trusted either.
+    pub unplaced: u64,
     /// Addresses for which there was no room.
     pub overflow: u64,
 }
@@ -84,7 +86,9 @@ impl Addresses {
     pub fn new(catalogue: Catalogue, enrolled: impl IntoIterator<Item = EndpointAddr>, now: Instant) -> Self {
         let mut fixed = HashMap::new();
         for endpoint in catalogue.endpoints() {
-            for (prefix, &port) in endpoint.addresses.iter().flat_map(|p| endpoint.ports.iter().map(move |port| (p, port))) {
+            for (prefix, &port) in
+                endpoint.addresses.iter().flat_map(|p| endpoint.ports.iter().map(move |port| (p, port)))
+            {
                 let destination = Destination { ip: prefix.ip(), prefix: prefix.len(), port };
                 let when_down = fixed.entry(destination).or_insert(endpoint.when_down);
                 *when_down = stricter(*when_down, endpoint.when_down);
@@ -148,7 +152,8 @@ impl Addresses {
     /// with it is counted: it is no fault of this host.
     pub fn observe_packet(&mut self, packet: &DnsPacket, resolvers: &Resolvers, now: Instant) -> bool {
         if !resolvers.trust(packet) {
-            self.counts.untrusted += 1;
+            let reason = if packet.netns.is_some() { &mut self.counts.untrusted } else { &mut self.counts.unplaced };
+            *reason += 1;
             return false;
         }
         match dns::parse(&packet.payload) {
@@ -198,10 +203,11 @@ impl Addresses {
                 let learnt = slot.get_mut();
                 learnt.expires = learnt.expires.max(expires);
                 // What an earlier process left tells nothing about the endpoints behind it.
-                let before = std::mem::replace(
-                    &mut learnt.when_down,
-                    if learnt.origin == Origin::Inherited { when_down } else { stricter(learnt.when_down, when_down) },
-                );
+                let before = learnt.when_down;
+                learnt.when_down = match learnt.origin {
+                    Origin::Inherited => when_down,
+                    Origin::LookedUp | Origin::Observed => stricter(before, when_down),
+                };
                 if learnt.origin != Origin::LookedUp {
                     learnt.origin = origin;
                 }
@@ -224,7 +230,8 @@ impl Addresses {
 
     /// Keeps what failed lookups would have renewed.
     fn hold(&mut self, lookups: &[Lookup], now: Instant) {
-        let failed: Vec<_> = lookups.iter().filter(|lookup| lookup.result.is_err()).map(|lookup| &lookup.name).collect();
+        let failed: Vec<_> =
+            lookups.iter().filter(|lookup| lookup.result.is_err()).map(|lookup| &lookup.name).collect();
         // Without a resolver there is nothing to be learnt about what an earlier process has left, either.
         let no_resolver = !lookups.is_empty() && failed.len() == lookups.len();
         for learnt in self.learnt.values_mut() {
@@ -244,8 +251,7 @@ impl Addresses {
 }
 
 fn enrolment((&Destination { ip, prefix, port }, when_down): (&Destination, WhenDown)) -> EndpointAddr {
-    let _ = when_down;
-    EndpointAddr { ip, prefix, port }
+    EndpointAddr { ip, prefix, port, when_down }
 }
 
 fn single(ip: IpAddr, port: u16) -> Destination {

@@ -12,21 +12,8 @@ use domain::base::{Message, Name, ParsedName, Rtype, ToName};
 use domain::rdata::svcb::value::{Ipv4Hint, Ipv6Hint};
 use domain::rdata::{A, Aaaa, Cname, Https};
 
-use super::NetnsCookie;
-
 /// Longest chain of aliases that is followed; recursive resolvers give up at about this length.
 const MAX_CHAIN: usize = 16;
-
-/// A UDP datagram from port 53, as the kernel programs saw it arrive at a socket of the enrolled cgroup.
-#[derive(Clone, Debug)]
-pub struct DnsPacket {
-    /// Who sent it.
-    pub resolver: IpAddr,
-    /// The network namespace it arrived in; none where the kernel does not say.
-    pub netns: Option<NetnsCookie>,
-    /// The DNS message.
-    pub payload: Vec<u8>,
-}
 
 /// What one answer says about the name that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,7 +136,7 @@ impl Records {
 /// such a name would be that of another.
 fn host_name(name: &OwnedName) -> Option<String> {
     let mut text = String::new();
-    for label in name.iter_labels().filter(|label| !label.is_root()) {
+    for label in name.iter().filter(|label| !label.is_root()) {
         if !text.is_empty() {
             text.push('.');
         }

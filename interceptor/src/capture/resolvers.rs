@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::NetnsCookie;
-use super::dns::DnsPacket;
+use super::{DnsPacket, NetnsCookie};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 

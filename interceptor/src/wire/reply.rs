@@ -85,7 +85,9 @@ pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: 
         }
         Some(Provider::Bedrock | Provider::Cohere) => serde_json::to_vec(&Message { message }),
         Some(Provider::Ollama) => serde_json::to_vec(&Ollama { error: message }),
-        Some(Provider::Other) | None => serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() }),
+        Some(Provider::Other) | None => {
+            serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() })
+        }
     };
     body.expect("strings serialise")
 }

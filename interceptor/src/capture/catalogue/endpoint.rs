@@ -174,7 +174,9 @@ fn width(ip: IpAddr) -> u8 {
 fn masked(ip: IpAddr, len: u8) -> IpAddr {
     let clear = u32::from(width(ip) - len);
     match ip {
-        IpAddr::V4(ip) => IpAddr::from((u32::from(ip).checked_shr(clear).map_or(0, |bits| bits << clear)).to_be_bytes()),
+        IpAddr::V4(ip) => {
+            IpAddr::from((u32::from(ip).checked_shr(clear).map_or(0, |bits| bits << clear)).to_be_bytes())
+        }
         IpAddr::V6(ip) => {
             IpAddr::from((u128::from(ip).checked_shr(clear).map_or(0, |bits| bits << clear)).to_be_bytes())
         }

@@ -69,6 +69,12 @@ impl Catalogue {
         found
     }
 
+    /// Whether `name` is that of a TLS endpoint, on whatever port: then, and only then, a leaf is minted for it.
+    #[must_use]
+    pub fn has_leaf(&self, name: &str) -> bool {
+        self.endpoints_named(name).iter().any(|endpoint| endpoint.protocol == Protocol::Https)
+    }
+
     /// Every endpoint with this name, whatever its port.
     pub(super) fn endpoints_named(&self, name: &str) -> Vec<&Arc<Endpoint>> {
         self.0.by_name.find(&normal(name)).map(|at| &self.0.list[at]).collect()
@@ -94,7 +100,7 @@ impl Catalogue {
 
     /// The DNS subtrees that leaves are needed for, for the CA's constraints: the names of all TLS endpoints, and of a
     /// wildcard the labels behind it. A subtree holds more names than the wildcard; what is signed is checked against
-    /// [`find`](Self::find) besides.
+    /// [`has_leaf`](Self::has_leaf) besides.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let tls = self.0.list.iter().filter(|endpoint| endpoint.protocol == Protocol::Https);
@@ -108,6 +114,16 @@ impl Catalogue {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.list.iter().map(|endpoint| endpoint.names.len()).sum()
+    }
+
+    /// For people: the names when they are few, else how many there are.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        const FEW: usize = 8;
+        match self.0.list.as_slice() {
+            few if few.len() <= FEW => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            many => format!("{} endpoints with {} names", many.len(), self.len()),
+        }
     }
 
     /// Whether nothing would ever be captured.
@@ -127,8 +143,8 @@ impl Catalogue {
     pub fn resolve(&self) -> Vec<Lookup> {
         let names: BTreeSet<_> = self.0.list.iter().flat_map(|e| &e.names).filter(|n| !n.is_wildcard()).collect();
         let names: Vec<_> = names.into_iter().map(NamePattern::as_str).collect();
-        // One after the other, fifty names that time out would take minutes.
-        const AT_ONCE: usize = 8;
+        // Threads that wait cost little; one after the other, fifty names that time out would take minutes.
+        const AT_ONCE: usize = 64;
         let share = names.len().div_ceil(AT_ONCE).max(1);
         std::thread::scope(|scope| {
             let threads: Vec<_> = names

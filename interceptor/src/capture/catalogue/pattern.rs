@@ -16,7 +16,7 @@ const LITERAL_LABELS: usize = 2;
 
 /// A lower-case DNS name in which a `*` stands for one or more characters of one label: `*.openai.azure.com`,
 /// `*-aiplatform.googleapis.com`, `bedrock-runtime.*.amazonaws.com`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NamePattern(Box<str>);
 
@@ -150,7 +150,10 @@ mod tests {
         for bad in ["*", "*.com", "a.*", "*.example.*", "a.*.com", "api-*"] {
             assert_eq!(bad.parse::<NamePattern>(), Err(PatternError::TooWide(bad.into())));
         }
-        assert_eq!("*a*.corp.example".parse::<NamePattern>(), Err(PatternError::TwoWildcards("*a*.corp.example".into())));
+        assert_eq!(
+            "*a*.corp.example".parse::<NamePattern>(),
+            Err(PatternError::TwoWildcards("*a*.corp.example".into()))
+        );
     }
 
     #[test]

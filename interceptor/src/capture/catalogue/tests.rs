@@ -42,7 +42,8 @@ fn the_built_in_wildcards_stand_for_the_names_in_use() {
     ] {
         assert_eq!(provider(&catalogue, name), Some(expected), "{name}");
     }
-    for name in ["s3.us-east-1.amazonaws.com", "storage.googleapis.com", "azure.com", "login.openai.azure.com.example"] {
+    for name in ["s3.us-east-1.amazonaws.com", "storage.googleapis.com", "azure.com", "login.openai.azure.com.example"]
+    {
         assert_eq!(provider(&catalogue, name), None, "{name}");
     }
 }
@@ -103,6 +104,14 @@ fn the_ca_may_sign_for_the_narrowest_subtrees_of_tls_endpoints_alone() {
         None,
     );
     assert_eq!(catalogue.names(), ["googleapis.com", "llm.corp.example", "openai.azure.com"]);
+    for (name, expected) in [
+        ("us-central1-aiplatform.googleapis.com", true),
+        ("storage.googleapis.com", false),
+        ("x.llm.corp.example", false),
+        ("plain.corp.example", false),
+    ] {
+        assert_eq!(catalogue.has_leaf(name), expected, "{name}");
+    }
 }
 
 #[test]
@@ -115,7 +124,8 @@ fn the_name_that_hides_others_is_known() {
 
 #[test]
 fn wildcards_are_not_looked_up_and_failures_name_the_name() {
-    let catalogue = Catalogue::new(&[endpoint("provider = 'openai'\nnames = ['localhost', '*.corp.invalid', 'no.invalid']")], None);
+    let catalogue =
+        Catalogue::new(&[endpoint("provider = 'openai'\nnames = ['localhost', '*.corp.invalid', 'no.invalid']")], None);
     let lookups = catalogue.resolve();
     assert_eq!(lookups.iter().map(|lookup| &*lookup.name).collect::<Vec<_>>(), ["localhost", "no.invalid"]);
     assert!(lookups[0].result.as_ref().unwrap().iter().all(IpAddr::is_loopback));

@@ -53,9 +53,12 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn reads_addresses_of_both_families() {
     let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
-    let packet = Packet::answer("API.openai.com", 2)
-        .record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10])
-        .record(&labels("api.OPENAI.com"), 28, 30, &v6);
+    let packet = Packet::answer("API.openai.com", 2).record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10]).record(
+        &labels("api.OPENAI.com"),
+        28,
+        30,
+        &v6,
+    );
     let expected = Answer {
         names: vec!["api.openai.com".into()],
         addresses: vec![(ip("203.0.113.10"), seconds(60)), (ip("2001:db8::10"), seconds(30))],
@@ -105,7 +108,8 @@ fn a_pointer_to_itself_is_malformed() {
 
 #[test]
 fn a_truncated_answer_is_known_as_such_and_keeps_what_is_whole() {
-    let packet = Packet::answer("api.openai.com", 1).record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10]).with(2, 0x83);
+    let packet =
+        Packet::answer("api.openai.com", 1).record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10]).with(2, 0x83);
     let answer = parse(&packet.0).unwrap();
     assert!(answer.truncated);
     assert_eq!(answer.addresses.len(), 1);
@@ -129,7 +133,8 @@ fn what_is_no_answer_to_one_question_is_refused() {
 
 #[test]
 fn a_negative_answer_has_no_addresses() {
-    let packet = Packet::answer("api.openai.com", 1).record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10]).with(3, 0x83);
+    let packet =
+        Packet::answer("api.openai.com", 1).record(POINTER_TO_QUESTION, 1, 60, &[203, 0, 113, 10]).with(3, 0x83);
     assert!(parse(&packet.0).unwrap().addresses.is_empty());
 }
 

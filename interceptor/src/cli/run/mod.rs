@@ -1,0 +1,192 @@
+//! `interceptor run`: the daemon.
+
+mod listeners;
+mod names;
+mod settings;
+mod state;
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::listeners::bind;
+use self::names::Names;
+use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use self::state::{PidFile, prepare};
+use super::{Failure, Global, tokens};
+use crate::audit::{self, Log};
+use crate::capture::{Capture, Catalogue, Flows};
+use crate::config::{Config, StatePaths};
+use crate::identity::Resolver;
+use crate::mask::Engine;
+use crate::policy::Policy;
+use crate::proxy::{Budget, Shared, Worker};
+use crate::sys::{self, Listener, Transport};
+use crate::tls::{Authority, LeafCache, Roots};
+use crate::upstream::Dialer;
+
+/// How often flow records that nobody accepted are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Names whose leaves are kept.
+const LEAVES: usize = 1024;
+
+/// Arguments of `interceptor run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor run --config /etc/interceptor/interceptor.toml
+  interceptor run --check --config new.toml
+  INTERCEPTOR_LOG=debug interceptor run --state /tmp/state
+
+Stops on SIGTERM or SIGINT. The programs stay attached then (enrolled connections are refused until the next
+start) unless capture.detach_on_exit is set.")]
+pub(crate) struct Args {
+    /// Read the configuration, say what is wrong with it, and start nothing
+    #[arg(long)]
+    check: bool,
+    /// Go on with an audit log whose signed checkpoint is missing or not signed by its key; noted in the log
+    #[arg(long)]
+    accept_missing_checkpoint: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    if args.check {
+        let config = Config::load(global.config.as_deref())?;
+        check_rules(&config.policy, &*Engine::builtin()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return Err("the daemon needs root: it loads kernel programs and keeps keys".into());
+    }
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("INTERCEPTOR_LOG", "info")).init();
+    let config = Config::load(global.config.as_deref())?;
+    let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
+    match sys::harden()? {
+        sys::MemoryLock::Locked => {}
+        sys::MemoryLock::Limited { limit } => log::warn!(
+            "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
+        ),
+    }
+    Daemon::start(args, &config, &paths)?.run()
+}
+
+/// What runs, and what must be undone when it stops.
+struct Daemon {
+    capture: Capture,
+    names: Names,
+    log: Log,
+    detach_on_exit: bool,
+    _pid_file: PidFile,
+}
+
+impl Daemon {
+    /// Everything that can fail does so before the first connection is redirected.
+    fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+        // What the configuration gets wrong is found before anything is made.
+        let audit_settings = audit_settings(args, config, paths)?;
+        let capture_settings = capture_settings(config)?;
+        let engine = Engine::builtin()?;
+        check_rules(&config.policy, &engine)?;
+        let listeners = bind(config)?;
+        prepare(paths)?;
+        let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
+        let log = Log::open(audit_settings)?;
+        let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
+        let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
+        let tokens = tokens::read_or_create(paths)?;
+        let transport = Transport::probe();
+        log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
+        let dialer = dialer(config, roots, transport)?;
+
+        let mut capture = Capture::attach(&capture_settings)?;
+        let shared = Arc::new(Shared {
+            catalogue: catalogue.clone(),
+            flows: capture.flows(),
+            listening: capture.listening(),
+            callers: Resolver::new(),
+            leaves: leaves(authority, &catalogue)?,
+            tokens,
+            policy: Policy::new(config.policy.clone()),
+            budget: Budget::new(budget_limits(config)),
+            settings: connection_settings(config),
+            engine,
+        });
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
+        }
+        let endpoints = catalogue.describe();
+        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, Vec::new())?;
+        let pid_file = PidFile::create(&paths.run())?;
+        log::info!(
+            "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
+            config.listen.port,
+            capture_settings.cgroup.display(),
+            capture_settings.pin_dir.display(),
+        );
+        Ok(Self { capture, names, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
+    }
+
+    fn run(mut self) -> Result<ExitCode, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.until_stopped())?;
+        log::info!("stopping");
+        self.log.close()?;
+        if self.detach_on_exit {
+            self.capture.detach()?;
+        } else {
+            log::info!("the programs stay attached: enrolled connections are refused until the next start");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn until_stopped(&mut self) -> Result<(), Failure> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                changed = self.names.changed() => {
+                    changed?;
+                    if let Err(e) = self.names.enrol(&mut self.capture) {
+                        log::error!("endpoint addresses are not up to date: {e}");
+                    }
+                }
+                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
+                    Ok(0) => {}
+                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                    Err(e) => log::error!("stale flow records stay: {e}"),
+                },
+            }
+        }
+    }
+}
+
+fn start_worker(
+    number: usize,
+    shared: Arc<Shared>,
+    audit: audit::Worker,
+    dialer: Dialer,
+    listeners: Vec<TcpListener>,
+) -> Result<(), Failure> {
+    let scanner = shared.engine.scanner()?;
+    let transport = dialer.transport;
+    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
+        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
+        match listeners {
+            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
+            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
+        }
+    })?;
+    Ok(())
+}
+
+/// Leaves for endpoints, and for nothing else that the CA's constraints cover.
+fn leaves(authority: Arc<Authority>, catalogue: &Catalogue) -> Result<LeafCache, Failure> {
+    let catalogue = catalogue.clone();
+    Ok(LeafCache::new(authority, LEAVES)?.only_for(move |name| catalogue.has_leaf(name)))
+}

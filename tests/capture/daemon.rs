@@ -2,19 +2,23 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! `take CLIENT`, `announce`, `withdraw`, `detach`, `destroy ENDPOINT... EXEMPT_CGROUP...`, `keep ADDRESS marked|unmarked`,
+//! `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use interceptor::capture::{BootTime, Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
+use interceptor::capture::{
+    Addresses, BootTime, Capture, Catalogue, DnsPackets, EndpointAddr, Flow, Flows, Listening, Resolvers, Scope,
+    Settings, TakeError, destroy_direct,
+};
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
 use serde_json::{Value, json};
@@ -37,7 +41,7 @@ fn main() -> Result<()> {
     let port = v4.local_addr()?.port();
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))?;
     let mut capture = Capture::attach(&Settings {
-        cgroup,
+        cgroup: cgroup.clone(),
         pin_dir,
         mark: MARK,
         listener_port: port,
@@ -62,7 +66,7 @@ fn main() -> Result<()> {
         other => bail!("{other}: accept, hold or deaf"),
     }
     say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
-    answer(capture, &flows, at, port)
+    answer(capture, &flows, at, port, &cgroup)
 }
 
 /// `ADDRESS/PREFIX PORT` with a comma in between.
@@ -127,7 +131,9 @@ fn name(caller: &Caller) -> Value {
     })
 }
 
-fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
+fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgroup: &Path) -> Result<()> {
+    let mut kept = Vec::new();
+    let mut learning = Learning::new(&mut capture);
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<_> = line.split(' ').collect();
@@ -158,6 +164,22 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                 capture.enrol(&endpoints)?;
                 say(&json!({"enrol": "done"}));
             }
+            ["destroy", ref what @ ..] => {
+                let (exempt, endpoints): (Vec<&str>, Vec<&str>) = what.iter().partition(|word| word.starts_with('/'));
+                let exempt: Vec<_> = exempt.into_iter().map(PathBuf::from).collect();
+                let endpoints = endpoints.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
+                let destroyed = destroy_direct(&endpoints, &Scope { cgroup, exempt: &exempt, own_mark: MARK })?;
+                say(&json!({"destroy": {"sockets": destroyed.sockets, "left": destroyed.left}}));
+            }
+            ["keep", to, how] => {
+                kept.push(connect(to.parse()?, how == "marked")?);
+                say(&json!({"keep": "done"}));
+            }
+            ["kept"] => {
+                let alive = kept.iter().filter(|socket| matches!(socket.take_error(), Ok(None))).count();
+                say(&json!({"kept": alive}));
+            }
+            ["learn", resolver] => say(&json!({"learn": learning.run(&mut capture, resolver)?})),
             ["detach"] => {
                 capture.detach()?;
                 say(&json!({"detach": "done"}));
@@ -171,20 +193,48 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
 
 /// A connection of the daemon's own: what it came to.
 fn dial(to: SocketAddr, marked: bool) -> String {
-    let connect = || -> std::io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        if marked {
-            socket.set_mark(MARK)?;
-        }
-        socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
-        Ok(socket.into())
-    };
     let read = |stream: TcpStream| -> std::io::Result<String> {
         let mut line = String::new();
         std::io::BufReader::new(stream).read_line(&mut line)?;
         Ok(line.trim().to_owned())
     };
-    connect().and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+    connect(to, marked).and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+fn connect(to: SocketAddr, marked: bool) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    if marked {
+        socket.set_mark(MARK)?;
+    }
+    socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
+    Ok(socket.into())
+}
+
+/// Enrols what DNS answers say about `*.llm.example`.
+struct Learning {
+    addresses: Addresses,
+    answers: Option<DnsPackets>,
+}
+
+impl Learning {
+    fn new(capture: &mut Capture) -> Self {
+        let endpoint = json!({"provider": "openai", "names": ["*.llm.example"]});
+        let endpoint = serde_json::from_value(endpoint).expect("an endpoint");
+        let addresses = Addresses::new(Catalogue::new(&[endpoint], None), [], Instant::now());
+        Self { addresses, answers: capture.take_dns() }
+    }
+
+    /// Takes in the answers so far, as far as they are of `resolver`.
+    fn run(&mut self, capture: &mut Capture, resolver: &str) -> Result<Value> {
+        let resolvers = Resolvers::system(&[resolver.parse()?], capture.listening().netns);
+        let mut changed = false;
+        while let Some(packet) = self.answers.as_mut().and_then(DnsPackets::take) {
+            changed |= self.addresses.observe_packet(&packet, &resolvers, Instant::now());
+        }
+        capture.enrol(&self.addresses.current())?;
+        let counts = self.addresses.dns_counts();
+        Ok(json!({"changed": changed, "answers": counts.answers, "untrusted": counts.untrusted}))
+    }
 }
 
 struct Logger;

@@ -2,8 +2,9 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `detach`, `destroy ENDPOINT... EXEMPT_CGROUP...`, `keep ADDRESS marked|unmarked`,
-//! `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! `take CLIENT`, `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`, `events`, `dns`, `detach`,
+//! `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS marked|unmarked`, `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1`
+//! also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use interceptor::capture::{
-    Addresses, BootTime, Capture, Catalogue, DnsPackets, EndpointAddr, Flow, Flows, Listening, Resolvers, Scope,
-    Settings, TakeError, destroy_direct,
+    Addresses, BootTime, Capture, Catalogue, CgroupMode, DnsPackets, EndpointAddr, Event, Flow, Flows, Listening, Mode,
+    Resolvers, Scope, Settings, TakeError, What, WhenDown, destroy_direct, destroy_leaving,
 };
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
@@ -45,8 +46,8 @@ fn main() -> Result<()> {
         pin_dir,
         mark: MARK,
         listener_port: port,
-        stale_after: None,
-        waiting_per_user: Settings::WAITING_PER_USER,
+        stale_after: setting("CAPTURE_STALE_MS")?.map(Duration::from_millis),
+        waiting_per_user: setting("CAPTURE_WAITING")?.unwrap_or(Settings::WAITING_PER_USER),
     })?;
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
@@ -69,8 +70,28 @@ fn main() -> Result<()> {
     answer(capture, &flows, at, port, &cgroup)
 }
 
-/// `ADDRESS/PREFIX PORT` with a comma in between.
+/// A number from the environment.
+fn setting(name: &str) -> Result<Option<u64>> {
+    std::env::var(name).ok().map(|value| value.parse().with_context(|| format!("{name}={value}"))).transpose()
+}
+
+/// `CGROUP=strict|exempt|names`.
+fn parse_mode(text: &str) -> Result<CgroupMode> {
+    let (path, mode) = text.split_once('=').with_context(|| format!("{text}: CGROUP=MODE"))?;
+    let mode = match mode {
+        "strict" => Mode::Strict,
+        "exempt" => Mode::Exempt,
+        "names" => Mode::Names,
+        other => bail!("{other}: strict, exempt or names"),
+    };
+    Ok(CgroupMode { path: path.into(), mode })
+}
+
+/// `ADDRESS/PREFIX PORT` with a comma in between; `,open` behind it for an endpoint that is open while the daemon is down.
 fn parse(text: &str) -> Result<EndpointAddr> {
+    if let Some(text) = text.strip_suffix(",open") {
+        return Ok(EndpointAddr { when_down: WhenDown::Open, ..parse(text)? });
+    }
     let (network, port) = text.split_once(',').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
     let (ip, prefix) = network.split_once('/').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
     Ok(EndpointAddr { prefix: prefix.parse()?, ..EndpointAddr::single(ip.parse()?, port.parse()?) })
@@ -114,6 +135,7 @@ fn describe(client: SocketAddr, flow: &Flow) -> Value {
         "socket_cgroup": flow.socket_cgroup,
         "netns": flow.netns.0,
         "connected_at": flow.connected_at.as_nanos(),
+        "reason": format!("{:?}", flow.reason),
     })
 }
 
@@ -131,12 +153,28 @@ fn name(caller: &Caller) -> Value {
     })
 }
 
+fn tell_event(event: &Event) -> Value {
+    let (what, to) = match event.what {
+        What::NetnsWanted => ("netns wanted".to_owned(), None),
+        What::Refused { to, why } => (format!("{why:?}"), Some(to)),
+        What::PassedOpen { to } => ("passed open".to_owned(), Some(to)),
+        What::Exempt { to } => ("exempt".to_owned(), Some(to)),
+    };
+    json!({
+        "what": what, "to": to.map(|to| to.to_string()), "tgid": event.tgid, "uid": event.uid,
+        "cgroup": event.cgroup, "netns": event.netns.0,
+    })
+}
+
 fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgroup: &Path) -> Result<()> {
+    let mut heartbeat = capture.take_heartbeat().context("a fresh capture has its heartbeat")?;
+    let mut events = capture.take_events().context("a fresh capture has its events")?;
+    let mut dns = capture.take_dns().context("a fresh capture has its DNS answers")?;
     let mut kept = Vec::new();
-    let mut learning = Learning::new(&mut capture);
+    let mut learning = Learning::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let words: Vec<_> = line.split(' ').collect();
+        let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
             ["dial", to, how] => say(&json!({"dial": dial(to.parse()?, how == "marked")})),
             ["stats"] => {
@@ -164,12 +202,14 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgr
                 capture.enrol(&endpoints)?;
                 say(&json!({"enrol": "done"}));
             }
-            ["destroy", ref what @ ..] => {
-                let (exempt, endpoints): (Vec<&str>, Vec<&str>) = what.iter().partition(|word| word.starts_with('/'));
-                let exempt: Vec<_> = exempt.into_iter().map(PathBuf::from).collect();
+            [command @ ("destroy" | "leaving"), ref what @ ..] => {
+                let (modes, endpoints): (Vec<&str>, Vec<&str>) = what.iter().partition(|word| word.contains('='));
+                let modes = modes.into_iter().map(parse_mode).collect::<Result<Vec<_>>>()?;
                 let endpoints = endpoints.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
-                let destroyed = destroy_direct(&endpoints, &Scope { cgroup, exempt: &exempt, own_mark: MARK })?;
-                say(&json!({"destroy": {"sockets": destroyed.sockets, "left": destroyed.left}}));
+                let scope = Scope { cgroup, modes: &modes, own_mark: MARK };
+                let direct = command == "destroy";
+                let gone = if direct { destroy_direct(&endpoints, &scope)? } else { destroy_leaving(&scope)? };
+                say(&json!({command: {"sockets": gone.sockets, "left": gone.left}}));
             }
             ["keep", to, how] => {
                 kept.push(connect(to.parse()?, how == "marked")?);
@@ -179,7 +219,32 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgr
                 let alive = kept.iter().filter(|socket| matches!(socket.take_error(), Ok(None))).count();
                 say(&json!({"kept": alive}));
             }
-            ["learn", resolver] => say(&json!({"learn": learning.run(&mut capture, resolver)?})),
+            ["learn", resolver] => say(&json!({"learn": learning.run(&mut capture, &mut dns, resolver)?})),
+            ["modes", ref modes @ ..] => {
+                let modes = modes.iter().map(|text| parse_mode(text)).collect::<Result<Vec<_>>>()?;
+                capture.set_modes(&modes)?;
+                say(&json!({"modes": "done"}));
+            }
+            ["beat"] => {
+                heartbeat.beat(BootTime::now())?;
+                say(&json!({"beat": "done"}));
+            }
+            ["events"] => {
+                let all: Vec<_> = std::iter::from_fn(|| events.take()).map(|event| tell_event(&event)).collect();
+                say(&json!({"events": all}));
+            }
+            ["dns"] => {
+                let all: Vec<_> = std::iter::from_fn(|| dns.take())
+                    .map(|packet| {
+                        json!({
+                            "resolver": packet.resolver.to_string(),
+                            "netns": packet.netns.map(|netns| netns.0),
+                            "payload": packet.payload,
+                        })
+                    })
+                    .collect();
+                say(&json!({"dns": all}));
+            }
             ["detach"] => {
                 capture.detach()?;
                 say(&json!({"detach": "done"}));
@@ -213,22 +278,21 @@ fn connect(to: SocketAddr, marked: bool) -> std::io::Result<TcpStream> {
 /// Enrols what DNS answers say about `*.llm.example`.
 struct Learning {
     addresses: Addresses,
-    answers: Option<DnsPackets>,
 }
 
 impl Learning {
-    fn new(capture: &mut Capture) -> Self {
+    fn new() -> Self {
         let endpoint = json!({"provider": "openai", "names": ["*.llm.example"]});
         let endpoint = serde_json::from_value(endpoint).expect("an endpoint");
         let addresses = Addresses::new(Catalogue::new(&[endpoint], None), [], Instant::now());
-        Self { addresses, answers: capture.take_dns() }
+        Self { addresses }
     }
 
     /// Takes in the answers so far, as far as they are of `resolver`.
-    fn run(&mut self, capture: &mut Capture, resolver: &str) -> Result<Value> {
+    fn run(&mut self, capture: &mut Capture, dns: &mut DnsPackets, resolver: &str) -> Result<Value> {
         let resolvers = Resolvers::system(&[resolver.parse()?], capture.listening().netns);
         let mut changed = false;
-        while let Some(packet) = self.answers.as_mut().and_then(DnsPackets::take) {
+        while let Some(packet) = dns.take() {
             changed |= self.addresses.observe_packet(&packet, &resolvers, Instant::now());
         }
         capture.enrol(&self.addresses.current())?;

@@ -118,7 +118,7 @@ fn what_is_not_enrolled_and_what_is_exempt_keeps_its_connections() {
     let mut outside = Client::start(command);
     let mut daemon = host.daemon(&["203.0.113.20/32,443"]);
 
-    let result = daemon.ask(&format!("destroy 203.0.113.20/32,443 {}", daemon_cgroup.display()));
+    let result = daemon.ask(&format!("destroy 203.0.113.20/32,443 {}=exempt", daemon_cgroup.display()));
     assert_eq!(result["sockets"], 0);
     for stream in streams.iter().take(2) {
         (&stream).write_all(b"x").unwrap();
@@ -153,4 +153,22 @@ fn connections_in_other_network_namespaces_are_found() {
     let mut daemon = host.daemon(&["127.0.0.1/32,4433"]);
     assert_eq!(daemon.ask("destroy 127.0.0.1/32,4433")["sockets"], 1);
     assert_eq!(client.says(), GONE);
+}
+
+#[test]
+fn what_leaves_the_host_from_a_strict_cgroup_ends_and_what_stays_does_not() {
+    let Some(host) = Host::new() else { return };
+    let (_elsewhere, names, local) = (serve(DIRECT_V4, 8080), serve(DIRECT_V6, 8080), serve("127.0.0.1", 8080));
+    let mut leaving = Client::connect(&host, "client", "tcp", (DIRECT_V4, 8080));
+    let mut staying = Client::connect(&host, "client", "tcp", ("127.0.0.1", 8080));
+    let mut other = Client::connect(&host, "daemon", "tcp", (DIRECT_V6, 8080));
+    let mut daemon = host.daemon(&[]);
+
+    let strict = format!("leaving {}=strict", host.cgroup().join("client").display());
+    assert_eq!(daemon.ask(&strict)["sockets"], 1);
+    assert_eq!(leaving.says(), GONE);
+    local.recv().unwrap().write_all(b"x").unwrap();
+    assert_eq!(staying.says(), "x");
+    names.recv().unwrap().write_all(b"x").unwrap();
+    assert_eq!(other.says(), "x");
 }

@@ -4,4 +4,5 @@ mod established;
 mod host;
 mod learnt;
 mod lifecycle;
+mod modes;
 mod ways;

@@ -51,7 +51,7 @@ pub use modes::{CgroupMode, Mode};
 pub use netns::Netns;
 pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
-pub use sock_diag::{Destroyed, Scope, destroy_direct};
+pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
 pub use stats::Stats;
 
 use programs::Pins;

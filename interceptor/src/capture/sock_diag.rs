@@ -15,7 +15,7 @@ use std::sync::Once;
 use nix::libc;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Cgroups, EndpointAddr, Error, Netns};
+use super::{CgroupMode, Cgroups, EndpointAddr, Error, Mode, Netns};
 
 // linux/sock_diag.h, linux/netlink.h, linux/inet_diag.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -31,6 +31,12 @@ const SOCKET_ID: usize = 48;
 /// `struct inet_diag_msg`; attributes follow.
 const MESSAGE: usize = 72;
 
+const TCP: u8 = libc::IPPROTO_TCP as u8;
+const UDP: u8 = libc::IPPROTO_UDP as u8;
+
+/// QUIC's usual port.
+const HTTPS: u16 = 443;
+
 /// Every state in which data may be on its way: not listening, not TIME_WAIT. Connected UDP sockets are "established".
 const STATES: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11;
 
@@ -42,8 +48,8 @@ const BUFFER: usize = 64 << 10;
 pub struct Scope<'a> {
     /// The enrolled cgroup2 directory: sockets made by processes in it and below.
     pub cgroup: &'a Path,
-    /// Directories below it that go direct by configuration.
-    pub exempt: &'a [PathBuf],
+    /// Directories below it with a mode of their own; the nearest decides.
+    pub modes: &'a [CgroupMode],
     /// The daemon's own SO_MARK: with its cgroup, it tells the daemon's own connections.
     pub own_mark: u32,
 }
@@ -79,10 +85,28 @@ pub fn destroy_direct(endpoints: &[EndpointAddr], scope: &Scope<'_>) -> Result<D
     if endpoints.is_empty() {
         return Ok(Destroyed::default());
     }
+    destroy(scope, |mode, socket| mode != Mode::Exempt && endpoints.iter().any(|endpoint| endpoint.covers(socket.peer)))
+}
+
+/// Resets every connection of a strict cgroup that leaves the host, and every UDP socket that is connected to port 443.
+///
+/// # Errors
+/// As [`destroy_direct`].
+pub fn destroy_leaving(scope: &Scope<'_>) -> Result<Destroyed, Error> {
+    if !scope.modes.iter().any(|rule| rule.mode == Mode::Strict) {
+        return Ok(Destroyed::default());
+    }
+    destroy(scope, |mode, socket| {
+        let seen = socket.protocol == TCP || socket.peer.port() == HTTPS;
+        mode == Mode::Strict && seen && !socket.peer.ip().is_loopback() && !socket.peer.ip().is_unspecified()
+    })
+}
+
+fn destroy(scope: &Scope<'_>, wanted: impl Fn(Mode, &Found) -> bool + Sync) -> Result<Destroyed, Error> {
     let owners = Owners::new(scope)?;
-    let mut total = destroy_here(endpoints, &owners)?;
+    let mut total = destroy_here(&wanted, &owners)?;
     for netns in other_namespaces(scope.cgroup)? {
-        let here = netns.enter(|| destroy_here(endpoints, &owners).map_err(io::Error::other));
+        let here = netns.enter(|| destroy_here(&wanted, &owners).map_err(io::Error::other));
         let here = here.map_err(Error::syscall("sock_diag in another network namespace"))?;
         total.sockets += here.sockets;
         total.left += here.left;
@@ -91,11 +115,11 @@ pub fn destroy_direct(endpoints: &[EndpointAddr], scope: &Scope<'_>) -> Result<D
 }
 
 /// In the network namespace of the calling thread.
-fn destroy_here(endpoints: &[EndpointAddr], owners: &Owners) -> Result<Destroyed, Error> {
+fn destroy_here(wanted: &impl Fn(Mode, &Found) -> bool, owners: &Owners) -> Result<Destroyed, Error> {
     let mut result = Destroyed::default();
     let mut diag = Diag::open().map_err(Error::syscall("socket(NETLINK_SOCK_DIAG)"))?;
-    let mut enrolled = HashMap::new();
-    for protocol in [libc::IPPROTO_TCP as u8, libc::IPPROTO_UDP as u8] {
+    let mut modes = HashMap::new();
+    for protocol in [TCP, UDP] {
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             let sockets = match diag.dump(family, protocol) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -104,10 +128,9 @@ fn destroy_here(endpoints: &[EndpointAddr], owners: &Owners) -> Result<Destroyed
                 }
                 sockets => sockets.map_err(Error::syscall("sock_diag: list sockets"))?,
             };
-            for socket in sockets.iter().filter(|socket| endpoints.iter().any(|e| e.covers(socket.peer))) {
-                if !*enrolled.entry(socket.cgroup).or_insert_with(|| owners.enrolled(socket.cgroup))
-                    || owners.is_own(socket)
-                {
+            for socket in sockets.iter().filter(|socket| !owners.is_own(socket)) {
+                let mode = *modes.entry(socket.cgroup).or_insert_with(|| owners.mode(socket.cgroup));
+                if !mode.is_some_and(|mode| wanted(mode, socket)) {
                     continue;
                 }
                 match diag.destroy(socket).map_err(|error| (error.raw_os_error(), error)) {
@@ -143,7 +166,7 @@ fn warn_once(what: &str) {
 struct Owners {
     cgroups: Cgroups,
     enrolled: PathBuf,
-    exempt: Vec<PathBuf>,
+    modes: Vec<(PathBuf, Mode)>,
     own_cgroup: u64,
     own_mark: u32,
 }
@@ -152,21 +175,24 @@ impl Owners {
     fn new(scope: &Scope<'_>) -> Result<Self, Error> {
         let cgroups = Cgroups::find()?;
         let own_cgroup = cgroups.own()?;
-        let real = |path: &Path| fs::canonicalize(path).map_err(Error::file(path));
+        // A cgroup that is gone has no mode any more.
+        let modes = scope.modes.iter().filter_map(|rule| Some((fs::canonicalize(&rule.path).ok()?, rule.mode)));
         Ok(Self {
             cgroups,
-            enrolled: real(scope.cgroup)?,
-            exempt: scope.exempt.iter().map(|path| real(path)).collect::<Result<_, _>>()?,
+            enrolled: fs::canonicalize(scope.cgroup).map_err(Error::file(scope.cgroup))?,
+            modes: modes.collect(),
             own_cgroup,
             own_mark: scope.own_mark,
         })
     }
 
-    /// Whether the programs see connections of the sockets of that cgroup.
-    fn enrolled(&self, cgroup: Option<u64>) -> bool {
-        let Some(path) = cgroup.and_then(|id| self.cgroups.path_of(id)) else { return true };
+    /// How the programs treat the sockets of that cgroup; none when they do not see them.
+    fn mode(&self, cgroup: Option<u64>) -> Option<Mode> {
+        let Some(path) = cgroup.and_then(|id| self.cgroups.path_of(id)) else { return Some(Mode::Names) };
         let path = self.cgroups.mount().join(path.strip_prefix("/").unwrap_or(&path));
-        path.starts_with(&self.enrolled) && !self.exempt.iter().any(|exempt| path.starts_with(exempt))
+        let above = self.modes.iter().filter(|(rule, _)| path.starts_with(rule));
+        let nearest = above.max_by_key(|(rule, _)| rule.components().count());
+        path.starts_with(&self.enrolled).then(|| nearest.map_or(Mode::Names, |&(_, mode)| mode))
     }
 
     /// As the programs recognise them: neither is enough alone.

@@ -64,6 +64,11 @@ pub struct Capture {
     pub catalogue: Option<Base>,
     /// Resolvers whose answers to others are learnt from, besides those of `/etc/resolv.conf` and systemd-resolved.
     pub resolvers: Vec<IpAddr>,
+    /// cgroup2 directories, absolute or below `cgroup`, whose processes' every connection is captured: the name in the
+    /// TLS hello decides, whatever the address is.
+    pub strict: Vec<PathBuf>,
+    /// cgroup2 directories, absolute or below `cgroup`, whose processes are not captured.
+    pub exempt: Vec<PathBuf>,
 }
 
 /// The `[upstream]` table.
@@ -148,6 +153,8 @@ impl Default for Capture {
             mark: 0x1c_e9_70,
             catalogue: None,
             resolvers: Vec::new(),
+            strict: Vec::new(),
+            exempt: Vec::new(),
         }
     }
 }

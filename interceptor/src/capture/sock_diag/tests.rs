@@ -34,10 +34,8 @@ fn a_dump_has_the_connections_of_this_process() {
     udp.connect(server).unwrap();
     let mut diag = Diag::open().unwrap();
     let cgroups = Cgroups::find().unwrap();
-    for (protocol, local) in
-        [(libc::IPPROTO_TCP, client.local_addr().unwrap()), (libc::IPPROTO_UDP, udp.local_addr().unwrap())]
-    {
-        let sockets = diag.dump(libc::AF_INET as u8, protocol as u8).unwrap();
+    for (protocol, local) in [(TCP, client.local_addr().unwrap()), (UDP, udp.local_addr().unwrap())] {
+        let sockets = diag.dump(libc::AF_INET as u8, protocol).unwrap();
         let port = |socket: &&Found| u16::from_be_bytes([socket.id[0], socket.id[1]]) == local.port();
         let found = sockets.iter().filter(port).find(|socket| socket.peer == server).unwrap();
         assert_eq!(found.cgroup, Some(cgroups.own().unwrap()));

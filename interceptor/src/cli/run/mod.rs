@@ -1,6 +1,7 @@
 //! `interceptor run`: the daemon.
 
 mod listeners;
+mod modes;
 mod names;
 mod settings;
 mod state;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listeners::bind;
+use self::modes::Modes;
 use self::names::Names;
 use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
 use self::state::{PidFile, prepare};
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 struct Daemon {
     capture: Capture,
     names: Names,
+    modes: Modes,
     log: Log,
     detach_on_exit: bool,
     _pid_file: PidFile,
@@ -91,6 +94,7 @@ impl Daemon {
         let capture_settings = capture_settings(config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
+        let modes = Modes::new(config, &capture_settings.cgroup)?;
         let listeners = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
@@ -103,6 +107,7 @@ impl Daemon {
         let dialer = dialer(config, roots, transport)?;
 
         let mut capture = Capture::attach(&capture_settings)?;
+        modes.apply(&mut capture)?;
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
@@ -119,7 +124,7 @@ impl Daemon {
             start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
         }
         let endpoints = catalogue.describe();
-        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, Vec::new())?;
+        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -127,7 +132,7 @@ impl Daemon {
             capture_settings.cgroup.display(),
             capture_settings.pin_dir.display(),
         );
-        Ok(Self { capture, names, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
+        Ok(Self { capture, names, modes, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
     }
 
     fn run(mut self) -> Result<ExitCode, Failure> {
@@ -156,11 +161,14 @@ impl Daemon {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
-                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
-                    Ok(0) => {}
-                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
-                    Err(e) => log::error!("stale flow records stay: {e}"),
-                },
+                _ = sweep.tick() => {
+                    self.modes.refresh(&mut self.capture);
+                    match self.capture.flows().sweep(Flows::MAX_AGE) {
+                        Ok(0) => {}
+                        Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                        Err(e) => log::error!("stale flow records stay: {e}"),
+                    }
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::capture::{
-    self, Addresses, Capture, Catalogue, DnsPackets, EndpointAddr, Lookup, NetnsCookie, Resolvers, Scope,
-    destroy_direct,
+    self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, Lookup, NetnsCookie,
+    Resolvers, Scope, destroy_direct, destroy_leaving,
 };
 
 /// How often endpoint names are resolved again.
@@ -33,7 +33,7 @@ pub(super) struct Names {
     /// Names that did not resolve the last time, so that each is complained about once.
     failing: HashSet<Arc<str>>,
     cgroup: PathBuf,
-    exempt: Vec<PathBuf>,
+    modes: Vec<CgroupMode>,
     mark: u32,
     /// Destinations of the last round: a connect(2) that was under way then is found now.
     again: Vec<EndpointAddr>,
@@ -49,14 +49,14 @@ struct Work {
 }
 
 impl Names {
-    /// Resolves every name once and enrols what is found; blocks for as long as the resolver takes. Sockets of processes
-    /// in the `exempt` cgroups are left alone.
+    /// Resolves every name once and enrols what is found; blocks for as long as the resolver takes. Connections from
+    /// before are reset as the `modes` of cgroups demand.
     pub(super) fn start(
         capture: &mut Capture,
         catalogue: Catalogue,
         settings: &capture::Settings,
         resolvers: &[IpAddr],
-        exempt: Vec<PathBuf>,
+        modes: &[CgroupMode],
     ) -> Result<Self, Failure> {
         let netns = capture.listening().netns;
         let addresses = Addresses::new(catalogue.clone(), capture.enrolled()?, Instant::now());
@@ -68,7 +68,7 @@ impl Names {
             netns,
             failing: HashSet::new(),
             cgroup: settings.cgroup.clone(),
-            exempt,
+            modes: modes.to_vec(),
             mark: settings.mark,
             again: Vec::new(),
             packets: capture.take_dns(),
@@ -76,6 +76,7 @@ impl Names {
         };
         // What is known without the resolver is captured before it is asked.
         names.enrol(capture)?;
+        complain(destroy_leaving(&names.scope()));
         let lookups = names.catalogue.resolve();
         names.learn(&lookups);
         names.enrol(capture)?;
@@ -123,11 +124,12 @@ impl Names {
         let fresh = self.addresses.take_fresh();
         let mut suspects = std::mem::replace(&mut self.again, fresh.clone());
         suspects.extend(fresh);
-        let scope = Scope { cgroup: &self.cgroup, exempt: &self.exempt, own_mark: self.mark };
-        if let Err(error) = destroy_direct(&suspects, &scope) {
-            log::error!("connections made before their destination was enrolled may stay direct: {error}");
-        }
+        complain(destroy_direct(&suspects, &self.scope()));
         Ok(())
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope { cgroup: &self.cgroup, modes: &self.modes, own_mark: self.mark }
     }
 
     fn learn(&mut self, lookups: &[Lookup]) -> bool {
@@ -172,6 +174,13 @@ impl Work {
         // The first round was at the start.
         tick.reset();
         Ok(Self { tick, packets: packets.map(DnsPackets::watch).transpose()?, lookups: None })
+    }
+}
+
+/// Nothing more can be done about connections that cannot be reset.
+fn complain(result: Result<Destroyed, capture::Error>) {
+    if let Err(error) = result {
+        log::error!("connections made before their destination was enrolled may stay direct: {error}");
     }
 }
 

@@ -106,6 +106,16 @@ impl Addresses {
         addresses
     }
 
+    /// Adds destinations that are no endpoints of the catalogue and are captured for good.
+    pub fn fix(&mut self, destinations: impl IntoIterator<Item = EndpointAddr>) {
+        for EndpointAddr { ip, prefix, port, when_down } in destinations {
+            let destination = Destination { ip, prefix, port };
+            if self.fixed.insert(destination, when_down).is_none() {
+                self.fresh.push(destination);
+            }
+        }
+    }
+
     /// Takes in a round of lookups of the daemon's own; true when [`current`](Self::current) changed. Addresses of a
     /// name that did not resolve do not grow older, for that tells nothing about what is gone.
     pub fn learn(&mut self, lookups: &[Lookup], now: Instant) -> bool {

@@ -71,10 +71,12 @@ fn one_name_may_be_two_endpoints_on_two_ports() {
     );
     assert_eq!(catalogue.find("llm.corp.example", 443).unwrap().protocol, Protocol::Https);
     assert_eq!(catalogue.find("llm.corp.example", 11434).unwrap().protocol, Protocol::Http);
+    assert!(catalogue.find("llm.corp.example", 8443).is_none() && catalogue.knows("LLM.corp.example"));
+    assert!(!catalogue.knows("corp.example"));
 }
 
 #[test]
-fn only_plain_http_is_found_by_address() {
+fn an_endpoint_is_found_by_a_configured_address_and_port() {
     let catalogue = Catalogue::new(
         &[
             endpoint("provider = 'openai'\nnames = ['llm.corp.example']\naddresses = ['203.0.113.10']"),
@@ -90,7 +92,8 @@ fn only_plain_http_is_found_by_address() {
         assert_eq!((found.provider, found.when_down), (Provider::Ollama, WhenDown::Open), "{ip}");
     }
     assert!(catalogue.by_address("127.0.0.1".parse().unwrap(), 8000).is_none());
-    assert!(catalogue.by_address("203.0.113.10".parse().unwrap(), 443).is_none());
+    assert_eq!(catalogue.by_address("203.0.113.10".parse().unwrap(), 443).unwrap().protocol, Protocol::Https);
+    assert!(catalogue.by_address("203.0.113.11".parse().unwrap(), 443).is_none());
 }
 
 #[test]

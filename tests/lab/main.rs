@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod curl;
 mod leftovers;
+mod names;
 mod record;
 mod sdks;
 mod tamper;

@@ -13,7 +13,7 @@ use super::exchange::{self, Next};
 use super::record;
 use super::worker::Worker;
 use crate::audit;
-use crate::capture::{Endpoint, Flow};
+use crate::capture::{Endpoint, Flow, Listening};
 use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
 use crate::identity::Caller;
@@ -52,9 +52,9 @@ pub(super) enum Upstream {
     None,
 }
 
-/// Takes an accepted connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr) {
-    let flow = match worker.shared.flows.take(client, worker.shared.listening) {
+/// Takes a connection that this listener accepted to its end.
+pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return log::warn!("closing a connection from {client}: {e}"),

@@ -8,6 +8,7 @@ mod budget;
 mod connection;
 mod exchange;
 mod inspect;
+mod orders;
 mod record;
 mod relay;
 mod reply;
@@ -16,5 +17,6 @@ mod tokens;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};
+pub use orders::{Order, PULSE_EVERY, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

@@ -18,6 +18,7 @@ mod endpoints;
 mod error;
 mod events;
 mod flows;
+mod netns;
 mod programs;
 mod stats;
 mod sys;
@@ -36,6 +37,7 @@ pub use endpoints::EndpointAddr;
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, TakeError};
+pub use netns::Netns;
 pub use stats::Stats;
 
 use programs::Pins;

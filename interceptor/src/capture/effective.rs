@@ -1,6 +1,7 @@
 //! What the kernel runs, whatever the pins say: a link can outlive its cgroup, and another program can stand beside ours.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use super::{Cgroups, Error, cgroup, sys};
 pub struct Effective {
     /// What is wrong with our programs; empty when every one of them runs.
     pub faults: Vec<Fault>,
+    /// Whether nothing at all is pinned.
+    pub gone: bool,
     /// Programs of others that run at the same hooks.
     pub foreign: Vec<Foreign>,
     /// Whether the daemon's own cgroup is at or below the enrolled one, so that its own connections meet the programs.
@@ -64,6 +67,13 @@ pub struct Foreign {
     pub id: u32,
     /// Its name, if it has one.
     pub name: Option<String>,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hook, id, name } = self;
+        write!(f, "{} (id {id}) at {hook}", name.as_deref().unwrap_or("a program without a name"))
+    }
 }
 
 /// Asks the kernel which programs run for processes in `enrolled` and in the daemon's own cgroup. `expected` names the

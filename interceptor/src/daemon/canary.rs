@@ -4,10 +4,10 @@
 //! redirect it, the flow record is found, and a worker runs.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use interceptor_ebpf::{CANARY_V4, CANARY_V6};
+use interceptor_ebpf::{Address, CANARY_PORT, CANARY_V4, CANARY_V6};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,10 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tries both address families.
 pub(super) async fn canaries() -> (Canary, Canary) {
-    tokio::join!(canary(CANARY_V4.into()), canary(CANARY_V6.into()))
+    tokio::join!(canary(CANARY_V4), canary(CANARY_V6))
 }
 
-async fn canary(to: SocketAddr) -> Canary {
+async fn canary(to: Address) -> Canary {
+    let to = SocketAddr::new(IpAddr::from(to), CANARY_PORT);
     match timeout(PATIENCE, ask(to)).await {
         Ok(Ok(())) => Canary::Answered,
         Ok(Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => {

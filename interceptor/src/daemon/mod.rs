@@ -7,6 +7,7 @@
 mod canary;
 pub mod control;
 mod error;
+mod health;
 mod heart;
 mod namespaces;
 mod notices;
@@ -18,5 +19,5 @@ mod workers;
 pub use error::Error;
 pub use heart::Heart;
 pub use status::{Canary, Endpoints, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
-pub use supervisor::{Facts, Settings, Supervisor, Task};
+pub use supervisor::{Facts, Settings, Supervisor, Task, control_socket};
 pub use workers::{Open, Workers};

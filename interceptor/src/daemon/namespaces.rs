@@ -32,11 +32,11 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Bounds on what users can make the daemon hold open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Namespaces with a listener.
-    pub total: usize,
+    pub(super) total: usize,
     /// Of those, namespaces of processes of one user other than root.
-    pub per_user: usize,
+    pub(super) per_user: usize,
 }
 
 /// The namespaces that have a listener, besides the daemon's own.

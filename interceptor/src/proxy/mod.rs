@@ -5,6 +5,7 @@
 //! `record`.
 
 mod budget;
+mod canary;
 mod connection;
 mod exchange;
 mod inspect;
@@ -17,6 +18,7 @@ mod tokens;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};
-pub use orders::{Order, PULSE_EVERY, Pulse};
+pub use canary::CANARY_ANSWER;
+pub use orders::{Order, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

@@ -4,27 +4,28 @@ mod listeners;
 mod settings;
 mod state;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use self::listeners::bind;
-use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host, supervisor_settings};
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
-use crate::audit::{self, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Flows};
+use crate::audit::Log;
+use crate::capture::{Addresses, Capture, Catalogue, Flows, Namespaces};
 use crate::config::{Config, StatePaths};
+use crate::daemon::{Endpoints, Facts, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
-use crate::proxy::{Budget, Shared, Worker};
-use crate::sys::{self, Listener, Transport};
+use crate::proxy::{Budget, Shared};
+use crate::sys::{self, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
-use crate::upstream::Dialer;
 
 /// How often endpoint names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -72,7 +73,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
             "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
         ),
     }
-    Daemon::start(args, &config, &paths)?.run()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Daemon::start(args, &config, &paths)?.run().await })
 }
 
 /// What runs, and what must be undone when it stops.
@@ -80,20 +82,25 @@ struct Daemon {
     capture: Capture,
     catalogue: Catalogue,
     addresses: Addresses,
+    unresolved: Vec<String>,
+    authority: Arc<Authority>,
     log: Log,
+    workers: Workers,
+    supervisor: Supervisor,
     detach_on_exit: bool,
+    _heart: Heart,
     _pid_file: PidFile,
 }
 
 impl Daemon {
-    /// Everything that can fail does so before the first connection is redirected.
+    /// Everything that can fail does so before the first connection is redirected. To be called inside a runtime.
     fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
         // What the configuration gets wrong is found before anything is made.
         let audit_settings = audit_settings(args, config, paths)?;
         let capture_settings = capture_settings(config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
-        let listeners = bind(config)?;
+        let sockets = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints);
         let log = Log::open(audit_settings)?;
@@ -105,23 +112,27 @@ impl Daemon {
         let dialer = dialer(config, roots, transport)?;
 
         let mut capture = Capture::attach(&capture_settings)?;
+        let namespaces = Namespaces::default();
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
-            listening: capture.listening(),
             callers: Resolver::new(),
-            leaves: LeafCache::new(authority, LEAVES)?,
+            leaves: LeafCache::new(Arc::clone(&authority), LEAVES)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
             engine,
         });
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
-        }
+        let mut workers = Workers::start(listeners::workers(config), &shared, &log, &dialer)?;
+        workers.listen(capture.listening(), sockets)?;
+        let heart = start_heart(&mut capture, &workers)?;
         let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
+        let unresolved = enrol(&mut capture, &mut addresses, catalogue.resolve())?;
+        let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
+        let settings = supervisor_settings(config, &capture_settings, paths, transport);
+        let mut supervisor = Supervisor::start(settings, events, namespaces)?;
+        supervisor.adopt(&mut capture, &mut workers);
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
             "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -134,15 +145,20 @@ impl Daemon {
             capture,
             catalogue,
             addresses,
+            unresolved,
+            authority,
             log,
+            workers,
+            supervisor,
             detach_on_exit: config.capture.detach_on_exit,
+            _heart: heart,
             _pid_file: pid_file,
         })
     }
 
-    fn run(mut self) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.until_stopped())?;
+    /// Serves until it is told to stop.
+    async fn run(mut self) -> Result<ExitCode, Failure> {
+        self.until_stopped().await?;
         log::info!("stopping");
         self.log.close()?;
         if self.detach_on_exit {
@@ -157,17 +173,33 @@ impl Daemon {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        // A resolver may take seconds; nothing else must wait for it.
+        let mut resolving = JoinSet::new();
         resolve.reset();
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = resolve.tick() => {
+                task = self.supervisor.next() => {
+                    let facts = || Facts {
+                        endpoints: Endpoints {
+                            names: self.catalogue.names().len(),
+                            addresses: self.addresses.current().len(),
+                            unresolved: self.unresolved.clone(),
+                        },
+                        audit: self.log.trouble(),
+                        ca_days: self.authority.days_left(),
+                    };
+                    self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
+                }
+                _ = resolve.tick() => if resolving.is_empty() {
                     let catalogue = self.catalogue.clone();
-                    // A resolver may take seconds; sweeping must not wait for it.
-                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
-                        log::error!("endpoint addresses are not up to date: {e}");
+                    resolving.spawn_blocking(move || catalogue.resolve());
+                },
+                Some(resolved) = resolving.join_next() => {
+                    match enrol(&mut self.capture, &mut self.addresses, resolved?) {
+                        Ok(unresolved) => self.unresolved = unresolved,
+                        Err(e) => log::error!("endpoint addresses are not up to date: {e}"),
                     }
                 }
                 _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
@@ -180,31 +212,18 @@ impl Daemon {
     }
 }
 
-fn start_worker(
-    number: usize,
-    shared: Arc<Shared>,
-    audit: audit::Worker,
-    dialer: Dialer,
-    listeners: Vec<TcpListener>,
-) -> Result<(), Failure> {
-    let scanner = shared.engine.scanner()?;
-    let transport = dialer.transport;
-    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
-        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
-        match listeners {
-            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
-            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
-        }
-    })?;
-    Ok(())
+/// From here on, a worker that hangs means refused connections.
+fn start_heart(capture: &mut Capture, workers: &Workers) -> Result<Heart, Failure> {
+    let mut heartbeat = capture.take_heartbeat().ok_or("the heartbeat is taken")?;
+    Ok(Heart::start(workers.pulses(), move |at| heartbeat.beat(at))?)
 }
 
-/// Captures what names resolve to now, and what they resolved to before.
+/// Captures what names resolve to now, and what they resolved to before. Returns the names that did not resolve.
 fn enrol(
     capture: &mut Capture,
     addresses: &mut Addresses,
     (found, unresolved): (Vec<SocketAddr>, Vec<String>),
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     for name in &unresolved {
         log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
     }
@@ -212,5 +231,5 @@ fn enrol(
     let endpoints = addresses.current();
     capture.enrol(&endpoints)?;
     log::debug!("{} endpoint addresses enrolled", endpoints.len());
-    Ok(())
+    Ok(unresolved)
 }

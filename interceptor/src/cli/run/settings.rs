@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::listeners::listener_addresses;
 use super::{Args, Failure};
 use crate::audit::{self, AuditorPublic};
-use crate::capture::Cgroups;
+use crate::capture::{Cgroups, Heartbeat};
 use crate::config::{Config, StatePaths};
 use crate::mask::Engine;
 use crate::policy;
@@ -15,7 +15,7 @@ use crate::proxy::{self, BudgetLimits};
 use crate::sys::{self, Transport};
 use crate::tls::{Roots, UpstreamTls};
 use crate::upstream::Dialer;
-use crate::{capture, http};
+use crate::{capture, daemon, http};
 
 /// A rule for a type that nothing finds would silently never apply.
 pub(super) fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
@@ -65,7 +65,28 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
         pin_dir: config.capture.pin.clone(),
         mark: config.capture.mark,
         listener_port: config.listen.port,
+        stale_after: Some(Heartbeat::STALE_AFTER),
+        waiting_per_user: capture::Settings::WAITING_PER_USER,
     })
+}
+
+pub(super) fn supervisor_settings(
+    config: &Config,
+    capture: &capture::Settings,
+    paths: &StatePaths,
+    transport: Transport,
+) -> daemon::Settings {
+    daemon::Settings {
+        cgroup: capture.cgroup.clone(),
+        pins: capture.pin_dir.clone(),
+        port: config.listen.port,
+        control: daemon::control_socket(&paths.run()),
+        transport,
+        modes: Vec::new(),
+        features: serde_json::Value::Null,
+        namespaces: config.limits.namespaces,
+        namespaces_per_user: config.limits.namespaces_per_user,
+    }
 }
 
 pub(super) fn budget_limits(config: &Config) -> BudgetLimits {

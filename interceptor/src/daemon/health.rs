@@ -124,7 +124,7 @@ impl Health {
                 gauge("flows", waiting, MAX_FLOWS),
                 gauge("listeners", namespaces.listening + 1, MAX_LISTENERS),
             ],
-            counters: stats.as_ref().map(counters).unwrap_or_default(),
+            counters: stats.iter().flat_map(Stats::nonzero).collect(),
             workers: signs.collect(),
             namespaces,
             facts,
@@ -273,11 +273,6 @@ impl Reasons {
     fn or_default<T: Default>(&mut self, result: Result<T, Error>, what: &str) -> T {
         self.or_none(result, what).unwrap_or_default()
     }
-}
-
-/// Those that are not 0, by name.
-pub(super) fn counters(stats: &Stats) -> BTreeMap<String, u64> {
-    stats.iter().filter(|(_, count)| *count > 0).map(|(counter, count)| (format!("{counter:?}"), count)).collect()
 }
 
 #[cfg(test)]

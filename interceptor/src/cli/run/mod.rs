@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use self::listeners::bind;
 use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host, supervisor_settings};
+pub(super) use self::state::daemon_pid;
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
 use crate::audit::Log;

@@ -179,7 +179,8 @@ impl Health {
         if self.reasons.is_empty() { State::Healthy } else { State::Degraded }
     }
 
-    pub(super) fn status(&self) -> Status {
+    /// The report; `namespaces` as they are now.
+    pub(super) fn status(&self, namespaces: NamespaceCount) -> Status {
         let Settings { cgroup, pins, port, transport, modes, features, .. } = self.settings.clone();
         let found = &self.found;
         Status {
@@ -196,7 +197,7 @@ impl Health {
             modes: modes.into_iter().collect(),
             features,
             endpoints: found.facts.endpoints.clone(),
-            namespaces: found.namespaces.clone(),
+            namespaces,
             workers: found.workers.clone(),
             maps: found.maps.clone(),
             counters: found.counters.clone(),

@@ -4,7 +4,7 @@
 //! process is still in it. Users may make namespaces at will, so their number and rate are bounded for each; what is
 //! beyond is refused by the kernel programs, which find no listener there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -30,6 +30,9 @@ const RATE: f64 = 16.0;
 /// How often a refusal of the same kind is logged.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the enrolled processes are searched for namespaces: it takes a few microseconds for each of them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// Bounds on what users can make the daemon hold open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -50,6 +53,9 @@ pub(super) struct Foreign {
     budgets: HashMap<u32, Budget>,
     refused: u64,
     said: Option<Instant>,
+    /// Whether a process was gone before its namespace could be found: another one in it may have been refused.
+    missed: bool,
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -97,6 +103,8 @@ impl Foreign {
             budgets: HashMap::new(),
             refused: 0,
             said: None,
+            missed: false,
+            looked: None,
         }
     }
 
@@ -118,8 +126,8 @@ impl Foreign {
                 listening.netns.0,
                 self.open.len()
             ),
-            // It asks again with its next connection.
-            Err(refusal @ Refusal::Gone { .. }) => log::debug!("network namespace {}: {refusal}", cookie.0),
+            // A process that sets a namespace up is often gone when the one that uses it starts.
+            Err(Refusal::Gone { .. }) => self.missed = true,
             Err(refusal) => {
                 self.refused += 1;
                 if self.said.is_none_or(|said| now.duration_since(said) >= SAY_EVERY) {
@@ -174,14 +182,24 @@ impl Foreign {
         Ok(())
     }
 
+    /// Looks for the namespaces of processes that were gone too soon, but not too often.
+    pub(super) fn look_for_missed(&mut self, capture: &mut Capture, workers: &mut Workers, cgroup: &Path, now: Instant) {
+        let rested = self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY);
+        if self.missed && rested {
+            self.adopt(capture, workers, cgroup, now);
+            (self.missed, self.looked) = (false, Some(now));
+        }
+    }
+
     /// The namespaces of processes that are enrolled already.
     pub(super) fn adopt(&mut self, capture: &mut Capture, workers: &mut Workers, cgroup: &Path, now: Instant) {
         let own = occupied::inode("self");
-        let mut seen: Vec<u64> = own.into_iter().collect();
+        let mut seen: HashSet<u64> = own.into_iter().chain(self.inodes()).collect();
         for tgid in occupied::members(cgroup) {
-            let Some(inode) = occupied::inode(&tgid.to_string()).filter(|inode| !seen.contains(inode)) else { continue };
-            seen.push(inode);
-            if let Ok(netns) = Netns::of_process(tgid) {
+            let inode = occupied::inode(&tgid.to_string());
+            if inode.is_some_and(|inode| seen.insert(inode))
+                && let Ok(netns) = Netns::of_process(tgid)
+            {
                 self.wanted(capture, workers, netns.cookie, tgid, now);
             }
         }
@@ -197,7 +215,7 @@ impl Foreign {
         &mut self,
         capture: &mut Capture,
         workers: &mut Workers,
-        occupied: &std::collections::HashSet<u64>,
+        occupied: &HashSet<u64>,
     ) {
         let mut over = Vec::new();
         for (cookie, entry) in &mut self.open {

@@ -152,7 +152,10 @@ impl Supervisor {
     pub fn act(&mut self, task: Task, capture: &mut Capture, workers: &mut Workers, facts: impl FnOnce() -> Facts) {
         match task {
             Task::Events => self.take_events(capture, workers),
-            Task::Second => self.each_second(),
+            Task::Second => {
+                self.each_second();
+                self.foreign.look_for_missed(capture, workers, &self.cgroup, Instant::now());
+            }
             Task::Occupied(occupied) => self.foreign.sweep(capture, workers, &occupied),
             Task::Test => self.start_test(),
             Task::Tested(ipv4, ipv6) => {
@@ -174,16 +177,15 @@ impl Supervisor {
     fn take_events(&mut self, capture: &mut Capture, workers: &mut Workers) {
         let now = Instant::now();
         for _ in 0..EVENTS_A_TURN {
-            let Some(event) = self.events.get_mut().take() else {
-                self.more_events = false;
-                return;
-            };
-            self.more_events = true;
+            let event = self.events.get_mut().take();
+            self.more_events = event.is_some();
+            let Some(event) = event else { break };
             match event.what {
                 What::NetnsWanted => self.foreign.wanted(capture, workers, event.netns, event.tgid, now),
                 _ => self.note(&event),
             }
         }
+        self.foreign.look_for_missed(capture, workers, &self.cgroup, now);
     }
 
     fn note(&mut self, event: &Event) {
@@ -215,7 +217,7 @@ impl Supervisor {
 
     fn answer(&self, to: oneshot::Sender<Answer>) {
         // Whoever asked may have gone.
-        let _ = to.send(Answer::Status(Box::new(self.health.status())));
+        let _ = to.send(Answer::Status(Box::new(self.health.status(self.foreign.count()))));
     }
 }
 

@@ -74,7 +74,7 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, u64)> {
         _ => {}
     }
     let listener = UnixListener::bind(&aside)?;
-    chown(&aside, Some(0), group)?;
+    chown(&aside, None, group)?;
     fs::set_permissions(&aside, fs::Permissions::from_mode(if group.is_some() { 0o660 } else { 0o600 }))?;
     let inode = fs::symlink_metadata(&aside)?.ino();
     fs::rename(&aside, path)?;

@@ -1,6 +1,7 @@
 //! `interceptor run`: the daemon.
 
 mod listeners;
+mod modes;
 mod settings;
 mod state;
 
@@ -13,7 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use self::listeners::bind;
-use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host, supervisor_settings};
+use self::modes::Modes;
+use self::settings::{
+    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host, supervisor_settings,
+};
 pub(super) use self::state::daemon_pid;
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
@@ -84,6 +88,7 @@ struct Daemon {
     catalogue: Catalogue,
     addresses: Addresses,
     unresolved: Vec<String>,
+    modes: Modes,
     authority: Arc<Authority>,
     log: Log,
     workers: Workers,
@@ -101,6 +106,7 @@ impl Daemon {
         let capture_settings = capture_settings(config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
+        let modes = Modes::new(config, &capture_settings.cgroup)?;
         let sockets = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints);
@@ -113,6 +119,7 @@ impl Daemon {
         let dialer = dialer(config, roots, transport)?;
 
         let mut capture = Capture::attach(&capture_settings)?;
+        modes.apply(&mut capture)?;
         let namespaces = Namespaces::default();
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
@@ -131,7 +138,7 @@ impl Daemon {
         let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
         let unresolved = enrol(&mut capture, &mut addresses, catalogue.resolve())?;
         let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
-        let settings = supervisor_settings(config, &capture_settings, paths, transport);
+        let settings = supervisor_settings(config, &capture_settings, &modes, paths, transport);
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;
         supervisor.adopt(&mut capture, &mut workers);
         let pid_file = PidFile::create(&paths.run())?;
@@ -147,6 +154,7 @@ impl Daemon {
             catalogue,
             addresses,
             unresolved,
+            modes,
             authority,
             log,
             workers,
@@ -203,11 +211,14 @@ impl Daemon {
                         Err(e) => log::error!("endpoint addresses are not up to date: {e}"),
                     }
                 }
-                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
-                    Ok(0) => {}
-                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
-                    Err(e) => log::error!("stale flow records stay: {e}"),
-                },
+                _ = sweep.tick() => {
+                    self.modes.refresh(&mut self.capture);
+                    match self.capture.flows().sweep(Flows::MAX_AGE) {
+                        Ok(0) => {}
+                        Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                        Err(e) => log::error!("stale flow records stay: {e}"),
+                    }
+                }
             }
         }
     }

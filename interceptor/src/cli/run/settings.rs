@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::listeners::listener_addresses;
+use super::modes::Modes;
 use super::{Args, Failure};
 use crate::audit::{self, AuditorPublic};
 use crate::capture::{Cgroups, Heartbeat};
@@ -73,6 +74,7 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
 pub(super) fn supervisor_settings(
     config: &Config,
     capture: &capture::Settings,
+    modes: &Modes,
     paths: &StatePaths,
     transport: Transport,
 ) -> daemon::Settings {
@@ -82,7 +84,7 @@ pub(super) fn supervisor_settings(
         port: config.listen.port,
         control: daemon::control_socket(&paths.run()),
         transport,
-        modes: Vec::new(),
+        modes: modes.describe(),
         features: serde_json::Value::Null,
         namespaces: config.limits.namespaces,
         namespaces_per_user: config.limits.namespaces_per_user,

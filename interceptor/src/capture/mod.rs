@@ -178,6 +178,18 @@ impl Capture {
         self.maps.withdraw(netns.0)
     }
 
+    /// How many network namespaces have a listener, the daemon's own included.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn announced(&self) -> Result<usize, Error> {
+        self.maps
+            .listeners
+            .keys()
+            .try_fold(0, |count, key| key.map(|_| count + 1))
+            .map_err(Error::map(names::LISTENERS))
+    }
+
     /// Makes the set of enrolled destinations exactly `endpoints`. New ones are added before others are removed.
     ///
     /// # Errors

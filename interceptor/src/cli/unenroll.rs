@@ -31,11 +31,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     };
     if pinned.in_use()? && !args.force {
         let who = super::run::daemon_pid(&paths.run()).map_or_else(String::new, |pid| format!(" (process {pid})"));
-        return Err(format!(
-            "a daemon{who} runs with {}; stop it first, or use --force",
-            pins.display()
-        )
-        .into());
+        return Err(format!("a daemon{who} runs with {}; stop it first, or use --force", pins.display()).into());
     }
     let attached = pinned.attached()?;
     pinned.remove()?;

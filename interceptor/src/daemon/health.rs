@@ -103,6 +103,7 @@ impl Health {
         let effective = reasons.or_default(self.effective(), "the attached programs cannot be asked for");
         let stats = capture.stats();
         let waiting = reasons.or_default(capture.flows().waiting(), "the map of flows cannot be read");
+        let announced = reasons.or_default(capture.announced(), "the map of listeners cannot be read");
         let gauge = |name: &str, used, capacity| Gauge { name: name.to_owned(), used, capacity };
         let (ipv4, ipv6) = match effective.covers_daemon {
             true => canaries,
@@ -122,7 +123,7 @@ impl Health {
             maps: vec![
                 gauge("endpoints", facts.endpoints.addresses, MAX_ENDPOINTS),
                 gauge("flows", waiting, MAX_FLOWS),
-                gauge("listeners", namespaces.listening + 1, MAX_LISTENERS),
+                gauge("listeners", announced, MAX_LISTENERS),
             ],
             counters: stats.iter().flat_map(Stats::nonzero).collect(),
             workers: signs.collect(),
@@ -134,7 +135,8 @@ impl Health {
             self.complain_of_losses(&stats, &mut reasons);
             self.before = Some(stats);
         }
-        if self.found.namespaces.refused > std::mem::replace(&mut self.namespaces_refused, self.found.namespaces.refused)
+        if self.found.namespaces.refused
+            > std::mem::replace(&mut self.namespaces_refused, self.found.namespaces.refused)
         {
             reasons.add(
                 "network namespaces got no listener: enrolled connections are refused in them",
@@ -314,18 +316,12 @@ mod tests {
             (Found { workers: vec![sign], ..Found::default() }, "worker-3"),
             (Found { maps: vec![gauge], ..Found::default() }, "90 of 100"),
             (
-                Found {
-                    facts: Facts { audit: Some("no space".to_owned()), ..Facts::default() },
-                    ..Found::default()
-                },
+                Found { facts: Facts { audit: Some("no space".to_owned()), ..Facts::default() }, ..Found::default() },
                 "no space",
             ),
             (
                 Found {
-                    facts: Facts {
-                        endpoints: Endpoints { unresolved, ..Endpoints::default() },
-                        ..Facts::default()
-                    },
+                    facts: Facts { endpoints: Endpoints { unresolved, ..Endpoints::default() }, ..Facts::default() },
                     ..Found::default()
                 },
                 "llm.corp.example",

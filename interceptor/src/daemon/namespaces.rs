@@ -183,7 +183,13 @@ impl Foreign {
     }
 
     /// Looks for the namespaces of processes that were gone too soon, but not too often.
-    pub(super) fn look_for_missed(&mut self, capture: &mut Capture, workers: &mut Workers, cgroup: &Path, now: Instant) {
+    pub(super) fn look_for_missed(
+        &mut self,
+        capture: &mut Capture,
+        workers: &mut Workers,
+        cgroup: &Path,
+        now: Instant,
+    ) {
         let rested = self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY);
         if self.missed && rested {
             self.adopt(capture, workers, cgroup, now);
@@ -211,12 +217,7 @@ impl Foreign {
     }
 
     /// Closes those that nobody has been in twice in a row: one that is between two processes keeps its listener.
-    pub(super) fn sweep(
-        &mut self,
-        capture: &mut Capture,
-        workers: &mut Workers,
-        occupied: &HashSet<u64>,
-    ) {
+    pub(super) fn sweep(&mut self, capture: &mut Capture, workers: &mut Workers, occupied: &HashSet<u64>) {
         let mut over = Vec::new();
         for (cookie, entry) in &mut self.open {
             let empty = !occupied.contains(&entry.inode);

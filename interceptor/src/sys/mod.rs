@@ -17,7 +17,7 @@ mod tests;
 mod worker;
 
 pub use connect::connect;
-pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
+pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
 pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};

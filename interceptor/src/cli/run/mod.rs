@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use self::listeners::bind;
 use self::modes::Modes;
 use self::settings::{
-    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host, supervisor_settings,
+    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
+    supervisor_settings,
 };
 pub(super) use self::state::daemon_pid;
 use self::state::{PidFile, prepare};

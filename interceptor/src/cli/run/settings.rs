@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::listeners::listener_addresses;
+use super::listeners::{self, listener_addresses};
 use super::modes::Modes;
 use super::{Args, Failure};
 use crate::audit::{self, AuditorPublic};
@@ -78,6 +78,10 @@ pub(super) fn supervisor_settings(
     paths: &StatePaths,
     transport: Transport,
 ) -> daemon::Settings {
+    let namespaces = namespaces(config, sys::descriptors());
+    if namespaces < config.limits.namespaces {
+        log::warn!("only {namespaces} network namespaces can have a listener; raise LimitNOFILE for limits.namespaces");
+    }
     daemon::Settings {
         cgroup: capture.cgroup.clone(),
         pins: capture.pin_dir.clone(),
@@ -86,19 +90,32 @@ pub(super) fn supervisor_settings(
         transport,
         modes: modes.describe(),
         features: serde_json::Value::Null,
-        namespaces: config.limits.namespaces,
+        namespaces,
         namespaces_per_user: config.limits.namespaces_per_user,
     }
 }
 
 pub(super) fn budget_limits(config: &Config) -> BudgetLimits {
     let limits = &config.limits;
+    let descriptors = sys::descriptors();
+    let for_namespaces = namespaces(config, descriptors) * descriptors_a_namespace(config);
     BudgetLimits {
-        connections: limits.connections.min(sys::descriptors_for_connections()),
+        // One descriptor for the client and one for the endpoint.
+        connections: limits.connections.min((descriptors - for_namespaces) / 2),
         connections_per_user: limits.connections_per_user,
         bytes: limits.buffered_bytes,
         bytes_per_user: limits.buffered_bytes_per_user,
     }
+}
+
+/// How many network namespaces may have a listener: no more than a quarter of the descriptors go to them.
+fn namespaces(config: &Config, descriptors: usize) -> usize {
+    config.limits.namespaces.min(descriptors / 4 / descriptors_a_namespace(config))
+}
+
+/// Two address families, each socket held by a worker and by the main thread.
+fn descriptors_a_namespace(config: &Config) -> usize {
+    4 * listeners::workers(config)
 }
 
 pub(super) fn connection_settings(config: &Config) -> proxy::Settings {

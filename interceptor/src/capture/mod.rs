@@ -15,13 +15,16 @@ mod addresses;
 mod catalogue;
 mod cgroup;
 pub mod dns;
+mod effective;
 mod endpoints;
 mod error;
 mod events;
 mod flows;
 mod heartbeat;
 mod modes;
+mod namespaces;
 mod netns;
+mod pinned;
 mod programs;
 mod resolvers;
 mod ring;
@@ -42,13 +45,16 @@ pub use catalogue::{
     Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
 };
 pub use cgroup::Cgroups;
+pub use effective::{Effective, Fault, Foreign};
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
 pub use modes::{CgroupMode, Mode};
+pub use namespaces::Namespaces;
 pub use netns::Netns;
+pub use pinned::Pinned;
 pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
 pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
@@ -177,6 +183,18 @@ impl Capture {
     /// When the kernel refuses.
     pub fn withdraw(&mut self, netns: NetnsCookie) -> Result<(), Error> {
         self.maps.withdraw(netns.0)
+    }
+
+    /// How many network namespaces have a listener, the daemon's own included.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn announced(&self) -> Result<usize, Error> {
+        self.maps
+            .listeners
+            .keys()
+            .try_fold(0, |count, key| key.map(|_| count + 1))
+            .map_err(Error::map(names::LISTENERS))
     }
 
     /// Makes the set of enrolled destinations exactly `endpoints`. New ones are added before others are removed.

@@ -9,6 +9,7 @@ use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, stage};
 
 use crate::context::{SockAddr, Transport};
 use crate::maps::{LISTENERS, count};
+use crate::task;
 use crate::verdict::{Opener, PROCEED, is_enrolled, opener, refuse};
 
 const LOCALHOST_V4: u32 = 0x7f00_0001_u32.to_be();
@@ -91,6 +92,7 @@ fn redirect(ctx: &SockAddr, original: Peer) -> Result<&'static Listener, Counter
     }
     let pending = ctx.pending_or_new().ok_or(Counter::RefusedNoStorage)?;
     note(pending, ctx, original, netns_cookie, listener.generation);
+    task::keep(&pending.flow);
     count(Counter::Redirected);
     debug!(&ctx.0, "redirected port {} of tgid {} to port {}", original.port, pending.flow.tgid, listener.port);
     Ok(listener)

@@ -13,6 +13,7 @@ mod flow;
 mod layout;
 mod listener;
 pub mod names;
+mod snapshot;
 mod stats;
 #[cfg(feature = "user")]
 mod user;
@@ -20,6 +21,9 @@ mod user;
 pub use endpoint::{Address, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, Peer};
 pub use flow::{Flow, FlowKey, Pending, stage};
 pub use listener::{Listener, Settings};
+pub use snapshot::{
+    Ancestor, At, MAX_ANCESTORS, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT, MEMBERS, Member, Offsets, Snapshot, flag,
+};
 pub use stats::Counter;
 
 /// Version of the layouts, map names and program names below. Pins of another version are left alone.

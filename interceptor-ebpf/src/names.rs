@@ -10,13 +10,18 @@ pub const ENDPOINTS_V6: &str = "ENDPOINTS_V6";
 pub const LISTENERS: &str = "LISTENERS";
 /// [`FlowKey`](crate::FlowKey) to [`Flow`](crate::Flow).
 pub const FLOWS: &str = "FLOWS";
+/// Socket cookie to [`Snapshot`](crate::Snapshot).
+pub const SNAPSHOTS: &str = "SNAPSHOTS";
 /// [`Pending`](crate::Pending) of each redirected socket.
 pub const PENDING: &str = "PENDING";
 /// Per-CPU `u64` of each [`Counter`](crate::Counter).
 pub const COUNTERS: &str = "COUNTERS";
 
 /// Every map that outlives the daemon.
-pub const MAPS: [&str; 7] = [SETTINGS, ENDPOINTS_V4, ENDPOINTS_V6, LISTENERS, FLOWS, PENDING, COUNTERS];
+pub const MAPS: [&str; 8] = [SETTINGS, ENDPOINTS_V4, ENDPOINTS_V6, LISTENERS, FLOWS, SNAPSHOTS, PENDING, COUNTERS];
+
+/// Global variable that holds [`Offsets`](crate::Offsets).
+pub const SNAPSHOT_OFFSETS: &str = "SNAPSHOT_OFFSETS";
 
 /// Every program, in the order to attach them: what cleans up and what records stands before what redirects.
 pub const PROGRAMS: [&str; 9] = [

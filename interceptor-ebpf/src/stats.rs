@@ -42,4 +42,6 @@ counters! {
     FlowLost,
     /// Flows removed because the connection never came about.
     FlowAbandoned,
+    /// No room for the snapshot of a caller: it is known by what `/proc` says at accept.
+    SnapshotLost,
 }

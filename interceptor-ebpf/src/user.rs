@@ -3,7 +3,7 @@
 
 use aya::Pod;
 
-use crate::{EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Settings};
+use crate::{EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Offsets, Settings, Snapshot};
 
 // SAFETY (all of them): `repr(C)` integers only, no implicit padding (the sizes in `layout` are the sums of the
 // fields), every bit pattern valid.
@@ -16,4 +16,4 @@ macro_rules! pod {
     };
 }
 
-pod!(EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Settings);
+pod!(EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Offsets, Settings, Snapshot);

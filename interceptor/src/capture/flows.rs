@@ -11,7 +11,8 @@ use interceptor_ebpf::{FlowKey, names};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::time::{ClockId, clock_gettime};
 
-use super::{Error, sys};
+use super::snapshots::Snapshots;
+use super::{Error, Snapshot, sys};
 use crate::flow::{ClientAddr, OriginalDst};
 
 /// The kernel's number of a network namespace; never reused while the host runs.
@@ -78,7 +79,7 @@ pub struct Listening {
 }
 
 /// A redirected connection: where it was going, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Where the client meant to connect.
     pub original: OriginalDst,
@@ -100,6 +101,8 @@ pub struct Flow {
     pub socket_cookie: u64,
     /// When it called connect.
     pub connected_at: BootTime,
+    /// The caller as it was then; none where the kernel cannot tell, or had no room.
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 /// Why an accepted connection has no flow. It must be closed: where it was going is not known.
@@ -132,18 +135,19 @@ struct Inner {
     map: HashMap<MapData, FlowKey, interceptor_ebpf::Flow>,
     /// aya's typed map keeps its descriptor to itself.
     fd: OwnedFd,
+    snapshots: Snapshots,
 }
 
 impl Flows {
     /// Flows nobody asked for within this time belong to connections that never reached the listener.
     pub const MAX_AGE: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(map: Map) -> Result<Self, Error> {
+    pub(super) fn new(map: Map, snapshots: Map) -> Result<Self, Error> {
         let error = Error::map(names::FLOWS);
         let Map::HashMap(data) = &map else { return Err(Error::Object { what: names::FLOWS }) };
         let fd = data.fd().as_fd().try_clone_to_owned().map_err(Error::syscall("fcntl(F_DUPFD_CLOEXEC)"))?;
         let map = HashMap::try_from(map).map_err(error)?;
-        Ok(Self { inner: Arc::new(Inner { map, fd }) })
+        Ok(Self { inner: Arc::new(Inner { map, fd, snapshots: Snapshots::new(snapshots)? }) })
     }
 
     /// The flow of an accepted connection. A second call for the same connection finds nothing.
@@ -155,16 +159,22 @@ impl Flows {
         let key = FlowKey::new(listening.netns.0, at.ip().into(), at.port());
         let flow: interceptor_ebpf::Flow =
             sys::take_element(self.inner.fd.as_fd(), &key)?.ok_or(TakeError::Missing { client })?;
-        if flow.generation == listening.generation { Ok(flow.into()) } else { Err(TakeError::Stale { client }) }
+        let snapshot = self.inner.snapshots.take(flow.socket_cookie, flow.connected_at);
+        if flow.generation == listening.generation {
+            Ok(Flow { snapshot, ..flow.into() })
+        } else {
+            Err(TakeError::Stale { client })
+        }
     }
 
-    /// Removes flows older than `max_age`, [`MAX_AGE`](Self::MAX_AGE) as a rule; call it every few seconds. Returns how
-    /// many there were.
+    /// Removes flows and snapshots older than `max_age`, [`MAX_AGE`](Self::MAX_AGE) as a rule; call it every few
+    /// seconds. Returns how many flows there were.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn sweep(&self, max_age: Duration) -> Result<usize, Error> {
         let now = BootTime::now().as_nanos();
+        self.inner.snapshots.sweep(now.saturating_sub(max_age.as_nanos() as u64))?;
         let mut removed = 0;
         for entry in self.inner.map.iter() {
             let (key, flow) = match entry {
@@ -188,6 +198,14 @@ impl Flows {
     pub fn waiting(&self) -> Result<usize, Error> {
         self.inner.map.keys().try_fold(0, |count, key| key.map(|_| count + 1)).map_err(Error::map(names::FLOWS))
     }
+
+    /// Snapshots of callers that wait to be taken with their flows.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn snapshots_waiting(&self) -> Result<usize, Error> {
+        self.inner.snapshots.waiting()
+    }
 }
 
 impl fmt::Debug for Flows {
@@ -209,6 +227,7 @@ impl From<interceptor_ebpf::Flow> for Flow {
             netns: NetnsCookie(flow.netns_cookie),
             socket_cookie: flow.socket_cookie,
             connected_at: BootTime::from_nanos(flow.connected_at),
+            snapshot: None,
         }
     }
 }

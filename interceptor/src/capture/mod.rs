@@ -12,13 +12,17 @@
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
 
 mod addresses;
+mod btf;
 mod catalogue;
 mod cgroup;
 mod endpoints;
 mod error;
 mod events;
 mod flows;
+mod offsets;
 mod programs;
+mod snapshot;
+mod snapshots;
 mod stats;
 mod sys;
 
@@ -26,16 +30,21 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use addresses::Addresses;
+#[doc(hidden)]
+pub use btf::fuzz_btf;
+pub use btf::BtfError;
 pub use catalogue::{Catalogue, Endpoint};
 pub use cgroup::Cgroups;
 pub use endpoints::EndpointAddr;
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, TakeError};
+pub use offsets::SnapshotUnsupported;
+pub use snapshot::{Ancestor, Arguments, ExeFile, Groups, Image, KernelPath, Snapshot};
 pub use stats::Stats;
 
 use programs::Pins;
@@ -59,8 +68,17 @@ pub struct Capture {
     maps: Maps,
     listening: Listening,
     events: Option<EventLog>,
+    snapshot_support: Result<(), SnapshotUnsupported>,
     /// Keeps a second daemon from taking the same pins.
     _lock: File,
+}
+
+/// What [`Capture::load_and_attach`] has put in force.
+struct Attached {
+    maps: Maps,
+    listening: Listening,
+    events: Option<EventLog>,
+    snapshot_support: Result<(), SnapshotUnsupported>,
 }
 
 struct Maps {
@@ -89,7 +107,9 @@ impl Capture {
         let fresh = !pins.any_link();
         let result = Self::load_and_attach(settings, &cgroup, own_cgroup, netns, &pins);
         match result {
-            Ok((maps, listening, events)) => Ok(Self { pins, maps, listening, events, _lock: lock }),
+            Ok(Attached { maps, listening, events, snapshot_support }) => {
+                Ok(Self { pins, maps, listening, events, snapshot_support, _lock: lock })
+            }
             Err(error) => {
                 if fresh {
                     // The error at hand matters more than one of the clean-up.
@@ -106,10 +126,9 @@ impl Capture {
         own_cgroup: u64,
         netns: NetnsCookie,
         pins: &Pins,
-    ) -> Result<(Maps, Listening, Option<EventLog>), Error> {
-        let mut ebpf = programs::load(pins)?;
+    ) -> Result<Attached, Error> {
         // What this kernel does not take must not disturb what an earlier process left in force.
-        programs::verify(&mut ebpf)?;
+        let (mut ebpf, snapshot_support) = programs::verified(pins)?;
         let mut maps = Maps::take(&mut ebpf)?;
         let own = interceptor_ebpf::Settings { own_cgroup, heartbeat: 0, own_mark: settings.mark, reserved: 0 };
         maps.settings.set(0, own, 0).map_err(Error::map(names::SETTINGS))?;
@@ -117,13 +136,21 @@ impl Capture {
         let listening = maps.announce(netns, settings.listener_port)?;
         let events = EventLog::start(&mut ebpf)?;
         pins.attach(&mut ebpf, cgroup)?;
-        Ok((maps, listening, events))
+        Ok(Attached { maps, listening, events, snapshot_support })
     }
 
     /// The listener of the daemon's own network namespace, as announced by [`attach`](Self::attach).
     #[must_use]
     pub fn listening(&self) -> Listening {
         self.listening
+    }
+
+    /// Whether callers are named as they were at the connect call, or why they are named by what `/proc` says at accept.
+    ///
+    /// # Errors
+    /// What this kernel lacks. Capture is in force all the same.
+    pub fn snapshot_support(&self) -> Result<(), SnapshotUnsupported> {
+        self.snapshot_support.clone()
     }
 
     /// Announces a listener in another network namespace: its clients are sent to `port` at 127.0.0.1 or ::1 there.
@@ -191,7 +218,7 @@ impl Maps {
             listeners: take(ebpf, names::LISTENERS)?,
             settings: take(ebpf, names::SETTINGS)?,
             counters: take(ebpf, names::COUNTERS)?,
-            flows: Flows::new(ebpf.take_map(names::FLOWS).ok_or(Error::Object { what: names::FLOWS })?)?,
+            flows: Flows::new(take_map(ebpf, names::FLOWS)?, take_map(ebpf, names::SNAPSHOTS)?)?,
         })
     }
 
@@ -218,8 +245,11 @@ impl Maps {
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
 where
-    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+    M: TryFrom<Map, Error = aya::maps::MapError>,
 {
-    let map = ebpf.take_map(name).ok_or(Error::Object { what: name })?;
-    M::try_from(map).map_err(Error::map(name))
+    M::try_from(take_map(ebpf, name)?).map_err(Error::map(name))
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or(Error::Object { what: name })
 }

@@ -132,8 +132,8 @@ unsafe fn program(snapshot: *mut Snapshot, memory: u64) {
         (*snapshot).exe_inode = word(inode, At::InodeNumber);
         (*snapshot).exe_magic = word(superblock, At::SuperMagic);
         (*snapshot).exe_device = number(superblock, At::SuperDevice);
-        let written = path::write((&raw mut (*snapshot).exe).cast(), file + offset(At::FilePath));
-        (*snapshot).exe_at = written as u32;
+        let (to, at) = (&raw mut (*snapshot).exe, &raw mut (*snapshot).exe_at);
+        let written = path::write(to.cast(), at, file + offset(At::FilePath));
         if written & path::WHOLE != 0 {
             (*snapshot).flags |= flag::EXE_WHOLE;
         }
@@ -183,8 +183,8 @@ unsafe fn directory(snapshot: *mut Snapshot, fs: u64) {
             (*snapshot).cwd_at = MAX_TEXT as u32;
             return;
         }
-        let written = path::write((&raw mut (*snapshot).cwd).cast(), fs + offset(At::FsCwd));
-        (*snapshot).cwd_at = written as u32;
+        let (to, at) = (&raw mut (*snapshot).cwd, &raw mut (*snapshot).cwd_at);
+        let written = path::write(to.cast(), at, fs + offset(At::FsCwd));
         if written & path::WHOLE != 0 {
             (*snapshot).flags |= flag::CWD_WHOLE;
         }

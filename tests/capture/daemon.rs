@@ -54,7 +54,8 @@ fn main() -> Result<()> {
         "deaf" => drop((v4, v6)),
         other => bail!("{other}: accept, hold or deaf"),
     }
-    say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
+    let snapshots = capture.snapshot_support().map_or_else(|error| error.to_string(), |()| "on".to_owned());
+    say(&json!({"ready": {"port": port, "netns": at.netns.0, "snapshots": snapshots}}));
     answer(capture, &flows, at, port)
 }
 

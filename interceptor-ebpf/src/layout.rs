@@ -3,8 +3,8 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
-    Address, Ancestor, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, MEMBER_COUNT, Offsets, Peer, Pending,
-    Settings, Snapshot,
+    Address, Ancestor, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, MEMBER_COUNT, Offsets, Peer,
+    Pending, Settings, Snapshot,
 };
 
 macro_rules! layout {

@@ -22,7 +22,8 @@ pub use endpoint::{Address, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, Pee
 pub use flow::{Flow, FlowKey, Pending, stage};
 pub use listener::{Listener, Settings};
 pub use snapshot::{
-    Ancestor, At, MAX_ANCESTORS, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT, MEMBERS, Member, Offsets, Snapshot, flag,
+    Ancestor, At, MAX_ANCESTORS, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT, MEMBERS, Member, Offsets, Snapshot,
+    flag,
 };
 pub use stats::Counter;
 

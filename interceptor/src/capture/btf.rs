@@ -167,7 +167,10 @@ impl<'a> Btf<'a> {
     }
 
     fn structures(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.types.iter().copied().filter(move |&at| kind(at) == Kind::Composite && self.name(word(at, 0)) == name.as_bytes())
+        self.types
+            .iter()
+            .copied()
+            .filter(move |&at| kind(at) == Kind::Composite && self.name(word(at, 0)) == name.as_bytes())
     }
 
     fn follow(&self, structure: &'a [u8], path: &str) -> Option<Found> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use interceptor_ebpf::{FlowKey, names};
@@ -60,6 +60,13 @@ impl BootTime {
     #[must_use]
     pub fn as_nanos(self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// By the system's clock, as far as that has not been set since.
+    #[must_use]
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let ago = Self::now().0.checked_sub(self.0)?;
+        SystemTime::now().checked_sub(ago)
     }
 
     /// Time since boot.

@@ -34,9 +34,9 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use addresses::Addresses;
+pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
-pub use btf::BtfError;
 pub use catalogue::{Catalogue, Endpoint};
 pub use cgroup::Cgroups;
 pub use endpoints::EndpointAddr;

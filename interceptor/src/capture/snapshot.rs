@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn counts_beyond_what_is_kept_are_cut_and_say_so() {
-        let raw = Raw { group_count: 33, ancestor_count: 99, argv_len: 9999, start_code: 1, exe_at: 9999, ..Raw::EMPTY };
+        let raw =
+            Raw { group_count: 33, ancestor_count: 99, argv_len: 9999, start_code: 1, exe_at: 9999, ..Raw::EMPTY };
         let snapshot = Snapshot::from(&raw);
         assert_eq!((snapshot.groups.ids.len(), snapshot.groups.whole), (MAX_GROUPS, false));
         assert_eq!(snapshot.ancestors.len(), MAX_ANCESTORS);

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::capture::{Ancestor, Arguments, ExeFile, Groups, Image, NetnsCookie};
+use crate::capture::{Ancestor, Arguments, ExeFile, Groups, Image, NetnsCookie, Reason};
 use crate::flow::OriginalDst;
 
 fn snapshot() -> Snapshot {
@@ -38,6 +38,7 @@ fn flow(snapshot: Option<Snapshot>) -> Flow {
         netns: NetnsCookie(1),
         socket_cookie: 1,
         connected_at: BootTime::from_nanos(10),
+        reason: Reason::Enrolled,
         snapshot: snapshot.map(Box::new),
     }
 }

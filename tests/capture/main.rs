@@ -1,6 +1,7 @@
 //! The kernel programs, attached to a cgroup of the test's own, with real clients. Needs root.
 
 mod host;
+mod identity;
 mod lifecycle;
 mod modes;
 mod ways;

@@ -160,10 +160,8 @@ fn container_of(name: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
         let known = PREFIXES.iter().find(|(known, _)| known.strip_suffix('-') == Some(prefix));
         return Some((known.map_or(Runtime::Unknown, |&(_, runtime)| runtime), id.to_owned()));
     }
-    let named = PREFIXES.iter().find_map(|&(prefix, runtime)| Some((runtime, stem.strip_prefix(prefix)?)));
-    if let Some((runtime, id)) = named
-        && is_id(id)
-    {
+    let id_after = |prefix| stem.strip_prefix(prefix).filter(|id| is_id(id));
+    if let Some((runtime, id)) = PREFIXES.iter().find_map(|&(prefix, runtime)| Some((runtime, id_after(prefix)?))) {
         return Some((runtime, id.to_owned()));
     }
     let payload = name.strip_prefix("lxc.payload.").or_else(|| (parent == Some("lxc")).then_some(name));

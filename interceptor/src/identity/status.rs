@@ -24,7 +24,8 @@ pub(super) const TICK: u64 = 1_000_000_000 / USER_HZ;
 /// parentheses.
 pub(super) fn stat(stat: &[u8]) -> Option<Stat> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let text = std::str::from_utf8(&stat[after_name..]).ok()?;
+    // Whole, or its last number may have been cut.
+    let text = std::str::from_utf8(&stat[after_name..]).ok()?.strip_suffix('\n')?;
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
     // The first two fields stand before.
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();

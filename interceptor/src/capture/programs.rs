@@ -9,19 +9,36 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use interceptor_ebpf::{ABI, names};
+use interceptor_ebpf::{ABI, Offsets, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::sys::PinnedLink;
-use super::{Error, cgroup, events};
+use super::{Error, SnapshotUnsupported, cgroup, events, offsets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/interceptor-programs.o"));
 
+/// The programs, taken by the kernel's verifier: with snapshots of callers where this kernel allows them.
+pub(super) fn verified(pins: &Pins) -> Result<(Ebpf, Result<(), SnapshotUnsupported>), Error> {
+    let found = offsets::find();
+    let mut ebpf = load(pins, found.as_ref().unwrap_or(&Offsets::OFF))?;
+    match (verify(&mut ebpf), found) {
+        (Ok(()), found) => Ok((ebpf, found.map(|_| ()))),
+        (Err(error), Err(_)) => Err(error),
+        (Err(error), Ok(_)) => {
+            // Nobody who calls may go uncaptured because not everything can be told of them.
+            let mut ebpf = load(pins, &Offsets::OFF)?;
+            verify(&mut ebpf)?;
+            Ok((ebpf, Err(SnapshotUnsupported::Verifier(error.to_string()))))
+        }
+    }
+}
+
 /// Parses the object and makes its maps, or finds those of an earlier process at their pins.
-pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
+fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, Error> {
     let level = events::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
+    loader.override_global(names::SNAPSHOT_OFFSETS, offsets, true);
     let netns_of_packet =
         u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
     loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
@@ -32,7 +49,7 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
 }
 
 /// Hands every program to the kernel's verifier.
-pub(super) fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
+fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
     names::PROGRAMS.into_iter().try_for_each(|name| load_program(program(ebpf, name)?).map_err(Error::program(name)))
 }
 

@@ -32,7 +32,9 @@ pub struct Catalogue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The configured ones first.
     list: Vec<Arc<Endpoint>>,
+    configured: usize,
     by_name: Index,
 }
 
@@ -57,7 +59,7 @@ impl Catalogue {
         }
         let names = list.iter().enumerate();
         let by_name = Index::new(names.flat_map(|(at, endpoint)| endpoint.names.iter().map(move |name| (name, at))));
-        Self(Arc::new(Inner { list, by_name }))
+        Self(Arc::new(Inner { list, configured: configured.len(), by_name }))
     }
 
     /// The endpoint with this name and port. Of several, an exact name wins over a wildcard, a more literal wildcard
@@ -133,6 +135,14 @@ impl Catalogue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.list.is_empty()
+    }
+
+    /// Whether a name that does not resolve is a fault: a configured one without addresses is. A built-in one may be gone
+    /// for good, unless `nothing_resolves`.
+    #[must_use]
+    pub fn must_resolve(&self, name: &str, nothing_resolves: bool) -> bool {
+        let mut named = self.0.by_name.find(name);
+        named.any(|at| self.0.list[at].addresses.is_empty() && (at < self.0.configured || nothing_resolves))
     }
 
     /// All endpoints, the configured ones first.

@@ -58,6 +58,8 @@ fn configured_endpoints_stand_alone_unless_the_catalogue_is_asked_for() {
     assert_eq!(provider(&both, "api.groq.com"), Some(Provider::OpenAi));
     assert_eq!(provider(&both, "api.openai.com"), Some(Provider::Anthropic), "the configured one wins");
     assert!(Catalogue::new(&[], Some(Base::None)).is_empty());
+    assert!(both.must_resolve("llm.corp.example", false) && both.must_resolve("api.groq.com", true));
+    assert!(!both.must_resolve("api.groq.com", false));
 }
 
 #[test]

@@ -67,8 +67,7 @@ impl Catalogue {
     #[must_use]
     pub fn find(&self, name: &str, port: u16) -> Option<&Arc<Endpoint>> {
         let name = normal(name);
-        let found = self.0.by_name.find(&name).map(|at| &self.0.list[at]).find(|e| e.ports.contains(&port));
-        found
+        self.0.by_name.find(&name).map(|at| &self.0.list[at]).find(|endpoint| endpoint.ports.contains(&port))
     }
 
     /// Whether `name` is that of a TLS endpoint, on whatever port: then, and only then, a leaf is minted for it.

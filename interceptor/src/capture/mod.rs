@@ -15,18 +15,24 @@ mod addresses;
 mod btf;
 mod catalogue;
 mod cgroup;
+pub mod dns;
+mod effective;
 mod endpoints;
 mod error;
 mod events;
 mod flows;
 mod heartbeat;
 mod modes;
+mod namespaces;
 mod netns;
 mod offsets;
+mod pinned;
 mod programs;
+mod resolvers;
 mod ring;
 mod snapshot;
 mod snapshots;
+mod sock_diag;
 mod stats;
 mod sys;
 
@@ -38,22 +44,29 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray};
 use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
-pub use addresses::Addresses;
+pub use addresses::{Addresses, DnsCounts};
 pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
-pub use catalogue::{Catalogue, Endpoint};
+pub use catalogue::{
+    Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+};
 pub use cgroup::Cgroups;
+pub use effective::{Effective, Fault, Foreign};
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
 pub use modes::{CgroupMode, Mode};
+pub use namespaces::Namespaces;
 pub use netns::Netns;
 pub use offsets::SnapshotUnsupported;
+pub use pinned::Pinned;
+pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
 pub use snapshot::{Ancestor, Arguments, ExeFile, Groups, Image, KernelPath, Snapshot};
+pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
 pub use stats::Stats;
 
 use programs::Pins;
@@ -200,6 +213,18 @@ impl Capture {
     /// When the kernel refuses.
     pub fn withdraw(&mut self, netns: NetnsCookie) -> Result<(), Error> {
         self.maps.withdraw(netns.0)
+    }
+
+    /// How many network namespaces have a listener, the daemon's own included.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn announced(&self) -> Result<usize, Error> {
+        self.maps
+            .listeners
+            .keys()
+            .try_fold(0, |count, key| key.map(|_| count + 1))
+            .map_err(Error::map(names::LISTENERS))
     }
 
     /// Makes the set of enrolled destinations exactly `endpoints`. New ones are added before others are removed.

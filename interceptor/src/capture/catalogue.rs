@@ -22,6 +22,20 @@ pub struct Endpoint {
     /// Addresses besides those that the names resolve to.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// What carries the requests.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// What carries the requests of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TLS; the name in its hello says which endpoint is meant.
+    #[default]
+    Https,
+    /// Plain HTTP, as local servers speak it.
+    Http,
 }
 
 fn https() -> Vec<u16> {
@@ -35,6 +49,7 @@ impl Endpoint {
             names: vec![name.to_owned()],
             ports: https(),
             addresses: Vec::new(),
+            protocol: Protocol::Https,
         };
         vec![entry(Provider::OpenAi, "api.openai.com"), entry(Provider::Anthropic, "api.anthropic.com")]
     }
@@ -89,6 +104,20 @@ impl Catalogue {
         self.by_name.get(name).filter(|endpoint| endpoint.ports.contains(&port))
     }
 
+    /// Whether any endpoint has this name, on whatever port.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// The endpoint that was configured with this address and port.
+    #[must_use]
+    pub fn by_address(&self, ip: IpAddr, port: u16) -> Option<&Arc<Endpoint>> {
+        let ip = ip.to_canonical();
+        let at = |endpoint: &&Arc<Endpoint>| endpoint.ports.contains(&port) && endpoint.addresses.contains(&ip);
+        self.list.iter().find(at)
+    }
+
     /// All names, for the CA's constraints.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -141,6 +170,7 @@ mod tests {
             names: vec![name.into()],
             ports: vec![443],
             addresses: Vec::new(),
+            protocol: Protocol::Https,
         };
         assert!(endpoint("llm.corp.example").check().is_ok());
         for bad in ["LLM.corp.example", "", "a..b", "-a.example", "a b.example"] {
@@ -155,6 +185,7 @@ mod tests {
             names: vec!["llm.invalid".into()],
             ports: vec![443, 8443],
             addresses: vec!["203.0.113.10".parse().unwrap()],
+            protocol: Protocol::Https,
         };
         let (addresses, unresolved) = Catalogue::new(&[endpoint]).resolve();
         let expected: Vec<SocketAddr> = vec!["203.0.113.10:443".parse().unwrap(), "203.0.113.10:8443".parse().unwrap()];

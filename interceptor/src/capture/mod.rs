@@ -31,7 +31,7 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use addresses::Addresses;
-pub use catalogue::{Catalogue, Endpoint};
+pub use catalogue::{Catalogue, Endpoint, Protocol};
 pub use cgroup::Cgroups;
 pub use endpoints::EndpointAddr;
 pub use error::Error;

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Budget, Tokens, connection};
+use super::refused::Refused;
+use super::{Budget, DialFrom, Tokens, arrival};
 use crate::audit;
-use crate::capture::{Catalogue, Flows, Listening};
+use crate::capture::{Catalogue, Flows, Listening, ProxyAddr};
 use crate::http;
 use crate::identity::Resolver;
 use crate::mask::{Engine, Scanner};
-use crate::policy::Policy;
+use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
 use crate::upstream::Dialer;
@@ -37,6 +38,10 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// The keys of this host's tokens.
     pub tokens: Tokens,
+    /// The HTTP proxies that clients are configured to use.
+    pub proxies: Vec<ProxyAddr>,
+    /// Which connections are intercepted, which passed on.
+    pub connections: Connections,
     /// What may leave.
     pub policy: Policy,
     /// How much clients may make the daemon hold.
@@ -58,6 +63,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Until a silent endpoint is given up.
     pub upstream_idle: Duration,
+    /// Whose network connections are dialled from.
+    pub dial_from: DialFrom,
 }
 
 /// The state of one thread.
@@ -66,13 +73,14 @@ pub struct Worker {
     pub(super) scanner: RefCell<Scanner>,
     pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
+    pub(super) refused: Refused,
 }
 
 impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer })
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, refused: Refused::default() })
     }
 
     /// Accepts from `listeners` until the runtime ends.
@@ -90,7 +98,7 @@ impl Worker {
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, client));
+                    tokio::task::spawn_local(arrival::serve(Rc::clone(&self), stream, client));
                 }
                 Err(e) => {
                     log::warn!("cannot accept a connection: {e}");

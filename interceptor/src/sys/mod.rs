@@ -15,7 +15,7 @@ mod stream;
 mod tests;
 mod worker;
 
-pub use connect::connect;
+pub use connect::{connect, connect_from};
 pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
 pub use listen::Listener;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};

@@ -11,6 +11,7 @@ mod connect;
 mod hello;
 mod leaf;
 mod roots;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -22,5 +23,6 @@ pub use connect::{CertificateFault, ConnectError, UpstreamTls};
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
 pub use roots::{Roots, RootsError};
+pub use session::Session;
 pub use rustls::AlertDescription;
 pub use rustls::pki_types::DnsName;

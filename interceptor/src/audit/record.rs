@@ -379,7 +379,13 @@ pub struct Completion {
 
 impl Default for Completion {
     fn default() -> Self {
-        Self { response: Response::default(), timing: Timing::default(), state: State::Complete, reason: None, request_bytes: None }
+        Self {
+            response: Response::default(),
+            timing: Timing::default(),
+            state: State::Complete,
+            reason: None,
+            request_bytes: None,
+        }
     }
 }
 

@@ -124,9 +124,21 @@ mod tests {
 
     #[test]
     fn what_two_readers_could_take_differently_is_refused() {
-        for target in ["a.example", "a.example:", "a.example:0", "a.example:65536", "a.example:+1", ":443", "/x", "*",
-            "http://a.example/", "a%2eexample:443", "[a.example]:443", "[2001:db8::1:443", "me@a.example:443"]
-        {
+        for target in [
+            "a.example",
+            "a.example:",
+            "a.example:0",
+            "a.example:65536",
+            "a.example:+1",
+            ":443",
+            "/x",
+            "*",
+            "http://a.example/",
+            "a%2eexample:443",
+            "[a.example]:443",
+            "[2001:db8::1:443",
+            "me@a.example:443",
+        ] {
             let text = format!("CONNECT {target} HTTP/1.1\r\n\r\n");
             assert_eq!(parse(&text), Err(Error::Target), "{target}");
         }

@@ -188,7 +188,7 @@ impl Connections {
     /// intercepted, an enrolled destination is for such names only, and what else is captured is passed on.
     #[must_use]
     pub fn decide(&self, opening: &Opening<'_>) -> Sentence {
-        self.ruled(opening).unwrap_or_else(|| self.default(opening))
+        self.ruled(opening).unwrap_or_else(|| self.by_default(opening))
     }
 
     /// What the first configured rule that matches says.
@@ -197,7 +197,7 @@ impl Connections {
         self.rules.iter().find(|rule| rule.applies(opening)).map(|rule| rule.sentence(opening))
     }
 
-    fn default(&self, opening: &Opening<'_>) -> Sentence {
+    fn by_default(&self, opening: &Opening<'_>) -> Sentence {
         match opening.tunnel.filter(|tunnel| tunnel.known != Known::Foreign) {
             Some(tunnel) if !opening.is_for(tunnel.host) => Sentence::deny(
                 "connection.tunnel",
@@ -206,9 +206,10 @@ impl Connections {
             _ => match opening.said {
                 Said::Tls { name, known, ech } => self.tls(opening, name, known, ech),
                 Said::Http { host, known } => http(opening, host, known),
-                Said::Nothing | Said::Other if opening.captured == Captured::Enrolled => {
-                    Sentence::deny("connection.protocol", "only TLS, and HTTP where it is configured, reach an endpoint")
-                }
+                Said::Nothing | Said::Other if opening.captured == Captured::Enrolled => Sentence::deny(
+                    "connection.protocol",
+                    "only TLS, and HTTP where it is configured, reach an endpoint",
+                ),
                 Said::Nothing => Sentence::splice("connection.server_first"),
                 Said::Other => Sentence::splice("connection.other_protocol"),
             },

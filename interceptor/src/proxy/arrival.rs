@@ -6,19 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
 
 use super::budget::Slot;
 use super::opening::{self, Side};
+use super::record;
 use super::refused::Cause;
 use super::worker::Worker;
-use super::record;
 use crate::audit;
-use crate::capture::{Endpoint, Flow, Netns, Protocol};
+use crate::capture::{Endpoint, Flow, Netns, Protocol, Reason};
 use crate::flow::ClientAddr;
+use crate::http;
 use crate::identity::Caller;
 use crate::policy::{Captured, Known, Opening, Said, Sentence, Tunnel, Who};
 use crate::sys::Stream;
 use crate::upstream::Route;
+
+/// What the self-test hears.
+const CANARY: &[u8; 16] = b"interceptor-ok\r\n";
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -51,6 +56,9 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}")),
     };
+    if flow.reason == Reason::Canary {
+        return answer_canary(stream, worker.shared.settings.patience).await;
+    }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         let reason = format!("closing a connection of uid {}: too many are open", flow.uid);
         return worker.refused(Some(&flow), Cause::TooMany, &reason);
@@ -68,7 +76,21 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
 /// Why `flow` is here. A configured proxy is not an endpoint: what passes through it is judged by itself.
 fn captured(worker: &Worker, flow: &Flow) -> Captured {
     let proxy = worker.shared.proxies.iter().any(|proxy| proxy.is_at(flow.original));
-    if proxy { Captured::Strict } else { Captured::Enrolled }
+    match flow.reason {
+        Reason::Enrolled if !proxy => Captured::Enrolled,
+        Reason::Enrolled | Reason::Strict | Reason::Canary => Captured::Strict,
+    }
+}
+
+/// Answers the daemon's own self-test: it came through the kernel programs to a worker that serves.
+async fn answer_canary(mut stream: Stream, patience: Duration) {
+    let answered = async {
+        http::write(&mut stream, CANARY, patience).await?;
+        stream.shutdown().await
+    };
+    if let Err(e) = answered.await {
+        log::warn!("the self-test was not answered: {e}");
+    }
 }
 
 /// The caller, and the network namespace to dial from. Both ask procfs, and the caller's names may come from a directory

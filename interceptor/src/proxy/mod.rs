@@ -24,7 +24,7 @@ mod tokens;
 mod worker;
 
 pub use arrival::DialFrom;
-pub use first::fuzz_first_bytes;
 pub use budget::{Budget, BudgetLimits};
+pub use first::fuzz_first_bytes;
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

@@ -3,7 +3,6 @@
 //! A client that says nothing may be waiting for the server, or for the interceptor to lose patience. The server is
 //! dialled then, and whoever speaks first settles it: only a connection on which the server did is passed on unread.
 
-
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
@@ -71,7 +70,9 @@ impl Incoming {
             Ok(First::Http) => plain::run(self).await,
             Ok(First::Other) => self.unreadable(Said::Other).await,
             Err(Unclear::Quiet) => self.quiet().await,
-            Err(Unclear::Gone) => self.refuse(None, "connection.empty", "the client closed without sending anything").await,
+            Err(Unclear::Gone) => {
+                self.refuse(None, "connection.empty", "the client closed without sending anything").await
+            }
             Err(Unclear::Undecided) => {
                 let reason = "the client did not finish its first line or TLS hello in time";
                 self.refuse(None, "limits.request_timeout_s", reason).await;
@@ -240,7 +241,9 @@ async fn intercept(
     deadline: Instant,
 ) {
     let Some(endpoint) = arrival.endpoint(&host, port).cloned() else {
-        return arrival.refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more").await;
+        return arrival
+            .refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more")
+            .await;
     };
     let name = match DnsName::try_from(host.clone()) {
         Ok(name) => name,

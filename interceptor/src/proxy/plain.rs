@@ -11,9 +11,7 @@ use super::record::{self, StoredHead};
 use super::reply::{self, Refusal};
 use crate::audit::Record;
 use crate::flow::ExchangeId;
-use crate::http::{
-    self, BodyDecoder, BodyFraming, ConnectHead, Limits, ReadError, Reader, RequestHead, ResponseHead,
-};
+use crate::http::{self, BodyDecoder, BodyFraming, ConnectHead, Limits, ReadError, Reader, RequestHead, ResponseHead};
 use crate::policy::{Known, Said, Sentence, Treatment};
 use crate::tls::Session;
 
@@ -312,7 +310,8 @@ impl Talk {
         }
         let unread = std::cell::Cell::new(0);
         let counter = self.passage.as_ref().map_or(&unread, |(_, passage)| &passage.received);
-        let kept = response_body(far, &mut near.stream, &answer, "CONNECT", &settings.http.streaming(), counter).await?;
+        let kept =
+            response_body(far, &mut near.stream, &answer, "CONNECT", &settings.http.streaming(), counter).await?;
         Ok(if kept { Passed::KeepAlive } else { Passed::Close })
     }
 

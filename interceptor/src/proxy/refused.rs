@@ -96,7 +96,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::capture::{BootTime, NetnsCookie};
+    use crate::capture::{BootTime, NetnsCookie, Reason};
     use crate::flow::OriginalDst;
 
     fn flow(uid: u32) -> Flow {
@@ -111,6 +111,7 @@ mod tests {
             netns: NetnsCookie(1),
             socket_cookie: 1,
             connected_at: BootTime::now(),
+            reason: Reason::Enrolled,
         }
     }
 

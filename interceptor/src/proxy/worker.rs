@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::refused::Refused;
 use super::{Budget, DialFrom, Tokens, arrival};
 use crate::audit;
-use crate::capture::{Catalogue, Flows, Listening, ProxyAddr};
+use crate::capture::{Catalogue, Flows, HttpProxy, Listening};
 use crate::http;
 use crate::identity::Resolver;
 use crate::mask::{Engine, Scanner};
@@ -39,7 +39,7 @@ pub struct Shared {
     /// The keys of this host's tokens.
     pub tokens: Tokens,
     /// The HTTP proxies that clients are configured to use.
-    pub proxies: Vec<ProxyAddr>,
+    pub proxies: Vec<HttpProxy>,
     /// Which connections are intercepted, which passed on.
     pub connections: Connections,
     /// What may leave.

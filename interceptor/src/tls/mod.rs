@@ -23,6 +23,6 @@ pub use connect::{CertificateFault, ConnectError, UpstreamTls};
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
 pub use roots::{Roots, RootsError};
-pub use session::Session;
 pub use rustls::AlertDescription;
 pub use rustls::pki_types::DnsName;
+pub use session::Session;

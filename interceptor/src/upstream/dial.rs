@@ -160,16 +160,14 @@ impl Dialer {
                 sys::connect_from(socket, addr, self.mark, self.connect_timeout, self.transport).await
             }
         };
-        connected.map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
-                io::ErrorKind::TimedOut => DialError::Timeout { addr },
-                io::ErrorKind::PermissionDenied => DialError::Local { addr, source },
-                _ if matches!(source.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
-                    DialError::Local { addr, source }
-                }
-                _ => DialError::Unreachable { addr, source },
+        connected.map_err(|source| match source.kind() {
+            io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
+            io::ErrorKind::TimedOut => DialError::Timeout { addr },
+            io::ErrorKind::PermissionDenied => DialError::Local { addr, source },
+            _ if matches!(source.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
+                DialError::Local { addr, source }
             }
+            _ => DialError::Unreachable { addr, source },
         })
     }
 

@@ -18,11 +18,11 @@ use self::settings::{audit_settings, budget_limits, capture_settings, check_rule
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
 use crate::audit::{self, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Flows};
+use crate::capture::{Addresses, Capture, Catalogue, Flows, HttpProxy};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::Policy;
+use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Shared, Worker};
 use crate::sys::{self, Listener, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
@@ -82,6 +82,7 @@ struct Daemon {
     capture: Capture,
     catalogue: Catalogue,
     addresses: Addresses,
+    proxies: Vec<HttpProxy>,
     modes: Modes,
     log: Log,
     detach_on_exit: bool,
@@ -117,6 +118,8 @@ impl Daemon {
             callers: Resolver::new(),
             leaves: LeafCache::new(authority, LEAVES)?,
             tokens,
+            proxies: config.proxies.clone(),
+            connections: Connections::new(config.connections.clone(), config.strict.clone()),
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
@@ -126,7 +129,7 @@ impl Daemon {
             start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
         }
         let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
+        enrol(&mut capture, &mut addresses, &config.proxies, catalogue.resolve())?;
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
             "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -139,6 +142,7 @@ impl Daemon {
             capture,
             catalogue,
             addresses,
+            proxies: config.proxies.clone(),
             modes,
             log,
             detach_on_exit: config.capture.detach_on_exit,
@@ -172,7 +176,7 @@ impl Daemon {
                     let catalogue = self.catalogue.clone();
                     // A resolver may take seconds; sweeping must not wait for it.
                     let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
+                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, &self.proxies, resolved) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
@@ -212,13 +216,15 @@ fn start_worker(
 fn enrol(
     capture: &mut Capture,
     addresses: &mut Addresses,
+    proxies: &[HttpProxy],
     (found, unresolved): (Vec<SocketAddr>, Vec<String>),
 ) -> Result<(), Failure> {
     for name in &unresolved {
         log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
     }
     addresses.learn(&found, unresolved.is_empty(), Instant::now());
-    let endpoints = addresses.current();
+    let mut endpoints = addresses.current();
+    endpoints.extend(proxies.iter().flat_map(HttpProxy::destinations));
     capture.enrol(&endpoints)?;
     log::debug!("{} endpoint addresses enrolled", endpoints.len());
     Ok(())

@@ -71,7 +71,7 @@ impl Incoming {
             Ok(First::Other) => self.unreadable(Said::Other).await,
             Err(Unclear::Quiet) => self.quiet().await,
             Err(Unclear::Gone) => {
-                self.refuse(None, "connection.empty", "the client closed without sending anything").await
+                self.refuse(None, "connection.empty", "the client closed without sending anything").await;
             }
             Err(Unclear::Undecided) => {
                 let reason = "the client did not finish its first line or TLS hello in time";

@@ -178,6 +178,7 @@ impl Talk {
             Ok(Passed::KeepAlive) => Then::Again(self),
             Ok(Passed::Upgraded) => Then::Other(self),
             Ok(Passed::Close) => {
+                let _gone_already = self.incoming.near.stream.shutdown().await;
                 self.end(None).await;
                 Then::Ended
             }
@@ -259,7 +260,15 @@ impl Talk {
                 Box::pin(incoming.run()).await;
                 Then::Ended
             }
-            Ok(Passed::KeepAlive) => Then::Again(self),
+            Ok(Passed::KeepAlive) => {
+                let status = self.status.unwrap_or_default();
+                // Asked who it is, a client tries again.
+                if self.passage.is_none() && status != 407 {
+                    let reason = format!("the proxy answered with status {status}");
+                    self.incoming.arrival.refuse(Some(&host), "upstream.proxy", &reason).await;
+                }
+                Then::Again(self)
+            }
             Ok(Passed::Close) => {
                 self.refused_by_proxy(&host, "the proxy did not open the tunnel").await;
                 Then::Ended

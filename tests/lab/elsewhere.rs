@@ -79,7 +79,10 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn plain_prompt(url: &str, more: &str) -> String {
-    format!("curl -sS --max-time 20 {url} -H 'content-type: application/json' -d '{}' {more}", body(&planted_prompt(), false))
+    format!(
+        "curl -sS --max-time 20 {url} -H 'content-type: application/json' -d '{}' {more}",
+        body(&planted_prompt(), false)
+    )
 }
 
 #[track_caller]
@@ -113,8 +116,7 @@ fn strict_passes_a_foreign_name_on_under_the_clients_own_tls() {
 #[test]
 fn strict_passes_other_protocols_on_byte_for_byte() {
     let elsewhere = Elsewhere::new(STRICT);
-    let run = elsewhere.sh(
-        "set -e
+    let run = elsewhere.sh("set -e
          head -c 3000000 /dev/urandom > $DIR/sent
          # An answer that begins after the sender has closed its direction.
          python3 -c 'import socket, sys, threading
@@ -124,8 +126,7 @@ threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR))).s
 heard = b\"\"
 while piece := s.recv(65536): heard += piece
 assert heard == data, (len(heard), len(data))' $DIR/sent
-         say 203.0.113.200 2222 hear 'say:after you\\n' hear",
-    );
+         say 203.0.113.200 2222 hear 'say:after you\\n' hear");
     assert_eq!(run.ok(), "SSH-2.0-elsewhere\r\nafter you\n", "{run}");
     let sent = fs::read(elsewhere.dir().join("sent")).expect("what was sent");
     assert!(elsewhere.arrived("7") == [sent], "not what was sent");
@@ -141,10 +142,8 @@ assert heard == data, (len(heard), len(data))' $DIR/sent
 #[test]
 fn a_client_that_waits_before_its_hello_is_not_taken_for_one_that_waits_for_the_server() {
     let elsewhere = Elsewhere::new(STRICT);
-    let run = elsewhere.sh(
-        "say 203.0.113.200 443 wait:600 hello:api.openai.com rest > $DIR/heard
-         say 203.0.113.200 80 wait:600 'say:POST / HTTP/1.1\\r\\nHost: api.openai.com\\r\\n\\r\\n' rest | head -1",
-    );
+    let run = elsewhere.sh("say 203.0.113.200 443 wait:600 hello:api.openai.com rest > $DIR/heard
+         say 203.0.113.200 80 wait:600 'say:POST / HTTP/1.1\\r\\nHost: api.openai.com\\r\\n\\r\\n' rest | head -1");
     assert!(run.ok().starts_with("HTTP/1.1 403 "), "{run}");
     // A server's answer to the hello: the interceptor's, for nothing arrived.
     let heard = fs::read(elsewhere.dir().join("heard")).expect("what it heard");
@@ -177,13 +176,11 @@ fn a_catalogued_name_is_intercepted_at_any_address_and_refused_on_any_other_port
 #[test]
 fn missing_hidden_and_foreign_names_get_an_explicit_decision() {
     let elsewhere = Elsewhere::new(STRICT);
-    let run = elsewhere.sh(
-        "for at in '203.0.113.10 443' '203.0.113.200 443'; do
+    let run = elsewhere.sh("for at in '203.0.113.10 443' '203.0.113.200 443'; do
              for hello in hello: hello-ech:cloudflare-ech.com hello:foreign.example; do
                  say $at $hello hear | od -An -tx1 | head -1
              done
-         done",
-    );
+         done");
     let lines: Vec<&str> = run.ok().lines().map(str::trim).collect();
     let alerts = |lines: &[&str]| lines.iter().all(|line| line.starts_with("15 03 03 00 02 02"));
     // unrecognized_name is 0x70, access_denied 0x31.
@@ -317,11 +314,7 @@ fn a_tunnel_must_hold_what_it_was_asked_for() {
         elsewhere.dir().to_str().expect("a path in UTF-8"),
         "bash",
         "-c",
-        &format!(
-            "DIR={}; say() {{ python3 {} \"$@\"; }}; {text}",
-            elsewhere.dir().display(),
-            script("say.py")
-        ),
+        &format!("DIR={}; say() {{ python3 {} \"$@\"; }}; {text}", elsewhere.dir().display(), script("say.py")),
     ]);
     assert!(run.ok().contains("SSH-2.0-elsewhere") && run.stdout.contains("\"path\":\"/hello\""), "{run}");
     for file in ["fronted", "disguised"] {
@@ -332,7 +325,11 @@ fn a_tunnel_must_hold_what_it_was_asked_for() {
     let refused = fs::read(elsewhere.dir().join("plain")).expect("what it heard");
     assert!(contains(&refused, "HTTP/1.1 403 "), "{}", refused.escape_ascii());
     let rules = elsewhere.decisions();
-    assert_eq!(rules.iter().filter(|(action, rule)| action == "deny" && rule == "connection.tunnel").count(), 3, "{rules:?}");
+    assert_eq!(
+        rules.iter().filter(|(action, rule)| action == "deny" && rule == "connection.tunnel").count(),
+        3,
+        "{rules:?}"
+    );
     assert_eq!(rules.iter().filter(|(action, _)| action == "splice").count(), 3, "{rules:?}");
     assert!(elsewhere.lab.requests().is_empty());
 }
@@ -358,10 +355,8 @@ fn configured_rules_decide_first() {
 #[test]
 fn connections_over_the_limit_are_in_the_log() {
     let elsewhere = Elsewhere::new("[limits]\nconnections_per_user = 2\n[listen]\nworkers = 1\n");
-    let run = elsewhere.sh(
-        "exec 3<>/dev/tcp/203.0.113.10/443 4<>/dev/tcp/203.0.113.10/443
-         for n in 1 2 3 4 5; do exec 5<>/dev/tcp/203.0.113.10/443; cat <&5; done; sleep 2",
-    );
+    let run = elsewhere.sh("exec 3<>/dev/tcp/203.0.113.10/443 4<>/dev/tcp/203.0.113.10/443
+         for n in 1 2 3 4 5; do exec 5<>/dev/tcp/203.0.113.10/443; cat <&5; done; sleep 2");
     let _ = run.ok();
     let records = elsewhere.lab.records();
     let reasons: Vec<_> = records

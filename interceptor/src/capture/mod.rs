@@ -14,6 +14,7 @@
 mod addresses;
 mod catalogue;
 mod cgroup;
+pub mod dns;
 mod endpoints;
 mod error;
 mod events;
@@ -23,7 +24,9 @@ mod http_proxy;
 mod modes;
 mod netns;
 mod programs;
+mod resolvers;
 mod ring;
+mod sock_diag;
 mod stats;
 mod sys;
 
@@ -35,8 +38,10 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
-pub use addresses::Addresses;
-pub use catalogue::{Catalogue, Endpoint, Protocol};
+pub use addresses::{Addresses, DnsCounts};
+pub use catalogue::{
+    Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+};
 pub use cgroup::Cgroups;
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
@@ -46,7 +51,9 @@ pub use heartbeat::Heartbeat;
 pub use http_proxy::HttpProxy;
 pub use modes::{CgroupMode, Mode};
 pub use netns::Netns;
+pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
+pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
 pub use stats::Stats;
 
 use programs::Pins;

@@ -1,13 +1,14 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::Durability;
-use crate::capture::{Endpoint, HttpProxy};
+use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
 use crate::proxy::DialFrom;
 
@@ -40,7 +41,7 @@ pub struct Config {
     /// The HTTP proxies that clients are configured to use.
     #[serde(rename = "proxy")]
     pub proxies: Vec<HttpProxy>,
-    /// Model endpoints. An empty list stands for the built-in catalogue.
+    /// Model endpoints of this installation; see [`Capture::catalogue`] for the others.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<Endpoint>,
 }
@@ -67,6 +68,11 @@ pub struct Capture {
     pub detach_on_exit: bool,
     /// Socket mark of the daemon's own connections.
     pub mark: u32,
+    /// What is captured besides the configured endpoints; none: the built-in catalogue when no endpoint is configured,
+    /// else nothing.
+    pub catalogue: Option<Base>,
+    /// Resolvers whose answers to others are learnt from, besides those of `/etc/resolv.conf` and systemd-resolved.
+    pub resolvers: Vec<IpAddr>,
     /// cgroup2 directories, absolute or below `cgroup`, whose processes' every connection is captured: the name in the
     /// TLS hello decides, whatever the address is.
     pub strict: Vec<PathBuf>,
@@ -156,6 +162,8 @@ impl Default for Capture {
             pin: PathBuf::from("/sys/fs/bpf/interceptor/default"),
             detach_on_exit: false,
             mark: 0x1c_e9_70,
+            catalogue: None,
+            resolvers: Vec::new(),
             strict: Vec::new(),
             exempt: Vec::new(),
         }
@@ -227,7 +235,10 @@ impl Config {
         }
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;
-        self.endpoints.iter().try_for_each(Endpoint::check)
+        if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
+            return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
+        }
+        Ok(())
     }
 }
 
@@ -277,7 +288,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.strict.no_name, policy::NoName::Splice);
-        assert_eq!(config.strict.ech_public_names.len(), 1, "what is left out keeps its default");
         assert_eq!(config.upstream.dial_from, DialFrom::Host);
         assert_eq!((config.proxies[0].port, config.connections[0].name.as_str()), (3128, "backup"));
         for (bad, expected) in [
@@ -310,5 +320,19 @@ mod tests {
         .unwrap();
         assert_eq!(config.policy.rules[0].name, "no keys");
         assert_eq!(config.endpoints[0].ports, [443]);
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_is_named_with_its_line() {
+        let message = Config::parse("\n[[endpoint]]\nprovider = 'openai'\nnames = ['*.com']\n").unwrap_err();
+        assert!(message.contains("line 4") && message.contains("*.com"), "{message}");
+    }
+
+    #[test]
+    fn a_configuration_that_captures_nothing_is_refused() {
+        let none = "[capture]\ncatalogue = 'none'\n";
+        assert!(Config::parse(none).unwrap_err().contains("nothing would be captured"));
+        assert!(Config::parse(&format!("{none}[[endpoint]]\nprovider = 'openai'\nnames = ['a.example']\n")).is_ok());
+        assert!(Config::parse("[capture]\ncatalogue = 'builtin'\nresolvers = ['192.0.2.53']\n").is_ok());
     }
 }

@@ -67,6 +67,16 @@ pub enum Known {
     Plain,
     /// An endpoint, but not on this port.
     OtherPort,
+    /// No endpoint, but the name that stands in for others where they are encrypted (ECH).
+    Public,
+}
+
+impl Known {
+    /// Whether it is one, even if it cannot be reached like this.
+    #[must_use]
+    pub fn is_endpoint(self) -> bool {
+        matches!(self, Self::Tls | Self::Plain | Self::OtherPort)
+    }
 }
 
 /// What a proxy was asked to connect to.
@@ -145,29 +155,24 @@ pub struct ConnectionRule {
 }
 
 /// The `[strict]` table: what happens to captured connections that are not to an enrolled destination.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Strict {
     /// TLS without a server name: whom it is for cannot be told.
     pub no_name: NoName,
-    /// The outer names of Encrypted ClientHello providers: the name inside cannot be read.
+    /// Names that stand in for encrypted ones (ECH), besides those that are known: the name inside cannot be read.
     pub ech_public_names: Vec<Matcher>,
 }
 
 /// What happens to TLS without a server name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoName {
     /// It is ended.
+    #[default]
     Deny,
     /// It is passed on unread.
     Splice,
-}
-
-impl Default for Strict {
-    fn default() -> Self {
-        Self { no_name: NoName::Deny, ech_public_names: vec![Matcher("cloudflare-ech.com".into())] }
-    }
 }
 
 /// Decides about connections. Immutable; shared by the workers.
@@ -198,7 +203,7 @@ impl Connections {
     }
 
     fn by_default(&self, opening: &Opening<'_>) -> Sentence {
-        match opening.tunnel.filter(|tunnel| tunnel.known != Known::Foreign) {
+        match opening.tunnel.filter(|tunnel| tunnel.known.is_endpoint()) {
             Some(tunnel) if !opening.is_for(tunnel.host) => Sentence::deny(
                 "connection.tunnel",
                 format!("{} was to be reached through the proxy, so TLS must follow that names it", tunnel.host),
@@ -241,18 +246,21 @@ impl Connections {
                 "connection.port",
                 format!("{name} is an endpoint, but not on port {}; add the port to its `ports`", opening.port),
             ),
-            Known::Foreign if ech && self.strict.ech_public_names.iter().any(|public| public.matches(name)) => {
-                Sentence::deny(
-                    "strict.ech_public_names",
-                    format!("{name} only stands for an encrypted name; switch Encrypted ClientHello off in the client"),
-                )
-            }
-            Known::Foreign if enrolled => Sentence::deny(
+            Known::Public | Known::Foreign if ech && self.hides(name, known) => Sentence::deny(
+                "strict.ech_public_names",
+                format!("{name} only stands for an encrypted name; switch Encrypted ClientHello off in the client"),
+            ),
+            Known::Public | Known::Foreign if enrolled => Sentence::deny(
                 "connection.foreign_name",
                 format!("{name} is not an enrolled endpoint, but the address belongs to one"),
             ),
-            Known::Foreign => Sentence::splice("connection.foreign_name"),
+            Known::Public | Known::Foreign => Sentence::splice("connection.foreign_name"),
         }
+    }
+
+    /// Whether `name` is known to stand for encrypted ones.
+    fn hides(&self, name: &str, known: Known) -> bool {
+        known == Known::Public || self.strict.ech_public_names.iter().any(|public| public.matches(name))
     }
 }
 
@@ -265,10 +273,10 @@ fn http(opening: &Opening<'_>, host: Option<&str>, known: Known) -> Sentence {
             "connection.port",
             format!("{name} is an endpoint, but not with plain HTTP on port {}", opening.port),
         ),
-        Known::Foreign if opening.captured == Captured::Enrolled => {
+        Known::Public | Known::Foreign if opening.captured == Captured::Enrolled => {
             Sentence::deny("connection.protocol", "this endpoint is reached by HTTPS only")
         }
-        Known::Foreign => Sentence::splice("connection.foreign_name"),
+        Known::Public | Known::Foreign => Sentence::splice("connection.foreign_name"),
     }
 }
 

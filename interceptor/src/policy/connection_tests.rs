@@ -51,9 +51,15 @@ fn each_first_word_has_its_default() {
 
 #[test]
 fn an_encrypted_name_is_refused_where_it_cannot_be_read() {
-    let outer = |ech| Said::Tls { name: Some("cloudflare-ech.com"), known: Known::Foreign, ech };
-    assert_eq!(decided(Captured::Strict, outer(true)), (Treatment::Deny, "strict.ech_public_names".into()));
-    assert_eq!(decided(Captured::Strict, outer(false)).0, Treatment::Splice, "its own site, without ECH");
+    let outer = |name, known, ech| decided(Captured::Strict, Said::Tls { name: Some(name), known, ech });
+    let known = outer("cloudflare-ech.com", Known::Public, true);
+    assert_eq!(known, (Treatment::Deny, "strict.ech_public_names".into()));
+    let own_site = outer("cloudflare-ech.com", Known::Public, false);
+    assert_eq!(own_site.0, Treatment::Splice, "without ECH it is a name like any other");
+    let configured = Strict { ech_public_names: vec![Matcher("*.front.example".into())], ..Strict::default() };
+    let hidden = Said::Tls { name: Some("a.front.example"), known: Known::Foreign, ech: true };
+    let sentence = Connections::new(Vec::new(), configured).decide(&opening(Captured::Strict, hidden));
+    assert_eq!(sentence.treatment, Treatment::Deny);
     // GREASE offers ECH on every name: it must not cost anyone a connection.
     let grease = Said::Tls { name: Some(NAME), known: Known::Tls, ech: true };
     assert_eq!(decided(Captured::Enrolled, grease).0, Treatment::Intercept);
@@ -129,7 +135,8 @@ fn a_rule_that_passes_everything_is_refused() {
 }
 
 fn known() -> impl Strategy<Value = Known> {
-    prop_oneof![Just(Known::Foreign), Just(Known::Tls), Just(Known::Plain), Just(Known::OtherPort)]
+    use Known::{Foreign, OtherPort, Plain, Public, Tls};
+    prop_oneof![Just(Foreign), Just(Tls), Just(Plain), Just(OtherPort), Just(Public)]
 }
 
 fn said() -> impl Strategy<Value = Said<'static>> {
@@ -153,7 +160,7 @@ proptest! {
         let captured = if enrolled { Captured::Enrolled } else { Captured::Strict };
         let tunnel = tunnel.map(|(host, known)| Tunnel { host, known });
         let sentence = Connections::default().decide(&Opening { tunnel, ..opening(captured, said) });
-        let named = |known| known != Known::Foreign;
+        let named = |known| matches!(known, Known::Tls | Known::Plain | Known::OtherPort);
         let for_endpoint = match said {
             Said::Tls { name: Some(_), known, .. } | Said::Http { known, .. } => named(known),
             _ => false,

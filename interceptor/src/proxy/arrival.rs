@@ -121,10 +121,12 @@ impl Arrival {
 
     /// What the catalogue says about a host: a name in lower case, or an address.
     pub(super) fn known(&self, host: &str, port: u16) -> Known {
+        let catalogue = &self.worker.shared.catalogue;
         match self.endpoint(host, port) {
             Some(endpoint) if endpoint.protocol == Protocol::Http => Known::Plain,
             Some(_) => Known::Tls,
-            None if self.worker.shared.catalogue.knows(host) => Known::OtherPort,
+            None if catalogue.knows(host) => Known::OtherPort,
+            None if catalogue.is_ech_public_name(host) => Known::Public,
             None => Known::Foreign,
         }
     }
@@ -132,15 +134,14 @@ impl Arrival {
     /// The endpoint with that name or address.
     pub(super) fn endpoint(&self, host: &str, port: u16) -> Option<&Arc<Endpoint>> {
         let catalogue = &self.worker.shared.catalogue;
-        let by_address = |ip: IpAddr| catalogue.by_address(ip, port);
+        let by_address = |ip: IpAddr| catalogue.at_address(ip, port);
         catalogue.find(host, port).or_else(|| host.parse().ok().and_then(by_address))
     }
 
     /// The plain-HTTP endpoint that is configured with the destination's address.
     pub(super) fn plain_endpoint(&self) -> Option<&Arc<Endpoint>> {
         let original = self.flow.original;
-        let found = self.worker.shared.catalogue.by_address(original.ip(), original.port());
-        found.filter(|endpoint| endpoint.protocol == Protocol::Http)
+        self.worker.shared.catalogue.by_address(original.ip(), original.port())
     }
 
     /// What happens to the connection, now that it has said something.

@@ -237,7 +237,7 @@ impl Talk {
             }
             Some(ruled) if ruled.treatment == Treatment::Splice => Some(ruled),
             // What is for an endpoint is recorded request by request.
-            _ => (known == Known::Foreign).then(Sentence::tunnel),
+            _ => (!known.is_endpoint()).then(Sentence::tunnel),
         };
         let ready = match &sentence {
             Some(sentence) => self.ready(&host, sentence).await,

@@ -6,24 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
 
 use super::budget::Slot;
+use super::canary;
 use super::opening::{self, Side};
 use super::record;
 use super::refused::Cause;
 use super::worker::Worker;
 use crate::audit;
-use crate::capture::{Endpoint, Flow, Netns, Protocol, Reason};
+use crate::capture::{Endpoint, Flow, Listening, Namespaces, Netns, Protocol, Reason};
 use crate::flow::ClientAddr;
-use crate::http;
 use crate::identity::Caller;
 use crate::policy::{Captured, Known, Opening, Said, Sentence, Tunnel, Who};
 use crate::sys::Stream;
 use crate::upstream::Route;
-
-/// What the self-test hears.
-const CANARY: &[u8; 16] = b"interceptor-ok\r\n";
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,15 +45,15 @@ pub(super) struct Arrival {
     pub(super) slot: Slot,
 }
 
-/// Takes an accepted connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr) {
-    let flow = match worker.shared.flows.take(client, worker.shared.listening) {
+/// Takes a connection that this listener accepted to its end.
+pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}")),
     };
     if flow.reason == Reason::Canary {
-        return answer_canary(stream, worker.shared.settings.patience).await;
+        return canary::answer(stream).await;
     }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         let reason = format!("closing a connection of uid {}: too many are open", flow.uid);
@@ -82,30 +78,22 @@ fn captured(worker: &Worker, flow: &Flow) -> Captured {
     }
 }
 
-/// Answers the daemon's own self-test: it came through the kernel programs to a worker that serves.
-async fn answer_canary(mut stream: Stream, patience: Duration) {
-    let answered = async {
-        http::write(&mut stream, CANARY, patience).await?;
-        stream.shutdown().await
-    };
-    if let Err(e) = answered.await {
-        log::warn!("the self-test was not answered: {e}");
-    }
-}
-
 /// The caller, and the network namespace to dial from. Both ask procfs, and the caller's names may come from a directory
 /// service: a worker does not wait for them.
 async fn resolve(worker: &Worker, flow: &Flow) -> (Caller, Result<Option<Arc<Netns>>, String>) {
-    let (shared, flow) = (Arc::clone(&worker.shared), *flow);
+    let (shared, flow) = (Arc::clone(&worker.shared), flow.clone());
     let asked = tokio::task::spawn_blocking(move || {
-        let foreign = shared.settings.dial_from == DialFrom::Client && flow.netns != shared.listening.netns;
-        let netns = foreign.then(|| client_namespace(&flow)).transpose();
+        let foreign = shared.settings.dial_from == DialFrom::Client && flow.netns != shared.own_netns;
+        let netns = foreign.then(|| client_namespace(&shared.namespaces, &flow)).transpose();
         (shared.callers.resolve(&flow), netns)
     });
     asked.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
-fn client_namespace(flow: &Flow) -> Result<Arc<Netns>, String> {
+fn client_namespace(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
+    if let Some(netns) = namespaces.get(flow.netns) {
+        return Ok(netns);
+    }
     match Netns::of_process(flow.tgid) {
         Ok(netns) if netns.cookie == flow.netns => Ok(Arc::new(netns)),
         Ok(_) => Err("the client's network namespace is gone, so nothing can be dialled from it".into()),

@@ -8,11 +8,13 @@
 
 mod arrival;
 mod budget;
+mod canary;
 mod connection;
 mod exchange;
 mod first;
 mod inspect;
 mod opening;
+mod orders;
 mod passage;
 mod plain;
 mod record;
@@ -25,6 +27,8 @@ mod worker;
 
 pub use arrival::DialFrom;
 pub use budget::{Budget, BudgetLimits};
+pub use canary::CANARY_ANSWER;
 pub use first::fuzz_first_bytes;
+pub use orders::{Order, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

@@ -60,7 +60,7 @@ impl Refused {
             }
             Some(counted) => {
                 counted.more += 1;
-                counted.last = flow.copied();
+                counted.last = flow.cloned();
                 None
             }
         }
@@ -77,7 +77,7 @@ impl Worker {
     pub(super) fn refused(self: &Rc<Self>, flow: Option<&Flow>, cause: Cause, reason: &str) {
         let Some(key) = self.refused.note(flow, cause) else { return };
         log::warn!("{reason}");
-        let (worker, flow, reason) = (Rc::clone(self), flow.copied(), reason.to_owned());
+        let (worker, flow, reason) = (Rc::clone(self), flow.cloned(), reason.to_owned());
         tokio::task::spawn_local(async move {
             record::turned_away(&worker, flow.as_ref(), cause.rule(), &reason).await;
             tokio::time::sleep(WINDOW).await;
@@ -112,6 +112,7 @@ mod tests {
             socket_cookie: 1,
             connected_at: BootTime::now(),
             reason: Reason::Enrolled,
+            snapshot: None,
         }
     }
 

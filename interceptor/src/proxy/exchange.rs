@@ -263,7 +263,7 @@ pub(super) async fn fail(
 
 /// Completes a record after which nothing is released: appended and durable are one.
 pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Completion) -> Result<(), audit::Error> {
-    exchange.complete(completion)?.await
+    exchange.complete(completion).await?.await
 }
 
 /// Nothing leaves unrecorded.

@@ -191,7 +191,7 @@ async fn finish(
     next: Next,
 ) -> Next {
     let completion = response.completion(progress);
-    let durable = match exchange.complete(&completion) {
+    let durable = match exchange.complete(&completion).await {
         Ok(durable) => durable,
         Err(e) => {
             log::error!("the end of {} is not in the audit log: {e}", progress.id);

@@ -24,6 +24,7 @@ pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod flow;
 pub mod http;
 pub mod identity;

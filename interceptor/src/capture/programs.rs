@@ -1,12 +1,13 @@
 //! Loading the object, and the pins of its maps and links.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use interceptor_ebpf::{ABI, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -21,6 +22,9 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
     let level = events::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
+    let netns_of_packet =
+        u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
+    loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
     for name in names::MAPS {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -51,9 +55,15 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Holds the directory until the file is closed.
-    pub(super) fn lock(&self) -> Result<File, Error> {
-        let directory = File::open(&self.version).map_err(Error::file(&self.version))?;
+    /// Holds the directory until the file is closed. `held` is the file of a process that holds it and hands it over:
+    /// the lock is in force from the one to the other.
+    pub(super) fn lock(&self, held: Option<OwnedFd>) -> Result<File, Error> {
+        let here = File::open(&self.version).map_err(Error::file(&self.version))?;
+        let directory = match held.map(File::from) {
+            Some(held) if same_file(&held, &here).map_err(Error::file(&self.version))? => held,
+            // Of another directory.
+            _ => here,
+        };
         match directory.try_lock() {
             Ok(()) => Ok(directory),
             Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.version.clone() }),
@@ -135,6 +145,11 @@ impl Pins {
     }
 }
 
+fn same_file(one: &File, other: &File) -> std::io::Result<bool> {
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
 /// Checked before anything is made: the nearest directory that exists must be on a BPF file system.
 fn require_bpffs(instance: &Path) -> Result<(), Error> {
     let path = || instance.to_path_buf();
@@ -160,6 +175,7 @@ fn load_program(program: &mut Program) -> Result<(), ProgramError> {
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::SockOps(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -178,6 +194,10 @@ fn attach(program: &mut Program, cgroup: &File) -> Result<FdLink, ProgramError> 
         }
         Program::SockOps(program) => {
             let id = program.attach(cgroup, MODE)?;
+            FdLink::try_from(program.take_link(id)?)
+        }
+        Program::CgroupSkb(program) => {
+            let id = program.attach(cgroup, CgroupSkbAttachType::Ingress, MODE)?;
             FdLink::try_from(program.take_link(id)?)
         }
         _ => return Err(ProgramError::UnexpectedProgramType),

@@ -9,13 +9,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::budget::Slot;
+use super::drain::Phase;
 use super::exchange::{self, Next};
 use super::record;
 use super::worker::Worker;
 use crate::audit;
 use crate::capture::{Endpoint, Flow, Listening};
 use crate::flow::{ClientAddr, ExchangeId};
-use crate::http::{ReadError, Reader};
+use crate::http::{ReadError, Reader, RequestHead};
 use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{self, AlertDescription, Alpn, DnsName};
@@ -52,8 +53,19 @@ pub(super) enum Upstream {
     None,
 }
 
-/// Takes a connection that this listener accepted to its end.
+/// Takes a connection that this listener accepted to its end, or to the end of this process.
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let drain = Arc::clone(&worker.shared.drain);
+    let _open = drain.guard();
+    tokio::select! {
+        biased;
+        () = converse(worker, stream, client, listening) => {}
+        // What was begun is recorded as aborted by being dropped.
+        () = drain.reaches(Phase::Over) => log::warn!("the connection from {client} is cut off: this process ends"),
+    }
+}
+
+async fn converse(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
     let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
@@ -143,7 +155,13 @@ impl Connection {
     /// Waits for the first byte of a request; false when there will be none. Watches the endpoint meanwhile, so that a
     /// connection it has closed is not used again.
     async fn wait_for_request(&mut self) -> bool {
-        let idle = tokio::time::sleep(self.worker.shared.settings.keep_alive);
+        let Worker { shared, .. } = &*self.worker;
+        let idle = async {
+            tokio::select! {
+                () = tokio::time::sleep(shared.settings.keep_alive) => {}
+                () = shared.drain.reaches(Phase::Stopping) => {}
+            }
+        };
         tokio::pin!(idle);
         while self.reader.buffered().is_empty() {
             let Upstream::Open(upstream) = &mut self.upstream else {
@@ -160,6 +178,11 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// Whether the client may send another request after this one.
+    pub(super) fn stays(&self, request: &RequestHead) -> bool {
+        request.keep_alive() && self.worker.shared.drain.is_serving()
     }
 
     async fn close(&mut self) {

@@ -6,6 +6,7 @@
 
 mod budget;
 mod connection;
+mod drain;
 mod exchange;
 mod inspect;
 mod orders;
@@ -17,6 +18,7 @@ mod tokens;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};
+pub use drain::{Drain, Phase};
 pub use orders::{Order, PULSE_EVERY, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

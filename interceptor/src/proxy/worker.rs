@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::{Budget, Order, Pulse, Tokens, connection};
+use super::{Budget, Drain, Order, Pulse, Tokens, connection};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, Listening};
 use crate::http;
@@ -43,6 +43,8 @@ pub struct Shared {
     pub policy: Policy,
     /// How much clients may make the daemon hold.
     pub budget: Arc<Budget>,
+    /// Whether this process is coming to its end.
+    pub drain: Arc<Drain>,
     /// Limits and deadlines of one connection.
     pub settings: Settings,
 }

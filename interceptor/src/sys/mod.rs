@@ -8,8 +8,10 @@
 mod connect;
 mod harden;
 mod listen;
+mod pass;
 mod ring;
 mod secret_file;
+pub mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod worker;
 pub use connect::connect;
 pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
 pub use listen::Listener;
+pub use pass::Passage;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};
 pub use worker::{Transport, run_worker, spawn_worker};

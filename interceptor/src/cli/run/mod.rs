@@ -1,39 +1,22 @@
 //! `interceptor run`: the daemon.
 
+mod daemon;
+mod inherit;
 mod listeners;
 mod settings;
 mod state;
+mod upgrade;
 
-use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use self::listeners::bind;
-use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
-use self::state::{PidFile, prepare};
+use self::daemon::{Daemon, Signals};
+use self::inherit::Inheritance;
+use self::settings::check_rules;
+use self::upgrade::Program;
 use super::{Failure, Global, tokens};
-use crate::audit::{self, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Flows};
 use crate::config::{Config, StatePaths};
-use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::Policy;
-use crate::proxy::{Budget, Shared, Worker};
-use crate::sys::{self, Listener, Transport};
-use crate::tls::{Authority, LeafCache, Roots};
-use crate::upstream::Dialer;
-
-/// How often endpoint names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-
-/// How often flow records that nobody accepted are swept.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
-
-/// Names whose leaves are kept.
-const LEAVES: usize = 1024;
+use crate::sys;
 
 /// Arguments of `interceptor run`.
 #[derive(Debug, clap::Args)]
@@ -43,7 +26,8 @@ Examples:
   interceptor run --check --config new.toml
   INTERCEPTOR_LOG=debug interceptor run --state /tmp/state
 
-Stops on SIGTERM or SIGINT. The programs stay attached then (enrolled connections are refused until the next
+SIGHUP replaces the daemon by the program that is on disk then, with its configuration read anew, and
+loses no connection. SIGTERM or SIGINT stop it when the requests under way have ended. The programs stay attached then (enrolled connections are refused until the next
 start) unless capture.detach_on_exit is set.")]
 pub(crate) struct Args {
     /// Read the configuration, say what is wrong with it, and start nothing
@@ -52,7 +36,13 @@ pub(crate) struct Args {
     /// Go on with an audit log whose signed checkpoint is missing or not signed by its key; noted in the log
     #[arg(long)]
     accept_missing_checkpoint: bool,
+    /// Take over from the daemon at standard input; it starts us so on SIGHUP
+    #[arg(long, hide = true)]
+    successor: bool,
 }
+
+/// The flag above.
+const SUCCESSOR: &str = "--successor";
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     if args.check {
@@ -64,153 +54,34 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         return Err("the daemon needs root: it loads kernel programs and keeps keys".into());
     }
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("INTERCEPTOR_LOG", "info")).init();
+    let mut inheritance = if args.successor { Inheritance::of_predecessor()? } else { Inheritance::of_service()? };
+    match serve(args, global, &mut inheritance) {
+        Err(failure) => {
+            inheritance.failed(&failure);
+            Err(failure)
+        }
+        done => done,
+    }
+}
+
+fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<ExitCode, Failure> {
+    let program = Program::this()?;
     let config = Config::load(global.config.as_deref())?;
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
+    inheritance.check(&config, &paths)?;
     match sys::harden()? {
         sys::MemoryLock::Locked => {}
         sys::MemoryLock::Limited { limit } => log::warn!(
             "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
         ),
     }
-    Daemon::start(args, &config, &paths)?.run()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        // A signal that comes while this process starts is kept until it serves.
+        Signals::take()?
+    };
+    let daemon = Daemon::start(args, config, &paths, inheritance)?;
+    runtime.block_on(daemon.run(program, signals))
 }
 
-/// What runs, and what must be undone when it stops.
-struct Daemon {
-    capture: Capture,
-    catalogue: Catalogue,
-    addresses: Addresses,
-    log: Log,
-    detach_on_exit: bool,
-    _pid_file: PidFile,
-}
-
-impl Daemon {
-    /// Everything that can fail does so before the first connection is redirected.
-    fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
-        // What the configuration gets wrong is found before anything is made.
-        let audit_settings = audit_settings(args, config, paths)?;
-        let capture_settings = capture_settings(config)?;
-        let engine = Engine::builtin()?;
-        check_rules(&config.policy, &engine)?;
-        let listeners = bind(config)?;
-        prepare(paths)?;
-        let catalogue = Catalogue::new(&config.endpoints);
-        let log = Log::open(audit_settings)?;
-        let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
-        let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
-        let tokens = tokens::read_or_create(paths)?;
-        let transport = Transport::probe();
-        log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
-        let dialer = dialer(config, roots, transport)?;
-
-        let mut capture = Capture::attach(&capture_settings)?;
-        let shared = Arc::new(Shared {
-            catalogue: catalogue.clone(),
-            flows: capture.flows(),
-            listening: capture.listening(),
-            callers: Resolver::new(),
-            leaves: LeafCache::new(authority, LEAVES)?,
-            tokens,
-            policy: Policy::new(config.policy.clone()),
-            budget: Budget::new(budget_limits(config)),
-            settings: connection_settings(config),
-            engine,
-        });
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
-        }
-        let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
-        let pid_file = PidFile::create(&paths.run())?;
-        log::info!(
-            "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
-            catalogue.names().join(", "),
-            config.listen.port,
-            capture_settings.cgroup.display(),
-            capture_settings.pin_dir.display(),
-        );
-        Ok(Self {
-            capture,
-            catalogue,
-            addresses,
-            log,
-            detach_on_exit: config.capture.detach_on_exit,
-            _pid_file: pid_file,
-        })
-    }
-
-    fn run(mut self) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.until_stopped())?;
-        log::info!("stopping");
-        self.log.close()?;
-        if self.detach_on_exit {
-            self.capture.detach()?;
-        } else {
-            log::info!("the programs stay attached: enrolled connections are refused until the next start");
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    async fn until_stopped(&mut self) -> Result<(), Failure> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        resolve.reset();
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = resolve.tick() => {
-                    let catalogue = self.catalogue.clone();
-                    // A resolver may take seconds; sweeping must not wait for it.
-                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
-                        log::error!("endpoint addresses are not up to date: {e}");
-                    }
-                }
-                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
-                    Ok(0) => {}
-                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
-                    Err(e) => log::error!("stale flow records stay: {e}"),
-                },
-            }
-        }
-    }
-}
-
-fn start_worker(
-    number: usize,
-    shared: Arc<Shared>,
-    audit: audit::Worker,
-    dialer: Dialer,
-    listeners: Vec<TcpListener>,
-) -> Result<(), Failure> {
-    let scanner = shared.engine.scanner()?;
-    let transport = dialer.transport;
-    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
-        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
-        match listeners {
-            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
-            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
-        }
-    })?;
-    Ok(())
-}
-
-/// Captures what names resolve to now, and what they resolved to before.
-fn enrol(
-    capture: &mut Capture,
-    addresses: &mut Addresses,
-    (found, unresolved): (Vec<SocketAddr>, Vec<String>),
-) -> Result<(), Failure> {
-    for name in &unresolved {
-        log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
-    }
-    addresses.learn(&found, unresolved.is_empty(), Instant::now());
-    let endpoints = addresses.current();
-    capture.enrol(&endpoints)?;
-    log::debug!("{} endpoint addresses enrolled", endpoints.len());
-    Ok(())
-}

@@ -65,6 +65,8 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
         pin_dir: config.capture.pin.clone(),
         mark: config.capture.mark,
         listener_port: config.listen.port,
+        stale_after: None,
+        waiting_per_user: capture::Settings::WAITING_PER_USER,
     })
 }
 

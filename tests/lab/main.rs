@@ -8,4 +8,5 @@ mod leftovers;
 mod record;
 mod sdks;
 mod tamper;
+mod upgrade;
 mod upstream;

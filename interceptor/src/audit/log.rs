@@ -126,11 +126,11 @@ impl Log {
         if without == WithoutCheckpoint::Accept {
             // The access log has no daemon that could be told.
             let key = SigningKey::load(&settings.keys)?;
-            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without, None)?.finish()?;
+            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without, None)?
+                .finish()?;
         }
         let bytes = settings.segment_bytes;
-        let shared =
-            Shared::open(&settings.dir, Stream::Log, bytes, key, Arc::clone(&disk), without, predecessor)?;
+        let shared = Shared::open(&settings.dir, Stream::Log, bytes, key, Arc::clone(&disk), without, predecessor)?;
         publish_key(&shared, &settings.keys)?;
         let context = Arc::new(Context {
             sink: Sink::new(Arc::clone(&shared)),

@@ -30,8 +30,8 @@ impl Passage {
     /// # Errors
     /// When descriptors run out.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).map_err(io::Error::from)?;
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(io::Error::from)?;
         Ok((Self(one), Self(other)))
     }
 
@@ -53,7 +53,8 @@ impl Passage {
     /// # Errors
     /// Those of setsockopt(2).
     pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        let time = TimeVal::new(i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), i64::from(patience.subsec_micros()));
+        let time =
+            TimeVal::new(i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), i64::from(patience.subsec_micros()));
         setsockopt(&self.0, sockopt::ReceiveTimeout, &time)?;
         setsockopt(&self.0, sockopt::SendTimeout, &time).map_err(Into::into)
     }
@@ -79,8 +80,7 @@ impl Passage {
         let mut message = vec![0; MAX_MESSAGE];
         let mut control = cmsg_space!([std::os::fd::RawFd; MAX_FILES]);
         let mut slices = [IoSliceMut::new(&mut message)];
-        let received =
-            recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        let received = recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
         let (length, flags) = (received.bytes, received.flags);
         let mut files = Vec::new();
         for control in received.cmsgs()? {

@@ -35,8 +35,9 @@ pub const PERSONAL: [&str; 4] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "
 pub fn notify(notice: Notice<'_>) {
     let told = match notice {
         Notice::Ready => sd_notify::notify(&[NotifyState::Ready]),
-        Notice::Reloading => NotifyState::monotonic_usec_now()
-            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Notice::Reloading => {
+            NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]))
+        }
         Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
         Notice::Replaced(pid) => sd_notify::notify(&[NotifyState::MainPid(pid), NotifyState::Ready]),
         Notice::NotReplaced(why) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(why)]),

@@ -100,12 +100,7 @@ impl Remote {
         self.push(plan, Wanted::Appended, None).map(drop)
     }
 
-    fn push(
-        &self,
-        plan: &Plan<'_>,
-        wanted: Wanted,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Result<Submitted, Error> {
+    fn push(&self, plan: &Plan<'_>, wanted: Wanted, room: Option<OwnedSemaphorePermit>) -> Result<Submitted, Error> {
         let (appended, on_append) = oneshot::channel();
         let (durable, on_durable) = oneshot::channel();
         let wants = wanted == Wanted::Durable;

@@ -19,8 +19,7 @@ pub(crate) fn serve(context: Arc<Context>, predecessor: UnixStream) -> io::Resul
     let replies = Arc::new(Replies(Mutex::new(predecessor.try_clone()?)));
     let (durable, tickets) = sync_channel(UNTOLD);
     let told = Arc::clone(&replies);
-    let telling =
-        std::thread::Builder::new().name("audit-told".into()).spawn(move || tell_durable(&tickets, &told))?;
+    let telling = std::thread::Builder::new().name("audit-told".into()).spawn(move || tell_durable(&tickets, &told))?;
     std::thread::Builder::new().name("audit-heir".into()).spawn(move || {
         if let Err(error) = append_all(&context, predecessor, &replies, &durable) {
             log::error!("audit log: the daemon that was replaced can record nothing more: {error}");

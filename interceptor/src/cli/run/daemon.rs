@@ -13,7 +13,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::inherit::{Inheritance, Kept, facts};
 use super::listeners::{complete, workers};
-use super::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use super::settings::{
+    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
+};
 use super::state::{PidFile, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
 use super::{Args, Failure, tokens};
@@ -26,8 +28,8 @@ use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
 use crate::proxy::{Budget, Drain, Phase, Shared};
-use crate::sys::service::{self, Notice};
 use crate::sys::Transport;
+use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, LeafCache, Roots};
 
 /// How often endpoint names are resolved again.

@@ -84,4 +84,3 @@ fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<
     let daemon = Daemon::start(args, config, &paths, inheritance)?;
     runtime.block_on(daemon.run(program, signals))
 }
-

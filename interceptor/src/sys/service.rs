@@ -5,8 +5,10 @@
 #![expect(unsafe_code, reason = "inherited descriptors are known by number")]
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -31,21 +33,73 @@ pub enum Notice<'a> {
 /// Variables that are for this process alone: a successor is given its descriptors otherwise.
 pub const PERSONAL: [&str; 4] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"];
 
-/// Tells the manager. A manager that cannot be told is logged: nothing depends on it here.
+/// Tells the manager, in the order of the calls, and waits for nothing: a manager that does not listen must not keep the
+/// daemon from anything. One that cannot be told is logged.
 pub fn notify(notice: Notice<'_>) {
-    let told = match notice {
-        Notice::Ready => sd_notify::notify(&[NotifyState::Ready]),
+    static ALIVE: AtomicBool = AtomicBool::new(false);
+    let own = match notice {
+        // One that was not heard yet says as much as two.
+        Notice::Alive if ALIVE.swap(true, Ordering::SeqCst) => return,
+        Notice::NotReplaced(why) => Said::NotReplaced(why.to_owned()),
+        Notice::Ready => Said::Plain(vec![NotifyState::Ready]),
+        Notice::Stopping => Said::Plain(vec![NotifyState::Stopping]),
+        Notice::Replaced(pid) => Said::Plain(vec![NotifyState::MainPid(pid), NotifyState::Ready]),
+        Notice::Alive => Said::Plain(vec![NotifyState::Watchdog]),
         Notice::Reloading => {
-            NotifyState::monotonic_usec_now().and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]))
+            let now = NotifyState::monotonic_usec_now().ok();
+            Said::Plain([NotifyState::Reloading].into_iter().chain(now).collect())
         }
-        Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
-        Notice::Replaced(pid) => sd_notify::notify(&[NotifyState::MainPid(pid), NotifyState::Ready]),
-        Notice::NotReplaced(why) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(why)]),
-        Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
     };
-    if let Err(error) = told {
-        log::warn!("cannot tell the service manager ({notice:?}): {error}");
+    let alive = notice == Notice::Alive;
+    tell(move || {
+        let told = match own {
+            Said::Plain(states) => sd_notify::notify(&states),
+            Said::NotReplaced(why) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&why)]),
+        };
+        if alive {
+            ALIVE.store(false, Ordering::SeqCst);
+        }
+        told
+    });
+}
+
+enum Said {
+    Plain(Vec<NotifyState<'static>>),
+    NotReplaced(String),
+}
+
+type Telling = Box<dyn FnOnce() -> io::Result<()> + Send>;
+
+/// Does it on the thread that talks to the manager, after what is still to be told; not at all without a manager.
+fn tell(telling: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    static QUEUE: OnceLock<Option<Sender<Telling>>> = OnceLock::new();
+    let queue = QUEUE.get_or_init(|| {
+        std::env::var_os("NOTIFY_SOCKET")?;
+        let (queue, tellings) = channel::<Telling>();
+        let run = move || {
+            for telling in tellings {
+                if let Err(error) = telling() {
+                    log::warn!("cannot tell the service manager: {error}");
+                }
+            }
+        };
+        std::thread::Builder::new().name("service-manager".to_owned()).spawn(run).ok().map(|_| queue)
+    });
+    if let Some(queue) = queue {
+        // The thread ends with the process.
+        let _ = queue.send(Box::new(telling));
     }
+}
+
+/// Waits until the manager was told everything, but not longer than `patience`. To be called before the process ends.
+pub fn flush(patience: Duration) {
+    let (done, all) = channel();
+    tell(move || {
+        let _ = done.send(());
+        Ok(())
+    });
+    // Without a manager the sender is dropped at once.
+    let _ = all.recv_timeout(patience);
 }
 
 /// How often the manager wants to hear [`Notice::Alive`] at least, if it does. Tell it twice as often.
@@ -56,17 +110,19 @@ pub fn watchdog() -> Option<Duration> {
 
 /// Gives the manager a descriptor to keep for the next start, under a name without colons.
 pub fn store(name: &str, descriptor: BorrowedFd<'_>) {
-    let states = [NotifyState::FdStore, NotifyState::FdName(name)];
-    if let Err(error) = sd_notify::notify_with_fds(&states, &[descriptor]) {
-        log::warn!("the service manager does not keep {name}: {error}");
+    let name = name.to_owned();
+    match descriptor.try_clone_to_owned() {
+        Ok(descriptor) => tell(move || {
+            sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(&name)], &[descriptor.as_fd()])
+        }),
+        Err(error) => log::warn!("the service manager does not keep {name}: {error}"),
     }
 }
 
 /// Tells the manager to close what it keeps under a name.
 pub fn forget(name: &str) {
-    if let Err(error) = sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]) {
-        log::warn!("the service manager keeps {name}: {error}");
-    }
+    let name = name.to_owned();
+    tell(move || sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]));
 }
 
 /// The descriptors that the manager kept or opened for this process, with their names. Once; later there are none.

@@ -44,6 +44,9 @@ const LEAVES: usize = 1024;
 /// How long the last records may take when connections were cut off.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
+/// How long the service manager may take to hear the last of this process.
+const LAST_NOTICES: Duration = Duration::from_secs(1);
+
 /// The signals that a daemon acts on.
 pub(super) struct Signals {
     terminate: Signal,
@@ -184,6 +187,7 @@ impl Daemon {
                 log::info!("the programs stay attached: enrolled connections are refused until the next start");
             }
         }
+        service::flush(LAST_NOTICES);
         Ok(ExitCode::SUCCESS)
     }
 

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `config` fills
-//! each stage's settings; `cli` is the command line.
+//! each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
 
 pub mod audit;
 pub mod capture;

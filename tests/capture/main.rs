@@ -1,5 +1,9 @@
 //! The kernel programs, attached to a cgroup of the test's own, with real clients. Needs root.
 
+mod established;
 mod host;
+mod identity;
+mod learnt;
 mod lifecycle;
+mod modes;
 mod ways;

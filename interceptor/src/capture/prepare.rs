@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use aya::Ebpf;
 
 use super::programs::{self, Pins};
-use super::{Capture, Cgroups, Error, EventLog, Listening, Maps, NetnsCookie, Settings, cgroup};
+use super::{Capture, Cgroups, Error, EventLog, Listening, Maps, NetnsCookie, Settings, SnapshotUnsupported, cgroup};
 
 /// Programs that the kernel has verified, not yet in force.
 pub struct Prepared {
@@ -16,6 +16,7 @@ pub struct Prepared {
     ebpf: Ebpf,
     maps: Maps,
     kept: Vec<Listening>,
+    snapshot_support: Result<(), SnapshotUnsupported>,
     // Undone before the lock is given back.
     pins: Undo,
     lock: File,
@@ -58,20 +59,8 @@ impl Prepared {
         let lock = pins.lock(lock)?;
         let fresh = !pins.any_link();
         let pins = Undo { pins: Some(pins), fresh };
-        let (ebpf, maps) = Self::load(settings, own_cgroup, pins.get())?;
-        Ok(Self { cgroup, netns, port: settings.listener_port, ebpf, maps, kept: Vec::new(), pins, lock })
-    }
-
-    /// The network namespace that this process is in.
-    #[must_use]
-    pub fn netns(&self) -> NetnsCookie {
-        self.netns
-    }
-
-    fn load(settings: &Settings, own_cgroup: u64, pins: &Pins) -> Result<(Ebpf, Maps), Error> {
-        let mut ebpf = programs::load(pins)?;
         // What this kernel does not take must not disturb what an earlier process left in force.
-        programs::verify(&mut ebpf)?;
+        let (mut ebpf, snapshot_support) = programs::verified(pins.get())?;
         let own = interceptor_ebpf::Settings {
             own_cgroup,
             stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),
@@ -80,7 +69,14 @@ impl Prepared {
             max_waiting: settings.waiting_per_user,
         };
         let maps = Maps::take(&mut ebpf, own)?;
-        Ok((ebpf, maps))
+        let (port, kept) = (settings.listener_port, Vec::new());
+        Ok(Self { cgroup, netns, port, ebpf, maps, kept, snapshot_support, pins, lock })
+    }
+
+    /// The network namespace that this process is in.
+    #[must_use]
+    pub fn netns(&self) -> NetnsCookie {
+        self.netns
     }
 
     /// Keeps announcements of an earlier process whose sockets were handed to this one, so that connections that wait
@@ -104,9 +100,9 @@ impl Prepared {
     /// When the kernel refuses. On a first start nothing stays attached then.
     pub fn attach(mut self) -> Result<Capture, Error> {
         let (listening, log) = self.swap()?;
-        let Self { maps, lock, mut pins, .. } = self;
+        let Self { maps, lock, mut pins, snapshot_support, .. } = self;
         let pins = pins.pins.take().expect("given away here alone");
-        Ok(Capture { pins, maps, listening, log, lock })
+        Ok(Capture { pins, maps, listening, log, snapshot_support, lock })
     }
 
     fn swap(&mut self) -> Result<(Listening, Option<EventLog>), Error> {

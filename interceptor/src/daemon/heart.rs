@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Error;
-use crate::capture::{self, BootTime};
-use crate::proxy::{PULSE_EVERY, Pulse};
+use crate::capture::{self, BootTime, Heartbeat};
+use crate::proxy::Pulse;
 
 /// A worker that gave no sign of life for so long is named in the log. The programs give it twice as long.
 const STUCK: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Heart {
         let run = move || {
             let mut now = BootTime::now();
             watch.turn(now, Duration::ZERO);
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PULSE_EVERY) {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Heartbeat::EVERY) {
                 let before = std::mem::replace(&mut now, BootTime::now());
                 watch.turn(now, now.since_boot().saturating_sub(before.since_boot()));
             }
@@ -81,7 +81,8 @@ impl<F: FnMut(BootTime) -> Result<(), capture::Error>> Watch<F> {
             if age > STUCK && slept < STUCK && !*reported {
                 *reported = true;
                 let name = pulse.name();
-                log::error!("{name} gives no sign of life since {age:?}: new connections are refused after 2 s");
+                let limit = Heartbeat::STALE_AFTER;
+                log::error!("{name} gives no sign of life since {age:?}: connections are refused after {limit:?}");
             } else if age <= STUCK && *reported {
                 *reported = false;
                 log::info!("{} runs again", pulse.name());
@@ -125,9 +126,9 @@ mod tests {
         let later = BootTime::from_nanos(pulse.last().as_nanos() + 5_000_000_000);
         watch.turn(later, Duration::from_secs(5));
         assert_eq!(watch.slow, [false]);
-        watch.turn(later, PULSE_EVERY);
+        watch.turn(later, Heartbeat::EVERY);
         assert_eq!(watch.slow, [true]);
-        watch.turn(pulse.last(), PULSE_EVERY);
+        watch.turn(pulse.last(), Heartbeat::EVERY);
         assert_eq!(watch.slow, [false]);
         assert_eq!(*beats.lock().unwrap(), 3);
     }

@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::budget::Slot;
+use super::canary;
 use super::drain::Phase;
 use super::exchange::{self, Next};
 use super::record;
 use super::worker::Worker;
 use crate::audit;
-use crate::capture::{Endpoint, Flow, Listening};
+use crate::capture::{Endpoint, Flow, Listening, Reason};
 use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader, RequestHead};
 use crate::identity::Caller;
@@ -71,6 +72,9 @@ async fn converse(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listen
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return log::warn!("closing a connection from {client}: {e}"),
     };
+    if flow.reason == Reason::Canary {
+        return canary::answer(stream).await;
+    }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         return log::warn!("closing a connection of uid {}: too many are open", flow.uid);
     };

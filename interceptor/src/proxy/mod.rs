@@ -5,6 +5,7 @@
 //! `record`.
 
 mod budget;
+mod canary;
 mod connection;
 mod drain;
 mod exchange;
@@ -18,7 +19,8 @@ mod tokens;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};
+pub use canary::CANARY_ANSWER;
 pub use drain::{Drain, Phase};
-pub use orders::{Order, PULSE_EVERY, Pulse};
+pub use orders::{Order, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

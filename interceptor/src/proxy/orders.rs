@@ -4,10 +4,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::capture::{BootTime, Listening};
-
-/// How often a worker gives a sign of life.
-pub const PULSE_EVERY: Duration = Duration::from_millis(250);
+use crate::capture::{BootTime, Heartbeat, Listening};
 
 /// What a worker is to do.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ impl Pulse {
 
     /// Gives signs of life as long as it is polled.
     pub(super) async fn keep(&self) -> ! {
-        let mut timer = tokio::time::interval(PULSE_EVERY);
+        let mut timer = tokio::time::interval(Heartbeat::EVERY);
         loop {
             timer.tick().await;
             self.last.store(BootTime::now().as_nanos(), Ordering::Relaxed);
@@ -84,15 +81,15 @@ mod tests {
                     async move { kept.keep().await }
                 });
                 let first = kept.last();
-                tokio::time::sleep(PULSE_EVERY * 2).await;
+                tokio::time::sleep(Heartbeat::EVERY * 2).await;
                 let second = kept.last();
                 assert!(second > first, "{transport}: it runs");
-                std::thread::sleep(PULSE_EVERY * 2);
+                std::thread::sleep(Heartbeat::EVERY * 2);
                 assert_eq!(kept.last(), second, "{transport}: nothing else writes it");
                 keeping.abort();
             })
             .unwrap();
-            assert!(pulse.age(BootTime::now()) >= PULSE_EVERY);
+            assert!(pulse.age(BootTime::now()) >= Heartbeat::EVERY);
         }
     }
 }

@@ -1,29 +1,31 @@
 //! The life of the daemon: it starts, serves, and is stopped or replaced.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, interval, timeout};
 
 use super::inherit::{Inheritance, Kept, facts};
 use super::listeners::{complete, workers};
+use super::modes::Modes;
+use super::names::Names;
 use super::settings::{
     audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
+    supervisor_settings,
 };
 use super::state::{PidFile, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
 use super::{Args, Failure, tokens};
 use crate::audit::Log;
-use crate::capture::{Addresses, Capture, Catalogue, Flows, Prepared};
+use crate::capture::{Capture, Catalogue, Flows, Namespaces, Prepared};
 use crate::config::{Config, StatePaths};
 use crate::daemon::handover::Facts;
-use crate::daemon::{Heart, Workers};
+use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
@@ -31,9 +33,6 @@ use crate::proxy::{Budget, Drain, Phase, Shared};
 use crate::sys::Transport;
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, LeafCache, Roots};
-
-/// How often endpoint names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -73,9 +72,11 @@ impl Signals {
 /// What runs, and what must be undone when it stops.
 pub(super) struct Daemon {
     capture: Capture,
-    catalogue: Catalogue,
-    addresses: Addresses,
+    names: Names,
+    modes: Modes,
+    authority: Arc<Authority>,
     workers: Workers,
+    supervisor: Supervisor,
     heart: Option<Heart>,
     drain: Arc<Drain>,
     log: Option<Log>,
@@ -107,23 +108,27 @@ impl Daemon {
         let capture_settings = capture_settings(&config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
+        let modes = Modes::new(&config, &capture_settings.cgroup)?;
         let mut prepared = Prepared::new(&capture_settings, inheritance.take_hold())?;
         let standing = prepared.keep(&inheritance.listening())?.to_vec();
         let Kept { own, foreign } = inheritance.keep(&standing, prepared.netns(), config.listen.port);
         let fresh = complete(&config, &own)?;
         prepare(paths)?;
-        let catalogue = Catalogue::new(&config.endpoints);
+        let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
         let tokens = tokens::read_or_create(paths)?;
         let transport = Transport::probe();
         log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
         let dialer = dialer(&config, roots, transport)?;
-        let leaves = LeafCache::new(authority, LEAVES)?;
-        let resolved = catalogue.resolve();
+        let leaves = leaves(Arc::clone(&authority), &catalogue)?;
+        // May take seconds, in which a predecessor still serves.
+        let lookups = catalogue.resolve();
 
         let log = inheritance.open_log(audit_settings)?;
         let mut capture = prepared.attach()?;
+        modes.apply(&mut capture)?;
+        let namespaces = Namespaces::default();
         let drain = Drain::new();
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
@@ -138,27 +143,42 @@ impl Daemon {
             engine,
         });
         let mut workers = Workers::start(workers(&config), &shared, &log, &dialer)?;
-        let heart = capture.take_heartbeat().map(|mut heart| Heart::start(workers.pulses(), move |at| heart.beat(at)));
-        let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, resolved)?;
+        let heart = start_heart(&mut capture, &workers)?;
+        let endpoints = catalogue.describe();
+        let resolvers = &config.capture.resolvers;
+        let names = Names::start(&mut capture, catalogue, &capture_settings, resolvers, modes.list(), &lookups)?;
         let listening = capture.listening();
         workers.adopt(listening, own)?;
         workers.listen(listening, fresh)?;
-        for (listening, sockets) in foreign {
-            workers.adopt(listening, sockets)?;
-        }
+        let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
+        let settings = supervisor_settings(&config, &capture_settings, &modes, paths, transport);
+        let mut supervisor = Supervisor::start(settings, events, namespaces)?;
+        supervisor.adopt(&mut capture, &mut workers, foreign);
         let pid_file = PidFile::create(&paths.run())?;
         inheritance.ready(&log)?;
         log::info!(
-            "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
-            catalogue.names().join(", "),
+            "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
             config.listen.port,
             capture_settings.cgroup.display(),
             capture_settings.pin_dir.display(),
         );
         let facts = facts(&config, paths);
-        let (heart, log, run) = (heart.transpose()?, Some(log), paths.run());
-        Ok(Self { capture, catalogue, addresses, workers, heart, drain, log, config, facts, run, pid_file })
+        let (heart, log, run) = (Some(heart), Some(log), paths.run());
+        Ok(Self {
+            capture,
+            names,
+            modes,
+            authority,
+            workers,
+            supervisor,
+            heart,
+            drain,
+            log,
+            config,
+            facts,
+            run,
+            pid_file,
+        })
     }
 
     pub(super) async fn run(mut self, program: Program, mut signals: Signals) -> Result<ExitCode, Failure> {
@@ -192,11 +212,8 @@ impl Daemon {
     }
 
     async fn until_ended(&mut self, program: &Program, signals: &mut Signals) -> Result<End, Failure> {
-        let mut resolve = interval(RESOLVE_EVERY);
         let mut sweep = interval(SWEEP_EVERY);
         let mut alive = service::watchdog().map(|wanted| interval(wanted / 2));
-        resolve.reset();
-        resolve.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut upgrade: Option<Upgrade> = None;
         loop {
             tokio::select! {
@@ -214,19 +231,28 @@ impl Daemon {
                     }
                 }
                 () = tick(&mut alive) => service::notify(Notice::Alive),
-                _ = resolve.tick() => {
-                    let catalogue = self.catalogue.clone();
-                    // A resolver may take seconds; sweeping must not wait for it.
-                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
+                task = self.supervisor.next() => {
+                    let facts = || daemon::Facts {
+                        endpoints: self.names.facts(),
+                        audit: self.log.as_ref().and_then(Log::trouble),
+                        ca_days: self.authority.days_left(),
+                    };
+                    self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
+                }
+                changed = self.names.changed() => {
+                    changed?;
+                    if let Err(e) = self.names.enrol(&mut self.capture) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
-                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
-                    Ok(0) => {}
-                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
-                    Err(e) => log::error!("stale flow records stay: {e}"),
-                },
+                _ = sweep.tick() => {
+                    self.modes.refresh(&mut self.capture);
+                    match self.capture.flows().sweep(Flows::MAX_AGE) {
+                        Ok(0) => {}
+                        Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                        Err(e) => log::error!("stale flow records stay: {e}"),
+                    }
+                }
             }
         }
     }
@@ -270,7 +296,8 @@ impl Daemon {
             Err(Lost::Successor(error)) => {
                 // It may have come as far as to write to the maps.
                 self.capture.reassert()?;
-                self.capture.enrol(&self.addresses.current())?;
+                self.modes.apply(&mut self.capture)?;
+                self.names.enrol(&mut self.capture)?;
                 self.pid_file = PidFile::create(&self.run)?;
                 not_replaced(&error);
                 Ok(None)
@@ -329,18 +356,14 @@ async fn tick(interval: &mut Option<Interval>) {
     }
 }
 
-/// Captures what names resolve to now, and what they resolved to before.
-fn enrol(
-    capture: &mut Capture,
-    addresses: &mut Addresses,
-    (found, unresolved): (Vec<SocketAddr>, Vec<String>),
-) -> Result<(), Failure> {
-    for name in &unresolved {
-        log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
-    }
-    addresses.learn(&found, unresolved.is_empty(), Instant::now());
-    let endpoints = addresses.current();
-    capture.enrol(&endpoints)?;
-    log::debug!("{} endpoint addresses enrolled", endpoints.len());
-    Ok(())
+/// From here on, a worker that hangs means refused connections.
+fn start_heart(capture: &mut Capture, workers: &Workers) -> Result<Heart, Failure> {
+    let mut heartbeat = capture.take_heartbeat().ok_or("the heartbeat is taken")?;
+    Ok(Heart::start(workers.pulses(), move |at| heartbeat.beat(at))?)
+}
+
+/// Leaves for endpoints, and for nothing else that the CA's constraints cover.
+fn leaves(authority: Arc<Authority>, catalogue: &Catalogue) -> Result<LeafCache, Failure> {
+    let catalogue = catalogue.clone();
+    Ok(LeafCache::new(authority, LEAVES)?.only_for(move |name| catalogue.has_leaf(name)))
 }

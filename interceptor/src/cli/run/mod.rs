@@ -3,6 +3,8 @@
 mod daemon;
 mod inherit;
 mod listeners;
+mod modes;
+mod names;
 mod settings;
 mod state;
 mod upgrade;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use self::daemon::{Daemon, Signals};
 use self::inherit::Inheritance;
 use self::settings::check_rules;
+pub(super) use self::state::daemon_pid;
 use self::upgrade::Program;
 use super::{Failure, Global, tokens};
 use crate::config::{Config, StatePaths};
@@ -81,6 +84,5 @@ fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<
         // A signal that comes while this process starts is kept until it serves.
         Signals::take()?
     };
-    let daemon = Daemon::start(args, config, &paths, inheritance)?;
-    runtime.block_on(daemon.run(program, signals))
+    runtime.block_on(async { Daemon::start(args, config, &paths, inheritance)?.run(program, signals).await })
 }

@@ -134,7 +134,7 @@ fn connections_made_while_no_daemon_runs_wait_for_the_next_one() {
     let lab = Lab::new();
     let run = lab.run(&["python3", &script("service_manager.py"), &program("interceptor").to_string_lossy()]);
     let result = run.json();
-    let all_answered = serde_json::json!([200; 10]);
+    let all_answered = serde_json::json!(vec![200; 10]);
     assert_eq!(result["first"], 200, "{result}");
     for when in ["stopped", "killed", "after", "workers_1", "workers_5"] {
         assert_eq!(result[when], all_answered, "{when}: {result}");

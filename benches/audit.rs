@@ -144,7 +144,8 @@ fn chunk(c: &mut Criterion) {
                 }
             });
         });
-        let durable = exchange.complete(&Completion::default()).expect("recorded");
+        let ended = exchange.complete(&Completion::default());
+        let durable = runtime.block_on(ended).expect("recorded");
         runtime.block_on(durable).expect("recorded");
     }
     group.finish();
@@ -168,7 +169,8 @@ fn exchange(c: &mut Criterion) {
                     let exchange = begin(&runtime, &mut worker, black_box(&bytes));
                     match durability {
                         Durability::Process => {
-                            let durable = exchange.complete(&Completion::default()).expect("recorded");
+                            let ended = exchange.complete(&Completion::default());
+                            let durable = runtime.block_on(ended).expect("recorded");
                             runtime.block_on(durable).expect("recorded");
                         }
                         // Its end would be a second commit.

@@ -27,7 +27,7 @@ impl State {
             let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
             exchange.chunk(b"data: the sealed answer\n\n").await.unwrap();
             let response = Response { status: Some(200), bytes: Some(25), ..Response::default() };
-            exchange.complete(&Completion { response, ..Completion::default() }).unwrap().await.unwrap();
+            exchange.complete(&Completion { response, ..Completion::default() }).await.unwrap().await.unwrap();
             let mut denied = record();
             denied.decision.action = Some("deny".into());
             denied.response.status = Some(403);

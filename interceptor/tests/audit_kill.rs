@@ -53,7 +53,7 @@ fn write_until_killed(dir: &Path) -> ! {
                         let (mut exchange, _) = worker.begin(Record::new(id), &body, outgoing).await.expect("recorded");
                         say(&format!("begun {id}\n"));
                         exchange.chunk(&body).await.expect("recorded");
-                        exchange.complete(&Completion::default()).expect("recorded").await.expect("recorded");
+                        exchange.complete(&Completion::default()).await.expect("recorded").await.expect("recorded");
                         say(&format!("ended {id}\n"));
                     });
                 }

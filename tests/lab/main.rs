@@ -12,4 +12,5 @@ mod record;
 mod sdks;
 mod status;
 mod tamper;
+mod upgrade;
 mod upstream;

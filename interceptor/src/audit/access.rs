@@ -66,7 +66,8 @@ impl Access {
         let path = keys.join(MARKER);
         let marker =
             marker(keys, key.verifying()).map_err(|reason| Error::Inconsistent { path: path.clone(), reason })?;
-        let shared = Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel), WithoutCheckpoint::Refuse)?;
+        let shared =
+            Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel), WithoutCheckpoint::Refuse, None)?;
         let frames = shared.lock().extent.frames;
         if let Some(marker) = marker.filter(|marker| marker.frames > frames) {
             let reason =

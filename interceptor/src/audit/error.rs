@@ -111,6 +111,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// This daemon was replaced, and what it still has to record goes through its successor, which cannot.
+    #[error("the daemon that took over the audit log does not record this: {reason}")]
+    Successor {
+        /// What the successor said, or what became of it.
+        reason: String,
+    },
     /// The log was closed.
     #[error("the audit log is closed")]
     Closed,

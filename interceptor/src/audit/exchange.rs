@@ -1,6 +1,5 @@
 //! What the proxy calls: a worker begins exchanges, an exchange takes the response and is completed by consuming it.
 
-use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
@@ -134,7 +133,7 @@ impl Worker {
 
     /// Appends a leaf; the ticket says when it is durable, if that is to be waited for.
     async fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
-        Ok(self.context.shared.append(plan, self.context.wanted()).await?.ticket)
+        Ok(self.context.sink.append(plan, self.context.wanted()).await?.ticket)
     }
 
     /// Seals or keeps content; puts what is too large for one frame into part frames.
@@ -145,7 +144,7 @@ impl Worker {
         bytes: Bytes<'a>,
         seal: bool,
     ) -> Result<Stored<'a>, Error> {
-        let limit = self.context.shared.part_bytes();
+        let limit = self.context.sink.part_bytes();
         let slice = bytes.as_slice();
         if slice.len() <= limit {
             if !seal {
@@ -259,9 +258,9 @@ impl Running {
         let appended = match seal {
             Some(slot) => {
                 let (key, sealed) = context.seal(slot, id, content, self.count, piece)?;
-                context.shared.append(&plan.sealed(content, key, &sealed), Wanted::Appended).await?
+                context.sink.append(&plan.sealed(content, key, &sealed), Wanted::Appended).await?
             }
-            None => context.shared.append(&plan.plain(content, piece), Wanted::Appended).await?,
+            None => context.sink.append(&plan.plain(content, piece), Wanted::Appended).await?,
         };
         self.count += 1;
         self.digest = parts(&self.digest, &appended.leaf);
@@ -300,35 +299,35 @@ impl Exchange {
     /// # Errors
     /// When it could not be recorded.
     pub async fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
-        for piece in content.chunks(self.context.shared.part_bytes()) {
+        for piece in content.chunks(self.context.sink.part_bytes()) {
             self.response.push(&self.context, Some(&self.slot), self.id, Content::Response, piece).await?;
         }
         Ok(())
     }
 
-    /// Records the end: safe from the death of this process when this returns, as durable as the settings say when the
-    /// future is done. Room is kept for it in the log; only when that is used up may it wait, a quarter of a second at
-    /// most.
+    /// Records the end: safe from the death of this process when this is done, as durable as the settings say when the
+    /// future that it returns is done. Room is kept for it in the log; only when that is used up may it wait, and the
+    /// thread with it, a quarter of a second at most. While the log changes hands, it waits and the thread does not.
     ///
     /// # Errors
     /// When it could not be recorded: the last bytes of the response must not be released.
-    pub fn complete(
+    pub async fn complete(
         mut self,
         completion: &Completion,
     ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
-        self.end(completion).map(wait)
+        let json = serde_json::to_vec(completion).expect("a completion is plain data");
+        let plan = Self::end(self.id, self.response, &json);
+        let wanted = self.context.wanted();
+        let context = Arc::clone(&self.context);
+        Ok(wait(context.sink.append_end(&plan, wanted, &mut self.ended).await?.ticket))
     }
 
-    fn end(&mut self, completion: &Completion) -> Result<Option<Ticket>, Error> {
-        let json = serde_json::to_vec(completion).expect("a completion is plain data");
-        let response = mem::take(&mut self.response);
-        let plan = Plan::new(Kind::Completion, self.id).plain(Content::Json, &json).parts(
+    fn end(id: ExchangeId, response: Running, json: &[u8]) -> Plan<'_> {
+        Plan::new(Kind::Completion, id).plain(Content::Json, json).parts(
             Content::Response,
             response.count,
             response.digest,
-        );
-        self.ended = true;
-        Ok(self.context.shared.append_now(&plan, self.context.wanted())?.ticket)
+        )
     }
 }
 
@@ -338,7 +337,8 @@ impl Drop for Exchange {
             return;
         }
         let completion = Completion::aborted("given up before its end");
-        if let Err(error) = self.end(&completion) {
+        let json = serde_json::to_vec(&completion).expect("a completion is plain data");
+        if let Err(error) = self.context.sink.append_last(&Self::end(self.id, self.response, &json)) {
             // The reader reports the missing end.
             log::error!("audit log: the end of exchange {} is not recorded: {error}", self.id);
         }

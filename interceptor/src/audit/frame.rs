@@ -23,7 +23,7 @@ const ENTRY: usize = 40;
 /// Bytes of an entry without its table.
 const ENTRY_FIXED: usize = 80;
 /// Bytes of one row of the table.
-const ROW: usize = 40;
+pub(crate) const ROW: usize = 40;
 /// Rows an entry may have.
 pub(crate) const MAX_SECTIONS: usize = 8;
 /// Bytes of the largest head: everything before the sections.
@@ -53,7 +53,7 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; 6] = [Self::Request, Self::Part, Self::Completion, Self::Refusal, Self::Note, Self::Access];
 
-    fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Request => 1,
             Self::Part => 2,
@@ -62,6 +62,10 @@ impl Kind {
             Self::Note => 5,
             Self::Access => 6,
         }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// Whether the frame is a leaf of the Merkle tree.
@@ -264,10 +268,7 @@ impl EncodedHead {
         e[56..64].copy_from_slice(&entry.boottime_ns.to_le_bytes());
         e[64..80].copy_from_slice(&entry.key_id);
         for (row, section) in e[ENTRY_FIXED..].chunks_exact_mut(ROW).zip(&entry.sections) {
-            row[0..2].copy_from_slice(&section.content.code().to_le_bytes());
-            row[2..4].copy_from_slice(&section.holding.flags().to_le_bytes());
-            row[4..8].copy_from_slice(&section.length.to_le_bytes());
-            row[8..40].copy_from_slice(&section.digest);
+            row.copy_from_slice(&encode_row(section));
         }
         Self { bytes, size: ENTRY + entry_size }
     }
@@ -333,7 +334,7 @@ fn parse_entry(e: &[u8]) -> Result<Entry, FrameError> {
     if e[0] != ENTRY_VERSION {
         return Err(FrameError::Unknown("version"));
     }
-    let kind = Kind::ALL.into_iter().find(|k| k.code() == e[1]).ok_or(FrameError::Unknown("kind"))?;
+    let kind = Kind::from_code(e[1]).ok_or(FrameError::Unknown("kind"))?;
     if u16_at(e, 2) != 0 || e[7] != 0 {
         return Err(FrameError::Unknown("flag"));
     }
@@ -352,7 +353,18 @@ fn parse_entry(e: &[u8]) -> Result<Entry, FrameError> {
     })
 }
 
-fn parse_row(row: &[u8]) -> Result<Section, FrameError> {
+/// One row of a table, as it is stored.
+pub(crate) fn encode_row(section: &Section) -> [u8; ROW] {
+    let mut row = [0; ROW];
+    row[0..2].copy_from_slice(&section.content.code().to_le_bytes());
+    row[2..4].copy_from_slice(&section.holding.flags().to_le_bytes());
+    row[4..8].copy_from_slice(&section.length.to_le_bytes());
+    row[8..40].copy_from_slice(&section.digest);
+    row
+}
+
+/// The row in `row`, which has [`ROW`] bytes.
+pub(crate) fn parse_row(row: &[u8]) -> Result<Section, FrameError> {
     let code = u16_at(row, 0);
     let content = Content::ALL.into_iter().find(|c| c.code() == code).ok_or(FrameError::Unknown("section"))?;
     let flags = u16_at(row, 2);

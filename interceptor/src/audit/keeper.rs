@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::libc;
@@ -24,16 +24,35 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The workers' data keys.
 #[derive(Default)]
-pub(crate) struct Slots(Mutex<Vec<Weak<Mutex<Epoch>>>>);
+pub(crate) struct Slots {
+    slots: Mutex<Vec<Weak<Mutex<Epoch>>>>,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+}
 
 impl Slots {
     pub(crate) fn add(&self, slot: &Slot) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(std::sync::Arc::downgrade(slot));
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(std::sync::Arc::downgrade(slot));
+    }
+
+    /// The keeper's work of a process that writes no log any more: its exchanges still seal.
+    pub(crate) fn keep(&self, sealer: &Sealer) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*stopped {
+            self.refresh(sealer);
+            stopped = self.stop.wait_timeout(stopped, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends [`Slots::keep`].
+    pub(crate) fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.notify_all();
     }
 
     fn refresh(&self, sealer: &Sealer) {
         let slots = {
-            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.retain(|slot| slot.strong_count() > 0);
             slots.clone()
         };

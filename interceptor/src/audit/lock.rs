@@ -1,8 +1,9 @@
 //! One writer a stream: an open-file-description lock, which the kernel drops when the writer dies.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -14,14 +15,14 @@ use super::header::Stream;
 /// Held by the writer for its life.
 #[derive(Debug)]
 pub(crate) struct WriterLock {
-    _file: File,
+    file: File,
 }
 
 impl WriterLock {
     /// Takes the lock of `stream` in `dir`.
     pub(crate) fn take(dir: &Path, stream: Stream) -> Result<Self, Error> {
         let path = dir.join(stream.lock());
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -41,10 +42,29 @@ impl WriterLock {
             }
             Err(e) => return Err(Error::io("lock", &path, e)),
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(|e| Error::io("write", &path, e))?;
-        Ok(Self { _file: file })
+        sign(file, &path)
+    }
+
+    /// Takes over a lock: the open file of a writer that hands over. The lock is in force from the one to the other.
+    pub(crate) fn inherit(dir: &Path, stream: Stream, held: OwnedFd) -> Result<Self, Error> {
+        let path = dir.join(stream.lock());
+        let file = File::from(held);
+        let failed = |e| Error::io("stat", &path, e);
+        let (here, there) = (file.metadata().map_err(failed)?, std::fs::metadata(&path).map_err(failed)?);
+        if (here.dev(), here.ino()) != (there.dev(), there.ino()) {
+            let reason = "the lock that was handed over is of another log".to_owned();
+            return Err(Error::Inconsistent { path, reason });
+        }
+        // Ours already if it is what it should be; else as if it had not been handed over.
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => sign(file, &path),
+            Err(e) => Err(Error::io("lock", &path, e)),
+        }
+    }
+
+    /// The open file, for a successor.
+    pub(crate) fn share(&self) -> std::io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
     }
 
     /// Whether some process writes `stream` in `dir`. Takes no lock, so it never stands in a writer's way.
@@ -53,6 +73,15 @@ impl WriterLock {
         let mut probe = whole_file();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe)).is_ok() && i32::from(probe.l_type) != libc::F_UNLCK
     }
+}
+
+/// Says who holds it.
+fn sign(mut file: File, path: &Path) -> Result<WriterLock, Error> {
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|e| Error::io("write", path, e))?;
+    Ok(WriterLock { file })
 }
 
 fn whole_file() -> libc::flock {

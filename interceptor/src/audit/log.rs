@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{fs, mem};
 
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use super::checkpoint::{SIGNING_PUB, SigningKey};
 use super::disk::{Disk, Kernel};
 use super::exchange::Worker;
 use super::frame::Kind;
+use super::handover::{Handover, Route, Sink};
 use super::header::{HEADER, Stream};
 use super::keeper::{Slots, replace};
 use super::lock::WriterLock;
@@ -30,6 +32,8 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 const MIN_SEGMENT: u64 = 64 << 10;
 /// Bytes of the largest: positions in a frame are 32 bits wide.
 const MAX_SEGMENT: u64 = 1 << 31;
+/// How long a daemon that was replaced waits for its last records to be in its successor's log.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a record must survive before its request may leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,13 +68,20 @@ pub struct Settings {
 
 /// The audit log, open for writing. One process at a time; readers need not ask.
 pub struct Log {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
+    /// Of the log, while this process writes it; of the data keys alone, when its successor does.
     threads: Vec<JoinHandle<()>>,
+    /// Appends for the daemon that this one replaced.
+    pub(super) heirs: Vec<JoinHandle<()>>,
+    pub(super) settings: Settings,
+    pub(super) disk: Arc<dyn Disk>,
+    /// Kept while the log changes hands.
+    pub(super) handed: Option<Handover>,
 }
 
 /// What the workers share.
 pub(crate) struct Context {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) sink: Sink,
     pub(crate) sealer: Sealer,
     pub(crate) slots: Slots,
     pub(crate) host: String,
@@ -79,7 +90,7 @@ pub(crate) struct Context {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("dir", &self.context.shared.dir).finish_non_exhaustive()
+        f.debug_struct("Log").field("dir", &self.settings.dir).finish_non_exhaustive()
     }
 }
 
@@ -93,8 +104,20 @@ impl Log {
         Self::open_on(settings, Arc::new(Kernel))
     }
 
+    /// Opens a log whose writer has handed it over. See [`Log::hand_over`].
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_after(settings: Settings, predecessor: Handover) -> Result<Self, Error> {
+        Self::open_with(settings, Arc::new(Kernel), Some(predecessor))
+    }
+
     pub(crate) fn open_on(settings: Settings, disk: Arc<dyn Disk>) -> Result<Self, Error> {
-        let sealer = Sealer::new(settings.auditors, &settings.keys, EPOCH)?;
+        Self::open_with(settings, disk, None)
+    }
+
+    fn open_with(settings: Settings, disk: Arc<dyn Disk>, predecessor: Option<Handover>) -> Result<Self, Error> {
+        let sealer = Sealer::new(settings.auditors.clone(), &settings.keys, EPOCH)?;
         let key = SigningKey::load_or_create(&settings.keys, &settings.host)?;
         let without = match settings.accept_missing_checkpoint {
             true => WithoutCheckpoint::Accept,
@@ -103,29 +126,36 @@ impl Log {
         if without == WithoutCheckpoint::Accept {
             // The access log has no daemon that could be told.
             let key = SigningKey::load(&settings.keys)?;
-            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without)?.finish()?;
+            Shared::open(&settings.dir, Stream::Access, MIN_SEGMENT, key, Arc::clone(&disk), without, None)?
+                .finish()?;
         }
-        let shared = Shared::open(&settings.dir, Stream::Log, settings.segment_bytes, key, disk, without)?;
+        let bytes = settings.segment_bytes;
+        let shared = Shared::open(&settings.dir, Stream::Log, bytes, key, Arc::clone(&disk), without, predecessor)?;
         publish_key(&shared, &settings.keys)?;
         let context = Arc::new(Context {
-            shared,
+            sink: Sink::new(Arc::clone(&shared)),
             sealer,
             slots: Slots::default(),
-            host: settings.host,
+            host: settings.host.clone(),
             durability: settings.durability,
         });
-        let mut log = Self { context, threads: Vec::new() };
-        log.spawn("audit-commit", |context| context.shared.commit_loop())?;
-        log.spawn("audit-keeper", |context| context.shared.keeper_loop(Some((&context.slots, &context.sealer))))?;
+        let mut log = Self { context, threads: Vec::new(), heirs: Vec::new(), settings, disk, handed: None };
+        log.start(&shared)?;
         Ok(log)
     }
 
-    fn spawn(&mut self, name: &str, run: impl FnOnce(&Context) + Send + 'static) -> Result<(), Error> {
-        let context = Arc::clone(&self.context);
+    /// Starts the threads of a log that this process writes.
+    pub(super) fn start(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
+        let (committing, keeping, context) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(&self.context));
+        self.spawn("audit-commit", move || committing.commit_loop())?;
+        self.spawn("audit-keeper", move || keeping.keeper_loop(Some((&context.slots, &context.sealer))))
+    }
+
+    pub(super) fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(&context))
-            .map_err(|e| Error::io("clone", &self.context.shared.dir, e))?;
+            .spawn(run)
+            .map_err(|e| Error::io("clone", &self.settings.dir, e))?;
         self.threads.push(thread);
         Ok(())
     }
@@ -147,14 +177,18 @@ impl Log {
     /// # Panics
     /// When `note` cannot be written as JSON.
     pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
-        self.context.shared.note(note)
+        match self.context.sink.route() {
+            Route::Local(shared) => shared.note(note),
+            Route::Moving(_) | Route::Remote(_) => Err(Error::Closed),
+        }
     }
 
     /// Why no record can be made durable now; none when all is well. It may get well by itself: the log starts a fresh
     /// segment when the disk has room again.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let state = self.context.shared.lock();
+        let Route::Local(shared) = self.context.sink.route() else { return None };
+        let state = shared.lock();
         state.poison.clone().or_else(|| state.shortage.as_ref().map(ToString::to_string))
     }
 
@@ -168,15 +202,33 @@ impl Log {
     }
 
     fn shut_down(&mut self) -> Result<(), Error> {
-        if self.threads.is_empty() {
-            return Ok(());
+        match self.context.sink.route() {
+            // Closed already, or never started.
+            Route::Local(_) if self.threads.is_empty() => Ok(()),
+            Route::Local(shared) => {
+                self.stop(&shared);
+                shared.finish()
+            }
+            // The lock goes with this value. What waits for the log to be somewhere will see it nowhere.
+            Route::Moving(_) => Ok(()),
+            Route::Remote(remote) => {
+                let finished = remote.finish(LAST_WORDS);
+                self.context.slots.stop();
+                self.join();
+                finished
+            }
         }
-        let shared = &self.context.shared;
+    }
+
+    pub(super) fn stop(&mut self, shared: &Shared) {
         shared.stop();
+        self.join();
+    }
+
+    fn join(&mut self) {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        shared.finish()
     }
 }
 
@@ -221,9 +273,13 @@ impl Shared {
         key: SigningKey,
         disk: Arc<dyn Disk>,
         without: WithoutCheckpoint,
+        predecessor: Option<Handover>,
     ) -> Result<Arc<Self>, Error> {
         make_dir(dir, 0o750)?;
-        let lock = WriterLock::take(dir, stream)?;
+        let (lock, generation) = match predecessor {
+            Some(Handover { lock, generation }) => (WriterLock::inherit(dir, stream, lock)?, generation),
+            None => (WriterLock::take(dir, stream)?, random_id(dir)?),
+        };
         Spare::remove_leftovers(dir, stream)?;
         let recovered = recover(dir, stream, key.verifying(), without)?;
         let state = State {
@@ -245,7 +301,7 @@ impl Shared {
             dir: dir.to_path_buf(),
             stream,
             segment_bytes: segment_bytes.clamp(MIN_SEGMENT, MAX_SEGMENT).next_multiple_of(HEADER as u64),
-            generation: random_id(dir)?,
+            generation,
             boot_id: boot_id(),
             disk,
             key,
@@ -299,11 +355,16 @@ impl Shared {
     /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         let result = self.finish_locked();
-        drop(self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.take_lock());
         result
     }
 
-    fn finish_locked(&self) -> Result<(), Error> {
+    /// The writer's lock, once.
+    pub(crate) fn take_lock(&self) -> Option<WriterLock> {
+        self.writer_lock.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn finish_locked(&self) -> Result<(), Error> {
         let (extent, current, spares, poison) = {
             let mut state: MutexGuard<'_, State> = self.lock();
             (state.durable.clone(), state.current.take(), mem::take(&mut state.spares), state.poison.clone())

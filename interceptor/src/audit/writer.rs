@@ -23,13 +23,15 @@ use super::{Error, Time};
 use crate::flow::ExchangeId;
 
 /// A frame to be appended: everything that can be computed before the lock is.
+#[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    kind: Kind,
-    exchange: ExchangeId,
-    key_id: KeyId,
-    sections: Vec<Section>,
-    body: Vec<&'a [u8]>,
-    crc: u32,
+    pub(crate) kind: Kind,
+    pub(crate) exchange: ExchangeId,
+    pub(crate) key_id: KeyId,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) body: Vec<&'a [u8]>,
+    /// CRC-32C of the body.
+    pub(crate) crc: u32,
 }
 
 impl<'a> Plan<'a> {
@@ -58,18 +60,25 @@ impl<'a> Plan<'a> {
 
     /// Refers to content in earlier part frames.
     pub(crate) fn parts(mut self, content: Content, count: u32, digest: Hash) -> Self {
-        self.sections.push(Section { content, holding: Holding::Parts, length: count, digest });
+        self.add(Section { content, holding: Holding::Parts, length: count, digest }, &[]);
         self
     }
 
     fn push(&mut self, content: Content, holding: Holding, bytes: &'a [u8], digest: Hash) {
         let length = u32::try_from(bytes.len()).expect("content is split into parts long before 4 GiB");
-        self.sections.push(Section { content, holding, length, digest });
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
-        self.body.push(bytes);
+        self.add(Section { content, holding, length, digest }, bytes);
     }
 
-    fn body_len(&self) -> usize {
+    /// Adds a section that is known already; no bytes when they are in part frames.
+    pub(crate) fn add(&mut self, section: Section, bytes: &'a [u8]) {
+        if section.holding != Holding::Parts {
+            self.crc = crc32c::crc32c_append(self.crc, bytes);
+            self.body.push(bytes);
+        }
+        self.sections.push(section);
+    }
+
+    pub(crate) fn body_len(&self) -> usize {
         self.body.iter().map(|bytes| bytes.len()).sum()
     }
 }

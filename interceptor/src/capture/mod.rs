@@ -28,6 +28,7 @@ mod namespaces;
 mod netns;
 mod offsets;
 mod pinned;
+mod prepare;
 mod programs;
 mod resolvers;
 mod ring;
@@ -38,6 +39,7 @@ mod stats;
 mod sys;
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ pub use namespaces::Namespaces;
 pub use netns::Netns;
 pub use offsets::SnapshotUnsupported;
 pub use pinned::Pinned;
+pub use prepare::Prepared;
 pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
 pub use snapshot::{Ancestor, Arguments, ExeFile, Groups, Image, KernelPath, Snapshot};
@@ -104,15 +107,7 @@ pub struct Capture {
     log: Option<EventLog>,
     snapshot_support: Result<(), SnapshotUnsupported>,
     /// Keeps a second daemon from taking the same pins.
-    _lock: File,
-}
-
-/// What [`Capture::load_and_attach`] has put in force.
-struct Attached {
-    maps: Maps,
-    listening: Listening,
-    log: Option<EventLog>,
-    snapshot_support: Result<(), SnapshotUnsupported>,
+    lock: File,
 }
 
 struct Maps {
@@ -138,52 +133,23 @@ impl Capture {
     /// What is missing on this host, or another daemon with the same `pin_dir`. On a first start nothing stays
     /// attached after an error; when taking over, what was attached before stays in force.
     pub fn attach(settings: &Settings) -> Result<Self, Error> {
-        let cgroup = cgroup::open(&settings.cgroup)?;
-        let own_cgroup = Cgroups::find()?.own()?;
-        let netns = NetnsCookie::own()?;
-        let pins = Pins::open(&settings.pin_dir)?;
-        let lock = pins.lock()?;
-        let fresh = !pins.any_link();
-        let result = Self::load_and_attach(settings, &cgroup, own_cgroup, netns, &pins);
-        match result {
-            Ok(Attached { maps, listening, log, snapshot_support }) => {
-                Ok(Self { pins, maps, listening, log, snapshot_support, _lock: lock })
-            }
-            Err(error) => {
-                if fresh {
-                    // The error at hand matters more than one of the clean-up.
-                    let _ = pins.remove();
-                }
-                Err(error)
-            }
-        }
+        Prepared::new(settings, None)?.attach()
     }
 
-    fn load_and_attach(
-        settings: &Settings,
-        cgroup: &File,
-        own_cgroup: u64,
-        netns: NetnsCookie,
-        pins: &Pins,
-    ) -> Result<Attached, Error> {
-        // What this kernel does not take must not disturb what an earlier process left in force.
-        let (mut ebpf, snapshot_support) = programs::verified(pins)?;
-        let own = interceptor_ebpf::Settings {
-            own_cgroup,
-            stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),
-            own_mark: settings.mark,
-            cgroup_rules: 0,
-            max_waiting: settings.waiting_per_user,
-        };
-        if let Err(why) = &snapshot_support {
-            log::warn!("callers that exit before they are accepted will be known by their ids alone: {why}");
-        }
-        let mut maps = Maps::take(&mut ebpf, own)?;
-        maps.take_over()?;
-        let listening = maps.announce(netns, settings.listener_port)?;
-        let log = EventLog::start(&mut ebpf)?;
-        pins.attach(&mut ebpf, cgroup)?;
-        Ok(Attached { maps, listening, log, snapshot_support })
+    /// The hold on the pins, for a successor: see [`Prepared::new`].
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub fn share_lock(&self) -> Result<OwnedFd, Error> {
+        self.lock.try_clone().map(OwnedFd::from).map_err(Error::syscall("fcntl(F_DUPFD_CLOEXEC)"))
+    }
+
+    /// Makes the maps this process's again, after a successor that failed may have written to them.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reassert(&mut self) -> Result<(), Error> {
+        self.maps.write_settings()
     }
 
     /// The listener of the daemon's own network namespace, as announced by [`attach`](Self::attach).
@@ -313,11 +279,11 @@ impl Maps {
     }
 
     /// Makes the maps this process's, whatever an earlier one left in them.
-    fn take_over(&mut self) -> Result<(), Error> {
+    fn take_over(&mut self, kept: &[Listening]) -> Result<(), Error> {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.beat(BootTime::now())?;
         }
-        self.forget_listeners()?;
+        self.forget_listeners(kept)?;
         self.flows.recount()?;
         self.own.cgroup_rules = modes::count(&self.cgroup_rules)?;
         self.write_settings()
@@ -334,6 +300,15 @@ impl Maps {
         Ok(Listening { netns, generation })
     }
 
+    /// Whether this announcement is the present one, for this port.
+    fn stands(&self, listening: Listening, port: u16) -> Result<bool, Error> {
+        match self.listeners.get(&listening.netns.0, 0) {
+            Ok(present) => Ok(present.generation == listening.generation && present.port == port),
+            Err(aya::maps::MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(Error::map(names::LISTENERS)(error)),
+        }
+    }
+
     fn withdraw(&mut self, netns_cookie: u64) -> Result<(), Error> {
         match self.listeners.remove(&netns_cookie) {
             Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
@@ -341,10 +316,12 @@ impl Maps {
         }
     }
 
-    /// The listeners of the process that was here before are gone with it; their ports may be anyone's by now.
-    fn forget_listeners(&mut self) -> Result<(), Error> {
+    /// The listeners of the process that was here before are gone with it, but for those that were kept; their ports may
+    /// be anyone's by now.
+    fn forget_listeners(&mut self, kept: &[Listening]) -> Result<(), Error> {
         let stale = self.listeners.keys().collect::<Result<Vec<_>, _>>().map_err(Error::map(names::LISTENERS))?;
-        stale.into_iter().try_for_each(|netns_cookie| self.withdraw(netns_cookie))
+        let mut stale = stale.into_iter().filter(|cookie| !kept.iter().any(|kept| kept.netns.0 == *cookie));
+        stale.try_for_each(|netns_cookie| self.withdraw(netns_cookie))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Loading the object, and the pins of its maps and links.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
@@ -72,9 +72,20 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Holds the directory until the file is closed.
-    pub(super) fn lock(&self) -> Result<File, Error> {
-        lock(&self.version)
+    /// Holds the directory until the file is closed. `held` is the file of a process that holds it and hands it over:
+    /// the lock is in force from the one to the other.
+    pub(super) fn lock(&self, held: Option<OwnedFd>) -> Result<File, Error> {
+        let here = File::open(&self.version).map_err(Error::file(&self.version))?;
+        let directory = match held.map(File::from) {
+            Some(held) if same_file(&held, &here).map_err(Error::file(&self.version))? => held,
+            // Of another directory.
+            _ => here,
+        };
+        match directory.try_lock() {
+            Ok(()) => Ok(directory),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.version.clone() }),
+            Err(fs::TryLockError::Error(error)) => Err(Error::file(&self.version)(error)),
+        }
     }
 
     /// Whether an earlier process left something attached.
@@ -139,6 +150,11 @@ impl Pins {
     fn fresh_link(&self, name: &str) -> PathBuf {
         self.links().join(format!("{name}-new"))
     }
+}
+
+fn same_file(one: &File, other: &File) -> std::io::Result<bool> {
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 /// Checked before anything is made: the nearest directory that exists must be on a BPF file system.

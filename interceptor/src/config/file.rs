@@ -31,6 +31,10 @@ pub struct Config {
     pub audit: Audit,
     /// Bounds on what a client can make the daemon hold.
     pub limits: Limits,
+    /// How the daemon is replaced while it runs.
+    pub upgrade: Upgrade,
+    /// How it stops.
+    pub stop: Stop,
     /// What happens to requests.
     pub policy: policy::Settings,
     /// What happens to captured connections that are not to an enrolled destination.
@@ -132,6 +136,24 @@ pub struct Limits {
     pub keep_alive_s: u64,
 }
 
+/// The `[upgrade]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// Seconds that the replaced daemon lets its connections run, before it cuts them off.
+    pub drain_s: u64,
+    /// Seconds a successor may take for each of its two steps, before it is given up and the old daemon goes on.
+    pub ready_s: u64,
+}
+
+/// The `[stop]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// Seconds that requests under way may take to end.
+    pub drain_s: u64,
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -171,6 +193,18 @@ impl Default for Capture {
             strict: Vec::new(),
             exempt: Vec::new(),
         }
+    }
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { drain_s: 600, ready_s: 60 }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { drain_s: 5 }
     }
 }
 
@@ -227,6 +261,9 @@ impl Config {
         let Listen { port, .. } = self.listen;
         if port == 0 || port >= 1024 {
             return Err(format!("listen.port is {port}; choose one from 1 to 1023, which only root can bind"));
+        }
+        if self.upgrade.ready_s == 0 {
+            return Err("upgrade.ready_s is 0, in which no successor could get ready; choose 10 or more".into());
         }
         // The map of listeners has room for so many, the daemon's own included.
         if self.limits.namespaces >= interceptor_ebpf::MAX_LISTENERS {

@@ -7,6 +7,7 @@
 mod canary;
 pub mod control;
 mod error;
+pub mod handover;
 mod health;
 mod heart;
 mod namespaces;

@@ -16,7 +16,7 @@ use nix::libc;
 use super::status::NamespaceCount;
 use super::{Error, Workers, occupied};
 use crate::capture::{self, Capture, Listening, Namespaces, Netns, NetnsCookie};
-use crate::sys::Listener;
+use crate::sys::{Listener, service};
 
 /// Connections that wait to be accepted by one worker.
 const BACKLOG: u32 = 1024;
@@ -50,6 +50,8 @@ pub(super) struct Foreign {
     /// The same namespaces, for dialling from them.
     registry: Namespaces,
     open: HashMap<NetnsCookie, Entry>,
+    /// Sockets of an earlier daemon, until it is known who is still there.
+    inherited: HashMap<NetnsCookie, (Listening, Vec<TcpListener>)>,
     budgets: HashMap<u32, Budget>,
     refused: u64,
     said: Option<Instant>,
@@ -100,6 +102,7 @@ impl Foreign {
             limits,
             registry,
             open: HashMap::new(),
+            inherited: HashMap::new(),
             budgets: HashMap::new(),
             refused: 0,
             said: None,
@@ -151,18 +154,42 @@ impl Foreign {
         now: Instant,
     ) -> Result<Listening, Refusal> {
         let uid = real_uid(tgid).ok_or(Refusal::Gone { tgid })?;
-        self.admit(uid, now)?;
+        if !self.inherited.contains_key(&cookie) {
+            self.admit(uid, now)?;
+        }
         let netns = Arc::new(find(cookie, tgid).ok_or(Refusal::Gone { tgid })?);
         let inode = netns.inode()?;
-        let sockets = listen(&netns, self.port, workers.count()).map_err(Refusal::Listen)?;
-        let listening = capture.announce(cookie, self.port)?;
-        if let Err(error) = workers.listen(listening, sockets) {
+        // Connections wait on sockets of an earlier daemon, made for its announcement.
+        let (listening, result) = match self.inherited.remove(&cookie) {
+            Some((listening, sockets)) => (listening, workers.adopt(listening, sockets)),
+            None => {
+                let sockets = listen(&netns, self.port, workers.count()).map_err(Refusal::Listen)?;
+                let listening = capture.announce(cookie, self.port)?;
+                (listening, workers.listen(listening, sockets))
+            }
+        };
+        if let Err(error) = result {
             capture.withdraw(cookie)?;
             return Err(error.into());
         }
         self.registry.insert(netns);
         self.open.insert(cookie, Entry { listening, inode, uid, empty: false });
         Ok(listening)
+    }
+
+    /// Sockets of an earlier daemon, for [`Foreign::adopt`].
+    pub(super) fn inherit(&mut self, inherited: Vec<(Listening, Vec<TcpListener>)>) {
+        self.inherited = inherited.into_iter().map(|(at, sockets)| (at.netns, (at, sockets))).collect();
+    }
+
+    /// Closes inherited sockets in namespaces where no enrolled process was found.
+    pub(super) fn disown(&mut self, capture: &mut Capture) {
+        for (cookie, (listening, _)) in self.inherited.drain() {
+            if let Err(e) = capture.withdraw(cookie) {
+                log::error!("the listener of network namespace {} stays announced: {e}", cookie.0);
+            }
+            service::forget(&listening.name());
+        }
     }
 
     fn admit(&mut self, uid: u32, now: Instant) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 //! the control socket, a line in the log for what the kernel programs refused.
 
 use std::collections::HashSet;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::notices::{Key, Notices};
 use super::occupied::occupied;
 use super::status::{Canary, Endpoints};
 use super::{Error, Workers};
-use crate::capture::{Capture, Event, Events, Namespaces, What};
+use crate::capture::{Capture, Event, Events, Listening, Namespaces, What};
 use crate::sys::Transport;
 
 /// How often namespaces are looked at, and notices of the kernel programs are logged.
@@ -125,9 +126,17 @@ impl Supervisor {
         })
     }
 
-    /// Listens in the network namespaces of processes that are enrolled already.
-    pub fn adopt(&mut self, capture: &mut Capture, workers: &mut Workers) {
+    /// Listens in the network namespaces of processes that are enrolled already: on `inherited` sockets where an earlier
+    /// daemon did.
+    pub fn adopt(
+        &mut self,
+        capture: &mut Capture,
+        workers: &mut Workers,
+        inherited: Vec<(Listening, Vec<TcpListener>)>,
+    ) {
+        self.foreign.inherit(inherited);
         self.foreign.adopt(capture, workers, &self.cgroup, Instant::now());
+        self.foreign.disown(capture);
     }
 
     /// The next thing to [do](Self::act). May be given up on at any time.

@@ -1,6 +1,7 @@
 //! The worker threads, and the sockets they accept from.
 
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -9,7 +10,7 @@ use super::Error;
 use crate::audit::Log;
 use crate::capture::Listening;
 use crate::proxy::{Order, Pulse, Shared, Worker};
-use crate::sys;
+use crate::sys::{self, service};
 use crate::upstream::Dialer;
 
 /// The worker threads. They end when this is dropped, and their connections with them.
@@ -56,11 +57,23 @@ impl Workers {
         self.handles.iter().map(|handle| Arc::clone(&handle.pulse)).collect()
     }
 
-    /// Spreads the sockets of a listener over the workers, those of each address family by themselves.
+    /// Spreads the sockets of a new listener over the workers, those of each address family by themselves. The service
+    /// manager keeps them for the next start.
     ///
     /// # Errors
     /// When descriptors run out; nothing is accepted then.
     pub fn listen(&mut self, listening: Listening, sockets: Vec<TcpListener>) -> Result<(), Error> {
+        for socket in &sockets {
+            service::store(&listening.name(), socket.as_fd());
+        }
+        self.adopt(listening, sockets)
+    }
+
+    /// As [`listen`](Self::listen), for sockets of an earlier daemon, which the service manager keeps already.
+    ///
+    /// # Errors
+    /// When descriptors run out; nothing is accepted then.
+    pub fn adopt(&mut self, listening: Listening, sockets: Vec<TcpListener>) -> Result<(), Error> {
         let is_v4 = |socket: &&TcpListener| socket.local_addr().is_ok_and(|address| address.is_ipv4());
         let (v4, v6): (Vec<_>, Vec<_>) = sockets.iter().partition(is_v4);
         let mut shares: Vec<Vec<TcpListener>> = self.handles.iter().map(|_| Vec::new()).collect();
@@ -77,9 +90,21 @@ impl Workers {
         Ok(())
     }
 
-    /// Closes the sockets of a listener. Connections that were accepted go on.
+    /// Closes the sockets of a listener, which is over. Connections that were accepted go on.
     pub fn close(&mut self, listening: Listening) {
+        service::forget(&listening.name());
         self.open.retain(|open| open.listening != listening);
+        self.order_close(listening);
+    }
+
+    /// Accepts nothing more. Others may have the sockets: a successor, or the service manager.
+    pub fn stop_accepting(&mut self) {
+        for Open { listening, .. } in std::mem::take(&mut self.open) {
+            self.order_close(listening);
+        }
+    }
+
+    fn order_close(&self, listening: Listening) {
         for handle in &self.handles {
             // One that has ended has closed them.
             let _ = handle.orders.send(Order::Close(listening));

@@ -80,6 +80,17 @@ impl ResponseHead {
         self.fields.render()
     }
 
+    /// The head to send on when the connection ends with this response (RFC 9112, 9.6).
+    #[must_use]
+    pub fn render_last(mut self) -> Vec<u8> {
+        self.fields.remove("connection");
+        self.fields.remove("keep-alive");
+        let mut head = self.fields.render();
+        head.truncate(head.len() - b"\r\n".len());
+        head.extend_from_slice(b"connection: close\r\n\r\n");
+        head
+    }
+
     fn is_bodiless(&self) -> bool {
         (100..200).contains(&self.status) || self.status == 204
     }

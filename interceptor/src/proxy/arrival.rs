@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::budget::Slot;
 use super::canary;
+use super::drain::Phase;
 use super::opening::{self, Side};
 use super::record;
 use super::refused::Cause;
@@ -45,8 +46,19 @@ pub(super) struct Arrival {
     pub(super) slot: Slot,
 }
 
-/// Takes a connection that this listener accepted to its end.
+/// Takes a connection that this listener accepted to its end, or to the end of this process.
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let drain = Arc::clone(&worker.shared.drain);
+    let _open = drain.guard();
+    tokio::select! {
+        biased;
+        () = admit(worker, stream, client, listening) => {}
+        // What was begun is recorded as aborted by being dropped.
+        () = drain.reaches(Phase::Over) => log::warn!("the connection from {client} is cut off: this process ends"),
+    }
+}
+
+async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
     let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.

@@ -10,12 +10,13 @@ use tokio::time::timeout;
 
 use super::arrival::Arrival;
 use super::budget::Slot;
+use super::drain::Phase;
 use super::exchange::{self, Next};
 use super::worker::Worker;
 use crate::audit;
 use crate::capture::{Endpoint, Flow};
 use crate::flow::ExchangeId;
-use crate::http::{ReadError, Reader};
+use crate::http::{ReadError, Reader, RequestHead};
 use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{Alpn, Session};
@@ -124,7 +125,13 @@ impl Connection {
     /// Waits for the first byte of a request; false when there will be none. Watches the endpoint meanwhile, so that a
     /// connection it has closed is not used again.
     async fn wait_for_request(&mut self) -> bool {
-        let idle = tokio::time::sleep(self.worker.shared.settings.keep_alive);
+        let Worker { shared, .. } = &*self.worker;
+        let idle = async {
+            tokio::select! {
+                () = tokio::time::sleep(shared.settings.keep_alive) => {}
+                () = shared.drain.reaches(Phase::Stopping) => {}
+            }
+        };
         tokio::pin!(idle);
         while self.reader.buffered().is_empty() {
             let Upstream::Open(upstream) = &mut self.upstream else {
@@ -141,6 +148,11 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// Whether the client may send another request after this one.
+    pub(super) fn stays(&self, request: &RequestHead) -> bool {
+        request.keep_alive() && self.worker.shared.drain.is_serving()
     }
 
     async fn close(&mut self) {

@@ -59,7 +59,7 @@ pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: In
     };
     let arrived = Instant::now();
     progress.record.request.bytes = Some(received.content.len() as u64);
-    let next = if head.keep_alive() { Next::KeepAlive } else { Next::Close };
+    let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
 
     let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
         Ok(inspected) => inspected,
@@ -263,7 +263,7 @@ pub(super) async fn fail(
 
 /// Completes a record after which nothing is released: appended and durable are one.
 pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Completion) -> Result<(), audit::Error> {
-    exchange.complete(completion)?.await
+    exchange.complete(completion).await?.await
 }
 
 /// Nothing leaves unrecorded.

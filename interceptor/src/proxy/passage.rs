@@ -58,7 +58,7 @@ impl Passage {
             reason: broken.map(str::to_owned),
             request_bytes: Some(self.sent.get()),
         };
-        let ended = match self.exchange.complete(&completion) {
+        let ended = match self.exchange.complete(&completion).await {
             Ok(durable) => durable.await,
             Err(e) => Err(e),
         };

@@ -53,14 +53,15 @@ pub(super) async fn run(
     overhead: Duration,
 ) -> Next {
     progress.record.timing.overhead_us = Some(record::micros(overhead));
+    let stays = connection.stays(request);
     let Connection { client, reader, upstream, peer, worker, .. } = connection;
     let Upstream::Open(endpoint) = upstream else { unreachable!("the request was sent over it") };
     let patience = worker.shared.settings.patience;
-    let head = match head(endpoint, client, reader, patience).await {
+    let mut head = match head(endpoint, client, reader, patience).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
-            let next = if request.keep_alive() { Next::KeepAlive } else { Next::Close };
+            let next = if stays { Next::KeepAlive } else { Next::Close };
             return exchange::fail(connection, progress, exchange, rejection, next).await;
         }
         Err(Broken::Midway(reason)) => return abort(connection, &progress, exchange, None, reason).await,
@@ -74,7 +75,11 @@ pub(super) async fn run(
         first_byte: Instant::now(),
     };
     let reusable = framing != BodyFraming::UntilClose && head.keep_alive();
-    let next = if reusable && request.keep_alive() { Next::KeepAlive } else { Next::Close };
+    let next = if reusable && stays { Next::KeepAlive } else { Next::Close };
+    // It would lead the client to QUIC, around the interceptor.
+    head.fields_mut().remove("alt-svc");
+    // A client that would send another request here learns that it cannot.
+    let head = if request.keep_alive() && !stays { head.render_last() } else { head.render() };
     let completed = body(endpoint, client, reader, head, &mut response, &mut exchange).await;
     if !reusable || completed.is_err() {
         *upstream = Upstream::None;
@@ -116,13 +121,10 @@ async fn body(
     endpoint: &mut upstream::Connection,
     client: &mut ClientStream,
     reader: &mut Reader,
-    mut head: ResponseHead,
+    mut outgoing: Vec<u8>,
     response: &mut Response,
     exchange: &mut audit::Exchange,
 ) -> Result<Vec<u8>, String> {
-    // It would lead the client to QUIC, around the interceptor.
-    head.fields_mut().remove("alt-svc");
-    let mut outgoing = head.render();
     loop {
         let piece =
             response.take(endpoint.reader()).map_err(|e| format!("the endpoint's response is malformed: {e}"))?;
@@ -191,7 +193,7 @@ async fn finish(
     next: Next,
 ) -> Next {
     let completion = response.completion(progress);
-    let durable = match exchange.complete(&completion) {
+    let durable = match exchange.complete(&completion).await {
         Ok(durable) => durable,
         Err(e) => {
             log::error!("the end of {} is not in the audit log: {e}", progress.id);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::refused::Refused;
-use super::{Budget, DialFrom, Order, Pulse, Tokens, arrival};
+use super::{Budget, DialFrom, Drain, Order, Pulse, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
 use crate::http;
@@ -52,6 +52,8 @@ pub struct Shared {
     pub policy: Policy,
     /// How much clients may make the daemon hold.
     pub budget: Arc<Budget>,
+    /// Whether this process is coming to its end.
+    pub drain: Arc<Drain>,
     /// Limits and deadlines of one connection.
     pub settings: Settings,
 }

@@ -8,9 +8,11 @@
 mod connect;
 mod harden;
 mod listen;
+mod pass;
 mod peer;
 mod ring;
 mod secret_file;
+pub mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ mod worker;
 pub use connect::{connect, connect_from};
 pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
+pub use pass::Passage;
 pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};

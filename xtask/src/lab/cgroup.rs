@@ -125,7 +125,8 @@ fn populated(cgroup: &Path) -> io::Result<bool> {
     Ok(fs::read_to_string(cgroup.join("cgroup.events"))?.lines().any(|line| line == "populated 1"))
 }
 
-fn processes(cgroup: &Path) -> Vec<Pid> {
+/// The processes in and below a cgroup; those that have ended and are still to be waited for are not among them.
+pub(crate) fn processes(cgroup: &Path) -> Vec<Pid> {
     let own = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     let mut pids: Vec<Pid> = own.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect();
     pids.extend(children(cgroup).iter().flat_map(|child| processes(child)));

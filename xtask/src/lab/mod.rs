@@ -28,8 +28,10 @@ use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, geteuid};
 
 pub(crate) use enter::{Args as EnterArgs, run as enter};
 pub(crate) use watch::{Args as WatchArgs, run as watch};
@@ -107,6 +109,8 @@ fn run(args: &Args) -> Result<u8> {
     let cgroups = Cgroups::plan(std::process::id())?;
     cgroups.sweep();
     let watchdog = Watchdog::start(&cgroups.parent, &state)?;
+    // A daemon that was replaced ends before its successor, which then has nobody to wait for it but us.
+    prctl::set_child_subreaper(true).context("cannot adopt the daemon's successors")?;
     let status = inside(args, &upstream, &binary, &state, &cgroups, &signals);
     mounts::drop_bpf();
     let cleaned = watchdog.finish()?;
@@ -200,6 +204,7 @@ fn supervise(
         }
         daemon.report_death()?;
         endpoint.report_death()?;
+        bury(&[client.id(), daemon.first(), endpoint.id()]);
         let patience = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if patience == Some(Duration::ZERO) {
             eprintln!("lab: CMD does not end; it is killed");
@@ -214,6 +219,19 @@ fn supervise(
                 deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
         }
+    }
+}
+
+/// Waits for processes that were left to us and have ended, other than those that are asked after by name.
+fn bury(known: &[u32]) {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    // Looked at first: the status of a known one is for who knows it.
+    while let Ok(status) = waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+        let (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = status else { return };
+        if known.iter().any(|id| i32::try_from(*id) == Ok(pid.as_raw())) {
+            return;
+        }
+        let _ = waitpid(Pid::from_raw(pid.as_raw()), Some(WaitPidFlag::WNOHANG));
     }
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::cgroup::Cgroups;
+use super::cgroup::{self, Cgroups};
 use super::enter;
 use super::netns::Namespaces;
 use super::signals::{Event, Signals};
@@ -95,17 +95,26 @@ impl Endpoint {
         &self.ca
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Says once that it died.
     pub(crate) fn report_death(&mut self) -> Result<()> {
         report_death("endpoint", &mut self.child, &mut self.dead)
     }
 }
 
-/// The interceptor.
+/// The interceptor. On an upgrade it goes on as another process: the newest is the one in the pid file.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     child: Child,
+    /// A successor of the child, or of its successor.
+    newest: Option<Pid>,
     dead: bool,
+    cgroup: PathBuf,
+    pid_file: PathBuf,
     /// Length of the journal before it started: what earlier ones said explains nothing.
     said_before: usize,
 }
@@ -128,7 +137,8 @@ impl Daemon {
         command.stdout(append(&state.journal())?).stderr(append(&state.journal())?);
         let said_before = fs::metadata(state.journal()).map_or(0, |file| file.len() as usize);
         let child = command.spawn().context("cannot start the daemon")?;
-        Ok(Self { child, dead: false, said_before })
+        let (cgroup, pid_file) = (cgroups.daemon(), state.pid_file());
+        Ok(Self { child, newest: None, dead: false, cgroup, pid_file, said_before })
     }
 
     /// Waits until capture is attached and the listeners accept; returns the signal that ended the wait, if one did.
@@ -155,21 +165,49 @@ impl Daemon {
         Ok(None)
     }
 
-    /// Says once that it died.
-    pub(crate) fn report_death(&mut self) -> Result<()> {
-        report_death("daemon", &mut self.child, &mut self.dead)
+    /// The process that was started first.
+    pub(crate) fn first(&self) -> u32 {
+        self.child.id()
     }
 
-    /// Lets it complete its records and stop.
+    /// Says once that it died, and not that it was replaced.
+    pub(crate) fn report_death(&mut self) -> Result<()> {
+        let status = self.child.try_wait()?;
+        if self.dead || self.lives() {
+            return Ok(());
+        }
+        let own = i32::try_from(self.child.id())?;
+        if let Some(newest) = self.newest.filter(|pid| pid.as_raw() != own) {
+            self.dead = true;
+            eprintln!("lab: the daemon died (process {newest}, a successor) while CMD runs");
+        } else if let Some(status) = status {
+            self.dead = true;
+            eprintln!("lab: the daemon died ({status}) while CMD runs");
+        }
+        Ok(())
+    }
+
+    /// Whether the process that the pid file names, or last named, runs. A daemon writes its pid there before the one
+    /// that it replaces may end.
+    fn lives(&mut self) -> bool {
+        let named = fs::read_to_string(&self.pid_file).ok().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
+        self.newest = named.or(self.newest);
+        self.newest.is_some_and(|newest| cgroup::processes(&self.cgroup).contains(&newest))
+    }
+
+    /// Lets it, and those that it replaced, complete their records and stop.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        let _ = kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM);
+        for pid in cgroup::processes(&self.cgroup) {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
         let deadline = Instant::now() + STOP;
-        while self.child.try_wait()?.is_none() {
+        while !cgroup::processes(&self.cgroup).is_empty() {
             if Instant::now() > deadline {
                 bail!("the daemon did not stop within {STOP:?} of SIGTERM");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.child.try_wait()?;
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ fn crashed(records: usize, chunks: usize) -> Crashed {
             open.chunk(&vec![n as u8; 100 + 700 * n % 5000]).await.unwrap();
         }
         copy_dir(&place.audit(), after.path());
-        open.complete(&Completion::default()).unwrap().await.unwrap();
+        open.complete(&Completion::default()).await.unwrap().await.unwrap();
     });
     log.close().unwrap();
     Crashed { place, acknowledged, durable, after }

@@ -88,7 +88,7 @@ fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
         let error = begin(&mut worker).await.unwrap_err();
         assert!(matches!(error, Error::Io { call: "msync", .. }), "{error}");
         open.chunk(b"after").await.unwrap();
-        open.complete(&Completion::default()).unwrap().await.unwrap();
+        open.complete(&Completion::default()).await.unwrap().await.unwrap();
         let later = exchange(&mut worker, &[]).await;
         let mut reader = place.reader();
         for id in [kept, later] {
@@ -149,7 +149,7 @@ fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
                     let outgoing = Outgoing { head: HEAD, body: &big };
                     let Ok((exchange, _)) = worker.begin(Record::new(id), ORIGINAL, outgoing).await else { continue };
                     acknowledged.push(id);
-                    if let Ok(durable) = exchange.complete(&Completion::default()) {
+                    if let Ok(durable) = exchange.complete(&Completion::default()).await {
                         let _ = durable.await;
                     }
                 }
@@ -203,7 +203,7 @@ fn a_full_disk_refuses_by_name_keeps_room_for_ends_and_comes_back() {
         let error = begin_until_refused(&worker).await;
         assert!(matches!(error, Error::Io { call: "fallocate", .. }), "{error}");
         // Nothing is allocated any more, and yet what has begun can end.
-        in_time(open.complete(&Completion::default()).unwrap()).await.unwrap();
+        in_time(in_time(open.complete(&Completion::default())).await.unwrap()).await.unwrap();
         disk.allocate.arm(0, 0);
         comes_back(&mut worker).await;
     });
@@ -244,7 +244,7 @@ fn a_slow_allocation_makes_tasks_wait_and_not_their_thread() {
             for _ in 0..30 {
                 let outgoing = Outgoing { head: HEAD, body: &big };
                 let (exchange, _) = worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing).await.unwrap();
-                exchange.complete(&Completion::default()).unwrap().await.unwrap();
+                exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
             }
         };
         let mut begins = std::pin::pin!(begins);
@@ -301,7 +301,7 @@ fn a_closed_log_takes_nothing_more() {
     let (exchange, _) = run(begin(&mut worker)).unwrap();
     log.close().unwrap();
     assert!(matches!(run(begin(&mut worker)), Err(Error::Closed)));
-    assert!(matches!(exchange.complete(&Completion::default()).map(drop), Err(Error::Closed)));
+    assert!(matches!(run(exchange.complete(&Completion::default())).map(drop), Err(Error::Closed)));
     assert_eq!(place.reader().record(0).unwrap().state, State::Aborted);
     place.intact();
 }

@@ -5,6 +5,7 @@ mod crash;
 mod failure;
 mod flip;
 mod frames;
+mod handover;
 mod sealing;
 mod sharing;
 
@@ -131,7 +132,7 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
     for chunk in chunks {
         exchange.chunk(chunk).await.unwrap();
     }
-    exchange.complete(&Completion::default()).unwrap().await.unwrap();
+    exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
     id
 }
 

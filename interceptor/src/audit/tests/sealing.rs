@@ -33,7 +33,7 @@ fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
         let (mut exchange, committed) = worker.begin(written.clone(), ORIGINAL, outgoing()).await.unwrap();
         assert_eq!(committed.digest(), BodyDigest::of(BODY));
         exchange.chunk(b"abc").await.unwrap();
-        exchange.complete(&completion).unwrap().await.unwrap();
+        exchange.complete(&completion).await.unwrap().await.unwrap();
     });
     log.close().unwrap();
     let record = place.reader().record(0).unwrap();
@@ -130,7 +130,7 @@ fn bodies_larger_than_a_segment_come_back_whole() {
         let outgoing = Outgoing { head: HEAD, body: &masked };
         let (mut exchange, _) = worker.begin(Record::new(ExchangeId::new()), &original, outgoing).await.unwrap();
         exchange.chunk(&response).await.unwrap();
-        exchange.complete(&Completion::default()).unwrap().await.unwrap();
+        exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
     });
     log.close().unwrap();
     assert!(place.segments().len() > 50);

@@ -242,7 +242,7 @@ mod tests {
                     let (mut exchange, _) = worker.begin(record, b"", outgoing).await.unwrap();
                     exchange.chunk(&body).await.unwrap();
                     std::thread::sleep(Duration::from_micros(200));
-                    exchange.complete(&Completion::default()).unwrap().await.unwrap();
+                    exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
                 });
                 id
             })
@@ -297,7 +297,7 @@ mod tests {
         assert!(follower.next(&mut reader, start).unwrap().is_empty());
         assert_eq!(follower.next(&mut reader, start + PATIENCE).unwrap(), [0, 1]);
         assert!(follower.next(&mut reader, start + 2 * PATIENCE).unwrap().is_empty());
-        runtime.block_on(first.complete(&Completion::default()).unwrap()).unwrap();
+        runtime.block_on(async { first.complete(&Completion::default()).await.unwrap().await }).unwrap();
         assert_eq!(follower.next(&mut reader, start + 3 * PATIENCE).unwrap(), [0]);
         // The daemon goes away without ending the second one.
         log.close().unwrap();

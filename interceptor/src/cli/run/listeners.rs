@@ -15,25 +15,29 @@ pub(super) fn listener_addresses(config: &Config) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
-/// Worker threads to start.
+/// Worker threads.
 pub(super) fn workers(config: &Config) -> usize {
-    match config.listen.workers {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-        workers => workers,
-    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    if config.listen.workers == 0 { cores } else { config.listen.workers }
 }
 
-/// The sockets of every worker, listening before the first connection is redirected to them.
-pub(super) fn bind(config: &Config) -> Result<Vec<TcpListener>, Failure> {
-    // SO_REUSEPORT would let a second daemon share the port and take half of this one's connections.
+/// Sockets of this network namespace, at least one a worker and address family, listening before the first connection
+/// is redirected to them. What an earlier daemon left comes first: connections may be waiting there.
+pub(super) fn complete(config: &Config, inherited: &[TcpListener]) -> Result<Vec<TcpListener>, Failure> {
+    let mut fresh = Vec::new();
     for addr in listener_addresses(config) {
-        TcpListener::bind(addr).map_err(|e| {
-            format!("cannot listen on {addr}: {e}; is another daemon running here? Else choose another listen.port")
-        })?;
+        let is_there = |socket: &&TcpListener| socket.local_addr().is_ok_and(|local| local == addr);
+        let there = inherited.iter().filter(is_there).count();
+        if there == 0 {
+            // SO_REUSEPORT would let a second daemon share the port and take half of this one's connections.
+            TcpListener::bind(addr).map_err(|e| {
+                format!("cannot listen on {addr}: {e}; is another daemon running here? Else choose another listen.port")
+            })?;
+        }
+        for _ in there..workers(config) {
+            let socket = Listener::bind_std(addr, BACKLOG);
+            fresh.push(socket.map_err(|e| format!("cannot listen on {addr}: {e}; choose another listen.port"))?);
+        }
     }
-    let listen = |addr: SocketAddr| {
-        Listener::bind_std(addr, BACKLOG)
-            .map_err(|e| Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port")))
-    };
-    (0..workers(config)).flat_map(|_| listener_addresses(config)).map(listen).collect()
+    Ok(fresh)
 }

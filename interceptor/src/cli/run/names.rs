@@ -57,14 +57,15 @@ struct Work {
 }
 
 impl Names {
-    /// Resolves every name once and enrols what is found; blocks for as long as the resolver takes. Connections from
-    /// before are reset as the `modes` of cgroups demand.
+    /// Enrols what is known from before and what `lookups` of every name found. Connections from before are reset as the
+    /// `modes` of cgroups demand.
     pub(super) fn start(
         capture: &mut Capture,
         catalogue: Catalogue,
         settings: &capture::Settings,
         config: &Config,
         modes: &[CgroupMode],
+        lookups: &[Lookup],
     ) -> Result<Self, Failure> {
         let netns = capture.listening().netns;
         // A port that no endpoint has was a proxy's, or of an endpoint that is not configured any more.
@@ -88,12 +89,9 @@ impl Names {
             packets: capture.take_dns(),
             work: None,
         };
-        // What is known without the resolver is captured before it is asked.
+        names.learn(lookups);
         names.enrol(capture)?;
         complain(destroy_leaving(&names.scope()));
-        let lookups = names.catalogue.resolve();
-        names.learn(&lookups);
-        names.enrol(capture)?;
         Ok(names)
     }
 

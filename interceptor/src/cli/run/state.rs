@@ -45,7 +45,10 @@ pub(super) struct PidFile(PathBuf);
 impl PidFile {
     pub(super) fn create(run: &Path) -> Result<Self, Failure> {
         let path = run.join(PID_FILE);
-        fs::write(&path, format!("{}\n", std::process::id()))
+        // At no moment is it empty: others follow it from one daemon to the next.
+        let aside = run.join(format!("daemon.pid.{}", std::process::id()));
+        fs::write(&aside, format!("{}\n", std::process::id()))
+            .and_then(|()| fs::rename(&aside, &path))
             .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         Ok(Self(path))
     }
@@ -53,6 +56,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
+        // A successor has put its own there.
+        if fs::read_to_string(&self.0).is_ok_and(|pid| pid.trim() != std::process::id().to_string()) {
+            return;
+        }
         if let Err(e) = fs::remove_file(&self.0) {
             log::warn!("cannot remove {}: {e}", self.0.display());
         }

@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod curl;
 mod leftovers;
+mod names;
 mod namespaces;
 mod record;
 mod sdks;

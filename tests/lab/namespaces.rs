@@ -19,8 +19,8 @@ fn in_second_network(unshare: &str, inside: &str) -> String {
 }
 
 /// Runs a script that waits for things, which must come to pass within two minutes.
-fn patient(lab: &Lab, text: impl AsRef<str>) -> Run {
-    lab.run(&["timeout", "120", "bash", "-c", text.as_ref()])
+fn patient(lab: &Lab, text: &str) -> Run {
+    lab.run(&["timeout", "120", "bash", "-c", text])
 }
 
 /// The record of the one request that got through.

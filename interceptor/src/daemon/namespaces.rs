@@ -21,7 +21,7 @@ use crate::sys::{Listener, service};
 /// Connections that wait to be accepted by one worker.
 const BACKLOG: u32 = 1024;
 
-/// How many namespaces of one user may get a listener at once, after a while without new ones.
+/// How many namespaces of one user other than root may get a listener at once, after a while without new ones.
 const BURST: f64 = 64.0;
 
 /// How many more each second.
@@ -196,8 +196,12 @@ impl Foreign {
         if self.open.len() >= self.limits.total {
             return Err(Refusal::Full(self.open.len()));
         }
+        if uid == 0 {
+            // A host that starts has all its containers at once.
+            return Ok(());
+        }
         let count = self.open.values().filter(|entry| entry.uid == uid).count();
-        if uid != 0 && count >= self.limits.per_user {
+        if count >= self.limits.per_user {
             return Err(Refusal::User { uid, count });
         }
         self.budgets.retain(|_, budget| budget.refill(now) < BURST);
@@ -351,7 +355,7 @@ mod tests {
         let later = start + Duration::from_secs(1);
         let admitted = (0..1000).filter(|_| foreign.admit(1000, later).is_ok()).count();
         assert_eq!(admitted, RATE as usize);
-        foreign.admit(0, start + Duration::from_secs(60)).unwrap();
+        foreign.admit(1001, start + Duration::from_secs(60)).unwrap();
         assert_eq!(foreign.budgets.len(), 1, "users who are quiet cost nothing");
     }
 }

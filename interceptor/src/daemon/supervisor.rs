@@ -142,8 +142,8 @@ impl Supervisor {
     /// The next thing to [do](Self::act). May be given up on at any time.
     pub async fn next(&mut self) -> Task {
         loop {
+            // In no order: a flood of events must not keep anyone from the others.
             tokio::select! {
-                biased;
                 () = readable(&self.events, self.more_events) => return Task::Events,
                 Some(Ok(occupied)) = self.scanning.join_next() => return Task::Occupied(occupied),
                 Some(asked) = self.requests.recv() => return Task::Asked(asked),

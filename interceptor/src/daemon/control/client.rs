@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Answer, MAX_ANSWER, Request};
+use super::{Answer, MAX_ANSWER, Request, short};
 
 /// How long the daemon may take; a self-test has seconds of patience itself.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,13 +35,14 @@ pub enum AskError {
 /// # Errors
 /// See [`AskError`].
 pub fn ask(socket: &Path, request: &Request) -> Result<Answer, AskError> {
-    let mut stream = UnixStream::connect(socket).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
-        io::ErrorKind::PermissionDenied => AskError::Denied,
-        // A full backlog: it does not accept.
-        io::ErrorKind::WouldBlock => AskError::Silent,
-        _ => AskError::Io(e),
-    })?;
+    let mut stream =
+        short(socket).and_then(|(_directory, way)| UnixStream::connect(way)).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
+            io::ErrorKind::PermissionDenied => AskError::Denied,
+            // A full backlog: it does not accept.
+            io::ErrorKind::WouldBlock => AskError::Silent,
+            _ => AskError::Io(e),
+        })?;
     let silent = |e: io::Error| match e.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent,
         _ => AskError::Io(e),

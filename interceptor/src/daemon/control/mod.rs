@@ -8,12 +8,28 @@
 mod client;
 mod server;
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask};
 pub use server::{Asked, Server};
 
 use super::Status;
+
+/// A way to `path` that is short enough for a socket's address, which has room for 108 bytes (unix(7)); good as long as
+/// the directory stays open.
+fn short(path: &Path) -> io::Result<(File, PathBuf)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = File::open(parent)?;
+    let way = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok((directory, way))
+}
 
 /// Name of the socket below the state's `run` directory.
 pub const SOCKET: &str = "control.sock";

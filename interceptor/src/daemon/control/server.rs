@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Answer, GROUP, MAX_REQUEST, Request, Role};
+use super::{Answer, GROUP, MAX_REQUEST, Request, Role, short};
 use crate::daemon::Error;
 use crate::sys;
 
@@ -73,7 +73,8 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<(UnixListener, u64)> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(&aside)?;
+    let (_directory, way) = short(&aside)?;
+    let listener = UnixListener::bind(way)?;
     chown(&aside, None, group)?;
     fs::set_permissions(&aside, fs::Permissions::from_mode(if group.is_some() { 0o660 } else { 0o600 }))?;
     let inode = fs::symlink_metadata(&aside)?.ino();
@@ -158,7 +159,10 @@ mod tests {
     /// Runs a server that answers every request with its own words while `client` runs on a thread.
     fn with_server<T: Send + 'static>(client: impl FnOnce(PathBuf) -> T + Send + 'static) -> T {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("control.sock");
+        // Longer than a socket's address may be.
+        let deep = directory.path().join("d".repeat(120));
+        fs::create_dir(&deep).unwrap();
+        let path = deep.join("control.sock");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (server, mut asked) = Server::start(&path).unwrap();
@@ -197,7 +201,8 @@ mod tests {
         let answers = with_server(|path| {
             let say = |text: &str| {
                 use std::io::{Read as _, Write as _};
-                let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+                let (_directory, way) = short(&path).unwrap();
+                let mut stream = std::os::unix::net::UnixStream::connect(way).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
                 stream.shutdown(std::net::Shutdown::Write).unwrap();
                 let mut answer = String::new();

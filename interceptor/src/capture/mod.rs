@@ -12,6 +12,7 @@
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
 
 mod addresses;
+pub mod backstop;
 mod catalogue;
 mod cgroup;
 mod endpoints;
@@ -30,6 +31,7 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
 
 pub use addresses::Addresses;
+pub use backstop::Backstop;
 pub use catalogue::{Catalogue, Endpoint};
 pub use cgroup::Cgroups;
 pub use endpoints::EndpointAddr;

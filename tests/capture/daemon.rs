@@ -2,7 +2,8 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! `take CLIENT`, `announce`, `withdraw`, `detach`, `backstop install INSTANCE EXEMPT_CGROUP...`,
+//! `backstop update ENDPOINT...`, `backstop dropped`, `backstop remove`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use interceptor::capture::backstop::{self, Backstop};
 use interceptor::capture::{BootTime, Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
@@ -128,6 +130,7 @@ fn name(caller: &Caller) -> Value {
 }
 
 fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
+    let mut backstop = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<_> = line.split(' ').collect();
@@ -158,6 +161,10 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                 capture.enrol(&endpoints)?;
                 say(&json!({"enrol": "done"}));
             }
+            ["backstop", ref rest @ ..] => {
+                let told = hold_back(&mut backstop, &capture, rest);
+                say(&json!({"backstop": told.unwrap_or_else(|error| json!({"error": error.to_string()}))}));
+            }
             ["detach"] => {
                 capture.detach()?;
                 say(&json!({"detach": "done"}));
@@ -167,6 +174,31 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
         }
     }
     Ok(())
+}
+
+/// The backstop's commands.
+fn hold_back(held: &mut Option<Backstop>, capture: &Capture, words: &[&str]) -> Result<Value> {
+    match *words {
+        ["install", instance, ref exempt @ ..] => {
+            let exempt = exempt.iter().map(PathBuf::from).collect();
+            let settings = backstop::Settings { instance: instance.to_owned(), mark: MARK, forward: true, exempt };
+            let installed = Backstop::install(&settings, &capture.enrolled()?)?;
+            let own = installed.own().to_string();
+            *held = Some(installed);
+            Ok(json!({"own": own}))
+        }
+        ["update", ref endpoints @ ..] => {
+            let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+            held.as_mut().context("not installed")?.update(&endpoints)?;
+            Ok(json!("done"))
+        }
+        ["dropped"] => Ok(json!(held.as_ref().context("not installed")?.dropped()?)),
+        ["remove"] => {
+            held.take().context("not installed")?.remove()?;
+            Ok(json!("done"))
+        }
+        _ => bail!("backstop what?"),
+    }
 }
 
 /// A connection of the daemon's own: what it came to.

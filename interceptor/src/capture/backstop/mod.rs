@@ -8,13 +8,14 @@ mod own;
 mod rules;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::EndpointAddr;
-pub use own::Own;
+pub use own::{Own, Place};
 use rules::{Elements, Table};
 
 /// What [`Backstop::install`] needs to know.
@@ -27,6 +28,8 @@ pub struct Settings {
     /// Whether forwarded packets are refused as well. Then the daemon must dial from this network namespace: a mark
     /// does not cross a veth pair, so connections that it dials elsewhere could not be told from others.
     pub forward: bool,
+    /// cgroup2 directories whose processes may go direct.
+    pub exempt: Vec<PathBuf>,
 }
 
 /// Why the backstop is not what it should be.
@@ -45,6 +48,17 @@ pub enum Error {
     Refused {
         /// What it said.
         message: String,
+    },
+    /// An exempt cgroup would be cut off.
+    #[error(
+        "the backstop cannot let the exempt cgroup {cgroup} through, because {because}; \
+             set backstop.enabled = false, or exempt nothing"
+    )]
+    Exempt {
+        /// The cgroup.
+        cgroup: PathBuf,
+        /// What stands in the way.
+        because: String,
     },
     /// The counter is not there: somebody else removed the table.
     #[error("the backstop's table `inet {table}` is gone or not what it was; restart the daemon to install it again")]
@@ -74,24 +88,24 @@ pub struct Backstop {
 
 impl Backstop {
     /// Puts the table in force for these destinations, in the calling process's network namespace; in place of one
-    /// that an earlier process left, without a moment in which there is none.
+    /// that an earlier process left, without a moment in which there is none. Destinations that are open while the
+    /// daemon is down are left out: the table is still there then.
     ///
     /// # Errors
-    /// nft(8) is missing, or it or the kernel refuses. Then nothing has changed.
+    /// nft(8) is missing, it or the kernel refuses, or an exempt cgroup cannot be told. Then nothing has changed.
     pub fn install(settings: &Settings, endpoints: &[EndpointAddr]) -> Result<Self, Error> {
-        let table = Table::new(&settings.instance, settings.mark, settings.forward);
-        let own = match Own::of_this_process() {
-            own @ Own::CgroupAndMark { .. } => match nft(&["--check", "--file", "-"], &table.probe(&own)) {
-                Ok(_) => own,
-                Err(Error::Refused { message }) => {
-                    Own::Mark { because: format!("this kernel or nft(8) has no `socket cgroupv2`: {message}") }
-                }
-                Err(error) => return Err(error),
-            },
-            own @ Own::Mark { .. } => own,
+        let table = Table::new(&settings.instance);
+        let own = match Place::own().and_then(|place| supported(&table, place)) {
+            Ok(place) => Own::CgroupAndMark(place),
+            Err(because) => Own::Mark { because },
         };
+        let exempt = settings.exempt.iter().map(|cgroup| {
+            let place = Place::of(cgroup).and_then(|place| supported(&table, place));
+            place.map_err(|because| Error::Exempt { cgroup: cgroup.clone(), because })
+        });
+        let exempt = exempt.collect::<Result<Vec<_>, _>>()?;
         let elements = Elements::of(endpoints);
-        nft(&["--file", "-"], &table.replace(&own, &elements))?;
+        nft(&["--file", "-"], &table.replace(settings, &own, &exempt, &elements))?;
         Ok(Self { table, own, elements })
     }
 
@@ -139,10 +153,18 @@ impl Backstop {
     /// # Errors
     /// nft(8) cannot be run (when it is missing, so is the table), or it or the kernel refuses.
     pub fn remove_left_behind(instance: &str) -> Result<(), Error> {
-        match nft(&["--file", "-"], &Table::new(instance, 0, false).delete()) {
+        match nft(&["--file", "-"], &Table::new(instance).delete()) {
             Ok(_) | Err(Error::NoNft) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The place, if this kernel and this nft(8) know the expression for it; else why not.
+fn supported(table: &Table, place: Place) -> Result<Place, String> {
+    match nft(&["--check", "--file", "-"], &table.probe(&place)) {
+        Ok(_) => Ok(place),
+        Err(error) => Err(format!("`socket cgroupv2` cannot be used here: {error}")),
     }
 }
 

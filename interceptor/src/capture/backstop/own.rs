@@ -1,4 +1,4 @@
-//! How a packet is recognised as the daemon's own.
+//! Which packets are the daemon's own, and which come from cgroups that are exempt.
 
 use std::fmt;
 use std::fs;
@@ -9,19 +9,23 @@ use crate::capture::Cgroups;
 /// Where nft(8) looks cgroups up, whatever is mounted there.
 const NFT_CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Inode of the first cgroup namespace (`PROC_CGROUP_INIT_INO` of the kernel's `include/linux/proc_ns.h`).
+/// The first cgroup namespace (`PROC_CGROUP_INIT_INO` of the kernel's `include/linux/proc_ns.h`).
 const FIRST_CGROUP_NAMESPACE: &str = "cgroup:[4026531835]";
+
+/// A cgroup as `socket cgroupv2` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its directory, below `/sys/fs/cgroup`.
+    path: String,
+    /// How deep below the root it lies.
+    level: usize,
+}
 
 /// What makes a packet the daemon's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Own {
     /// Its socket was made in the daemon's cgroup and has its mark.
-    CgroupAndMark {
-        /// The cgroup's directory, below `/sys/fs/cgroup`.
-        path: String,
-        /// How deep below the root it lies.
-        level: usize,
-    },
+    CgroupAndMark(Place),
     /// Its socket has the daemon's mark, which any process with CAP_NET_ADMIN can set.
     Mark {
         /// Why the cgroup does not count.
@@ -29,44 +33,49 @@ pub enum Own {
     },
 }
 
-impl Own {
-    /// As far as `socket cgroupv2` can express it; nft(8) has still to be asked.
-    pub(super) fn of_this_process() -> Self {
-        let mark = |because: &str| Self::Mark { because: because.to_owned() };
-        // The kernel counts levels from its own root (before Linux 6.12 at least), a namespace from another.
-        if !fs::read_link("/proc/self/ns/cgroup").is_ok_and(|name| name == Path::new(FIRST_CGROUP_NAMESPACE)) {
-            return mark("the daemon runs in a cgroup namespace");
-        }
-        let cgroups = match Cgroups::find() {
-            Ok(cgroups) => cgroups,
-            Err(error) => return mark(&error.to_string()),
-        };
-        let directory = match cgroups.own_directory() {
-            Ok(directory) => directory,
-            Err(error) => return mark(&error.to_string()),
-        };
-        Self::at(cgroups.mount(), &directory)
+impl Place {
+    /// This process's cgroup; else why it cannot be named.
+    pub(super) fn own() -> Result<Self, String> {
+        let cgroups = Cgroups::find().map_err(|error| error.to_string())?;
+        let directory = cgroups.own_directory().map_err(|error| error.to_string())?;
+        Self::named(cgroups.mount(), &directory)
     }
 
-    fn at(mount: &Path, directory: &Path) -> Self {
-        let mark = |because: &str| Self::Mark { because: because.to_owned() };
+    /// A cgroup2 directory; else why it cannot be named.
+    pub(super) fn of(directory: &Path) -> Result<Self, String> {
+        let cgroups = Cgroups::find().map_err(|error| error.to_string())?;
+        Self::named(cgroups.mount(), directory)
+    }
+
+    fn named(mount: &Path, directory: &Path) -> Result<Self, String> {
+        // The kernel counts levels from the root of its own hierarchy, a namespace shows another one.
+        if !fs::read_link("/proc/self/ns/cgroup").is_ok_and(|name| name == Path::new(FIRST_CGROUP_NAMESPACE)) {
+            return Err("the daemon runs in a cgroup namespace".to_owned());
+        }
         let level = directory.strip_prefix(mount).map_or(0, |below| below.components().count());
         if level == 0 {
-            return mark("the daemon runs in the root cgroup, and so does everything else");
+            return Err("everything is below the root cgroup".to_owned());
         }
         match directory.strip_prefix(NFT_CGROUPS).ok().and_then(Path::to_str) {
             // nft(8) has no escape for a quote.
-            Some(path) if !path.contains(['"', '\n']) => Self::CgroupAndMark { path: path.to_owned(), level },
-            _ => mark("nft(8) can name cgroups below /sys/fs/cgroup alone"),
+            Some(path) if !path.contains(['"', '\n']) => Ok(Self { path: path.to_owned(), level }),
+            _ => {
+                Err(format!("nft(8) cannot name {}: it can only name what is below {NFT_CGROUPS}", directory.display()))
+            }
         }
+    }
+
+    /// As an expression of nft(8).
+    pub(super) fn expression(&self) -> String {
+        format!("socket cgroupv2 level {} \"{}\"", self.level, self.path)
     }
 }
 
 impl fmt::Display for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CgroupAndMark { path, .. } => write!(f, "by cgroup {path} and mark"),
-            Self::Mark { because } => write!(f, "by mark alone, because {because}"),
+            Self::CgroupAndMark(place) => write!(f, "cgroup {} and mark", place.path),
+            Self::Mark { because } => write!(f, "mark alone, because {because}"),
         }
     }
 }
@@ -77,21 +86,21 @@ mod tests {
 
     #[test]
     fn the_level_counts_from_the_hierarchys_root_and_the_path_from_sys_fs_cgroup() {
-        let own = Own::at("/sys/fs/cgroup/unified".as_ref(), "/sys/fs/cgroup/unified/a/b".as_ref());
-        assert_eq!(own, Own::CgroupAndMark { path: "unified/a/b".into(), level: 2 });
-        let own = Own::at("/sys/fs/cgroup".as_ref(), r"/sys/fs/cgroup/a\x2db.slice".as_ref());
-        assert_eq!(own, Own::CgroupAndMark { path: r"a\x2db.slice".into(), level: 1 });
+        let place = Place::named("/sys/fs/cgroup/unified".as_ref(), "/sys/fs/cgroup/unified/a/b".as_ref()).unwrap();
+        assert_eq!(place.expression(), r#"socket cgroupv2 level 2 "unified/a/b""#);
+        let place = Place::named("/sys/fs/cgroup".as_ref(), r"/sys/fs/cgroup/a\x2db.slice".as_ref()).unwrap();
+        assert_eq!(place.expression(), r#"socket cgroupv2 level 1 "a\x2db.slice""#);
     }
 
     #[test]
-    fn what_nft_cannot_express_falls_back_to_the_mark_and_says_so() {
-        for (mount, directory, because) in [
+    fn what_nft_cannot_express_says_why() {
+        for (mount, directory, why) in [
             ("/sys/fs/cgroup", "/sys/fs/cgroup", "root cgroup"),
             ("/mnt/cgroup", "/mnt/cgroup/a", "below /sys/fs/cgroup"),
             ("/sys/fs/cgroup", "/sys/fs/cgroup/a\"b", "below /sys/fs/cgroup"),
         ] {
-            let text = Own::at(mount.as_ref(), directory.as_ref()).to_string();
-            assert!(text.starts_with("by mark alone") && text.contains(because), "{text}");
+            let because = Place::named(mount.as_ref(), directory.as_ref()).unwrap_err();
+            assert!(because.contains(why), "{because}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Own;
-use crate::capture::EndpointAddr;
+use super::{Own, Place, Settings};
+use crate::capture::{EndpointAddr, WhenDown};
 
 /// A network and a port.
 type Element<A> = (A, u8, u16);
@@ -21,7 +21,10 @@ pub(super) struct Elements {
 impl Elements {
     pub(super) fn of(endpoints: &[EndpointAddr]) -> Self {
         let mut all = Self::default();
-        for &EndpointAddr { ip, prefix, port, .. } in endpoints {
+        for &EndpointAddr { ip, prefix, port, when_down } in endpoints {
+            if when_down == WhenDown::Open {
+                continue;
+            }
             match ip.to_canonical() {
                 IpAddr::V4(v4) => {
                     let prefix = if ip.is_ipv6() { prefix.saturating_sub(96) } else { prefix };
@@ -47,8 +50,9 @@ fn network_v6(ip: Ipv6Addr, prefix: u8) -> Ipv6Addr {
 
 /// Without those that lie inside another.
 fn outermost<A: Copy + Ord>(all: &BTreeSet<Element<A>>, network: fn(A, u8) -> A) -> BTreeSet<Element<A>> {
+    let lengths: BTreeSet<u8> = all.iter().map(|&(_, prefix, _)| prefix).collect();
     let inside_another = |&&(ip, prefix, port): &&Element<A>| {
-        (0..prefix).any(|shorter| all.contains(&(network(ip, shorter), shorter, port)))
+        lengths.range(..prefix).any(|&shorter| all.contains(&(network(ip, shorter), shorter, port)))
     };
     all.iter().filter(|element| !inside_another(element)).copied().collect()
 }
@@ -57,14 +61,12 @@ fn outermost<A: Copy + Ord>(all: &BTreeSet<Element<A>>, network: fn(A, u8) -> A)
 #[derive(Debug)]
 pub(super) struct Table {
     name: String,
-    mark: u32,
-    forward: bool,
 }
 
 impl Table {
-    pub(super) fn new(instance: &str, mark: u32, forward: bool) -> Self {
+    pub(super) fn new(instance: &str) -> Self {
         let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        Self { name: format!("interceptor_{}", instance.chars().map(letter).collect::<String>()), mark, forward }
+        Self { name: format!("interceptor_{}", instance.chars().map(letter).collect::<String>()) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -72,18 +74,25 @@ impl Table {
     }
 
     /// Something small that only a kernel and an nft(8) take which know the expression; for `nft --check`.
-    pub(super) fn probe(&self, own: &Own) -> String {
-        let name = &self.name;
-        let own = self.is_own(own);
+    pub(super) fn probe(&self, place: &Place) -> String {
+        let (name, place) = (&self.name, place.expression());
         format!(
-            "table inet {name}_probe {{\n chain output {{\n  type filter hook output priority 0\n  {own}\n }}\n}}\n"
+            "table inet {name}_probe {{\n chain output {{\n  type filter hook output priority 0\n  {place}\n }}\n}}\n"
         )
     }
 
     /// The whole table, in the place of one of that name.
-    pub(super) fn replace(&self, own: &Own, elements: &Elements) -> String {
-        let Self { name, forward, .. } = self;
+    pub(super) fn replace(&self, settings: &Settings, own: &Own, exempt: &[Place], elements: &Elements) -> String {
+        let name = &self.name;
+        let mark = settings.mark;
+        let own = match own {
+            Own::CgroupAndMark(place) => format!("meta mark {mark:#x} {} accept", place.expression()),
+            Own::Mark { .. } => format!("meta mark {mark:#x} accept"),
+        };
+        let exempt: String = exempt.iter().map(|place| format!("  {} accept\n", place.expression())).collect();
         let mut text = self.delete();
+        // What the kernel itself sends for the daemon's closed connections has no socket any more, hence no cgroup:
+        // acknowledgements in TIME_WAIT, which keep the mark, and resets. Neither opens anything.
         let _ = write!(
             text,
             "table inet {name} {{
@@ -109,14 +118,13 @@ impl Table {
  chain output {{
   type filter hook output priority filter - 10; policy accept;
   {own}
-  {leftovers}
-  goto enrolled
+  meta mark {mark:#x} tcp flags & (syn | rst) == 0x0 accept
+  tcp flags & (syn | rst) == rst accept
+{exempt}  goto enrolled
  }}
-",
-            own = self.is_own(own),
-            leftovers = self.is_leftover(),
+"
         );
-        if *forward {
+        if settings.forward {
             text.push_str(
                 " chain forward {
   type filter hook forward priority filter - 10; policy accept;
@@ -141,23 +149,6 @@ impl Table {
     /// Without an error when there is none.
     pub(super) fn delete(&self) -> String {
         format!("table inet {0}\ndelete table inet {0}\n", self.name)
-    }
-
-    fn is_own(&self, own: &Own) -> String {
-        let mark = self.mark;
-        match own {
-            Own::CgroupAndMark { path, level } => {
-                format!("meta mark {mark:#x} socket cgroupv2 level {level} \"{path}\" accept")
-            }
-            Own::Mark { .. } => format!("meta mark {mark:#x} accept"),
-        }
-    }
-
-    /// What the kernel itself sends for the daemon's closed connections has no socket any more, hence no cgroup:
-    /// acknowledgements of a TIME_WAIT, which keep the mark, and resets. Neither opens anything.
-    fn is_leftover(&self) -> String {
-        let mark = self.mark;
-        format!("meta mark {mark:#x} tcp flags & (syn | rst) == 0x0 accept\n  tcp flags & (syn | rst) == rst accept")
     }
 
     /// `add` or `delete` for those of `elements` that `except` lacks.
@@ -189,7 +180,7 @@ mod tests {
     }
 
     fn text_of(elements: &Elements) -> String {
-        Table::new("x", 1, false).change(&Elements::default(), elements)
+        Table::new("x").change(&Elements::default(), elements)
     }
 
     #[test]
@@ -226,7 +217,7 @@ mod tests {
         let from = elements(&[("203.0.113.1", 32, 443), ("203.0.113.2", 32, 443)]);
         let to = elements(&[("203.0.113.2", 32, 443), ("203.0.113.3", 32, 443)]);
         assert_eq!(
-            Table::new("x", 1, false).change(&from, &to),
+            Table::new("x").change(&from, &to),
             "delete element inet interceptor_x endpoints_v4 { 203.0.113.1/32 . 443 }\n\
              add element inet interceptor_x endpoints_v4 { 203.0.113.3/32 . 443 }\n"
         );
@@ -234,15 +225,24 @@ mod tests {
 
     #[test]
     fn a_table_is_named_after_its_instance_in_letters_that_nft_takes() {
-        assert_eq!(Table::new("team-a.1 {}", 1, false).name(), "interceptor_team_a_1___");
+        assert_eq!(Table::new("team-a.1 {}").name(), "interceptor_team_a_1___");
     }
 
     #[test]
     fn forwarded_packets_are_refused_only_when_asked_for() {
-        let own = Own::CgroupAndMark { path: "system.slice/interceptor.service".into(), level: 2 };
-        let text = |forward| Table::new("x", 0x1c7, forward).replace(&own, &Elements::default());
+        let text = |forward| {
+            let settings = Settings { instance: "x".into(), mark: 0x1c7, forward, exempt: Vec::new() };
+            let own = Own::Mark { because: String::new() };
+            Table::new("x").replace(&settings, &own, &[], &Elements::default())
+        };
         assert!(text(true).contains("hook forward") && !text(false).contains("hook forward"));
-        let rule = "meta mark 0x1c7 socket cgroupv2 level 2 \"system.slice/interceptor.service\" accept";
-        assert!(text(true).contains(rule), "{}", text(true));
+        assert!(text(false).contains("  meta mark 0x1c7 accept\n"), "{}", text(false));
+    }
+
+    #[test]
+    fn destinations_that_are_open_when_the_daemon_is_down_are_left_out() {
+        let open = EndpointAddr { when_down: WhenDown::Open, ..single() };
+        assert_eq!(Elements::of(&[open]), Elements::default());
+        assert_ne!(Elements::of(&[single()]), Elements::default());
     }
 }

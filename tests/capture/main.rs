@@ -3,4 +3,5 @@
 mod backstop;
 mod host;
 mod lifecycle;
+mod modes;
 mod ways;

@@ -7,6 +7,7 @@ use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use interceptor_ebpf::{Address, Counter, DnsPacket, MAX_DNS_PAYLOAD};
 
+use crate::features;
 use crate::maps::{DNS, count};
 
 const ALLOW: i32 = 1;
@@ -18,10 +19,6 @@ const IPPROTO_UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
 const UDP_HEADER: u32 = 8;
 const DNS_PORT: u16 = 53;
-
-/// Set by the loader: whether `bpf_get_netns_cookie` takes a packet on this kernel (about 6.15).
-#[unsafe(no_mangle)]
-static NETNS_OF_PACKET: u8 = 0;
 
 /// Where the transport header of a packet begins, which it is, and who sent it.
 struct Packet {
@@ -97,8 +94,7 @@ fn copy(skb: *mut __sk_buff, packet: &Packet) {
 
 #[inline(always)]
 fn netns_cookie(skb: *mut __sk_buff) -> u64 {
-    // SAFETY: a global that the loader set before the program was loaded; volatile, so that it is not taken for 0.
-    if unsafe { (&raw const NETNS_OF_PACKET).read_volatile() } == 0 {
+    if !features::netns_of_packet() {
         return 0;
     }
     // SAFETY: takes the context.

@@ -1,7 +1,7 @@
 //! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
-//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `features`, `waiting`, `sweep`,
 //! `take CLIENT`, `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`, `events`, `dns`, `detach`,
 //! `backstop install INSTANCE EXEMPT_CGROUP...`, `backstop update ENDPOINT...`, `backstop dropped`, `backstop remove`.
 //! With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use interceptor::capture::backstop::{self, Backstop};
 use interceptor::capture::{
-    BootTime, Capture, CgroupMode, EndpointAddr, Event, Flow, Flows, Listening, Mode, Settings, TakeError, What,
-    WhenDown,
+    BootTime, Capture, CgroupMode, EndpointAddr, Event, Features, Flow, Flows, Listening, Mode, Overrides, Settings,
+    TakeError, What, WhenDown,
 };
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
@@ -33,8 +33,12 @@ fn main() -> Result<()> {
         log::set_logger(&Logger)?;
         log::set_max_level(log::LevelFilter::Debug);
     }
-    let mut args = std::env::args().skip(1);
-    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
+    let mut args = std::env::args().skip(1).peekable();
+    if args.peek().is_some_and(|first| first == "features") {
+        say(&json!({"features": Features::probe()?}));
+        return Ok(());
+    }
+    let cgroup = PathBuf::from(args.next().context("usage: features | CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
     let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
     let mode = args.next().context("accept, hold or deaf")?;
     let endpoints = args.map(|text| parse(&text)).collect::<Result<Vec<_>>>()?;
@@ -49,6 +53,7 @@ fn main() -> Result<()> {
         listener_port: port,
         stale_after: setting("CAPTURE_STALE_MS")?.map(Duration::from_millis),
         waiting_per_user: setting("CAPTURE_WAITING")?.unwrap_or(Settings::WAITING_PER_USER),
+        overrides: overrides()?,
     })?;
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
@@ -86,6 +91,18 @@ fn parse_mode(text: &str) -> Result<CgroupMode> {
         other => bail!("{other}: strict, exempt or names"),
     };
     Ok(CgroupMode { path: path.into(), mode })
+}
+
+/// Other circumstances than this host's: `CAPTURE_FLOWS`, `CAPTURE_ENDPOINTS`, and `CAPTURE_ABSENT` with names of features
+/// between commas.
+fn overrides() -> Result<Overrides> {
+    let absent = std::env::var("CAPTURE_ABSENT").unwrap_or_default();
+    let names = absent.split(',').filter(|name| !name.is_empty());
+    Ok(Overrides {
+        absent: names.map(|name| Ok(serde_json::from_value(name.into())?)).collect::<Result<_>>()?,
+        flows: setting("CAPTURE_FLOWS")?.map(u32::try_from).transpose()?,
+        endpoints: setting("CAPTURE_ENDPOINTS")?.map(u32::try_from).transpose()?,
+    })
 }
 
 /// `ADDRESS/PREFIX PORT` with a comma in between; `,open` behind it for an endpoint that is open while the daemon is down.
@@ -183,6 +200,7 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                     stats.iter().map(|(counter, value)| (format!("{counter:?}"), value.into())).collect();
                 say(&json!({"stats": counts}));
             }
+            ["features"] => say(&json!({"features": capture.features()})),
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
             ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
             ["take", client] => {
@@ -205,6 +223,7 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
             ["backstop", ref rest @ ..] => {
                 let told = hold_back(&mut backstop, &capture, rest);
                 say(&json!({"backstop": told.unwrap_or_else(|error| json!({"error": error.to_string()}))}));
+            }
             ["modes", ref modes @ ..] => {
                 let modes = modes.iter().map(|text| parse_mode(text)).collect::<Result<Vec<_>>>()?;
                 capture.set_modes(&modes)?;

@@ -3,5 +3,6 @@
 mod backstop;
 mod host;
 mod lifecycle;
+mod missing;
 mod modes;
 mod ways;

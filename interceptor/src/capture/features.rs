@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aya::maps::MapType;
 use aya::sys::{BpfHelper, is_map_supported};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, NetnsCookie, sock_diag, sys_probe};
 
@@ -29,7 +29,7 @@ const BTF: &str = "/sys/kernel/btf/vmlinux";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
 /// Something a kernel has or has not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the table below describes each")]
 pub enum Name {
@@ -213,7 +213,10 @@ impl Features {
     /// Takes features for absent, so that what then happens can be seen on a kernel that has them.
     #[must_use]
     pub fn without(mut self, absent: &[Name]) -> Self {
-        self.list.iter_mut().filter(|feature| absent.contains(&feature.name)).for_each(|feature| feature.present = false);
+        self.list
+            .iter_mut()
+            .filter(|feature| absent.contains(&feature.name))
+            .for_each(|feature| feature.present = false);
         self
     }
 

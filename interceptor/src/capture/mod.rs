@@ -71,6 +71,19 @@ pub struct Settings {
     pub stale_after: Option<Duration>,
     /// Connections of one user that may wait for accept at once.
     pub waiting_per_user: u64,
+    /// What is to be otherwise than found or built in. Empty as a rule.
+    pub overrides: Overrides,
+}
+
+/// Other circumstances than this host's: for seeing what becomes of capture in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Features taken for absent.
+    pub absent: Vec<features::Name>,
+    /// Entries of the map of flows, when it is made.
+    pub flows: Option<u32>,
+    /// Entries of each of the two maps of enrolled destinations, when they are made.
+    pub endpoints: Option<u32>,
 }
 
 impl Settings {
@@ -84,6 +97,7 @@ pub struct Capture {
     maps: Maps,
     listening: Listening,
     log: Option<EventLog>,
+    features: Features,
     /// Keeps a second daemon from taking the same pins.
     _lock: File,
 }
@@ -111,15 +125,20 @@ impl Capture {
     /// What is missing on this host, or another daemon with the same `pin_dir`. On a first start nothing stays
     /// attached after an error; when taking over, what was attached before stays in force.
     pub fn attach(settings: &Settings) -> Result<Self, Error> {
-        let cgroup = cgroup::open(&settings.cgroup)?;
         let own_cgroup = Cgroups::find()?.own()?;
+        let cgroup = cgroup::open(&settings.cgroup)?;
         let netns = NetnsCookie::own()?;
+        let features = Features::probe()?.without(&settings.overrides.absent);
+        features.require()?;
+        for feature in features.degraded() {
+            log::warn!("this kernel lacks {feature}: {}", feature.without);
+        }
         let pins = Pins::open(&settings.pin_dir)?;
         let lock = pins.lock()?;
         let fresh = !pins.any_link();
-        let result = Self::load_and_attach(settings, &cgroup, own_cgroup, netns, &pins);
+        let result = Self::load_and_attach(settings, &features, &cgroup, own_cgroup, netns, &pins);
         match result {
-            Ok((maps, listening, log)) => Ok(Self { pins, maps, listening, log, _lock: lock }),
+            Ok((maps, listening, log)) => Ok(Self { pins, maps, listening, log, features, _lock: lock }),
             Err(error) => {
                 if fresh {
                     // The error at hand matters more than one of the clean-up.
@@ -132,12 +151,13 @@ impl Capture {
 
     fn load_and_attach(
         settings: &Settings,
+        features: &Features,
         cgroup: &File,
         own_cgroup: u64,
         netns: NetnsCookie,
         pins: &Pins,
     ) -> Result<(Maps, Listening, Option<EventLog>), Error> {
-        let mut ebpf = programs::load(pins)?;
+        let mut ebpf = programs::load(pins, features, &settings.overrides)?;
         // What this kernel does not take must not disturb what an earlier process left in force.
         programs::verify(&mut ebpf)?;
         let own = interceptor_ebpf::Settings {
@@ -217,6 +237,12 @@ impl Capture {
     /// The DNS answers that enrolled processes receive, once.
     pub fn take_dns(&mut self) -> Option<DnsPackets> {
         self.maps.dns.take()
+    }
+
+    /// What this kernel can do.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
     /// A handle to look up flows, one for each worker.

@@ -7,24 +7,39 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
-use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use interceptor_ebpf::{ABI, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
+use super::features::{Features, Name};
 use super::sys::PinnedLink;
-use super::{Error, cgroup, events};
+use super::{Error, Overrides, cgroup, events};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/interceptor-programs.o"));
 
 /// Parses the object and makes its maps, or finds those of an earlier process at their pins.
-pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
+pub(super) fn load(pins: &Pins, features: &Features, overrides: &Overrides) -> Result<Ebpf, Error> {
     let level = events::level();
+    let gates = [
+        (names::SET_RETVAL, Name::SetRetval),
+        (names::MPTCP_SOCKET, Name::MptcpSocket),
+        (names::NETNS_OF_PACKET, Name::NetnsCookieOfPacket),
+    ]
+    .map(|(global, name)| (global, u8::from(features.has(name))));
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
-    let netns_of_packet =
-        u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
-    loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
+    for (global, open) in &gates {
+        loader.override_global(global, open, true);
+    }
+    for (maps, entries) in
+        [(&[names::FLOWS][..], overrides.flows), (&[names::ENDPOINTS_V4, names::ENDPOINTS_V6], overrides.endpoints)]
+    {
+        if let Some(entries) = entries {
+            for map in maps {
+                loader.map_max_entries(map, entries);
+            }
+        }
+    }
     for name in names::MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 use std::os::fd::AsRawFd;
 
 const SOCK_DESTROY: u16 = 21;
@@ -20,12 +18,8 @@ const LENGTH: usize = 16 + 56;
 
 /// Asks for a TCP socket with port 0 to be closed, which there cannot be.
 pub(super) fn can_destroy() -> io::Result<bool> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkSockDiag,
-    );
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag);
     let socket = match socket {
         Err(nix::errno::Errno::EPROTONOSUPPORT | nix::errno::Errno::EAFNOSUPPORT) => return Ok(false),
         other => other?,

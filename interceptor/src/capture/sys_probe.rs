@@ -143,4 +143,26 @@ mod tests {
         assert!(refused(libc::EACCES, "R1 !read_ok").unwrap(), "known helper, no arguments");
         assert_eq!(refused(libc::EPERM, "").unwrap_err().raw_os_error(), Some(libc::EPERM), "nothing was learnt");
     }
+
+    #[test]
+    fn a_helper_or_type_that_does_not_exist_is_absent_and_one_that_does_is_not() {
+        const CGROUP_SOCK_ADDR: u32 = 18;
+        const CONNECT4: u32 = 10;
+        let rows = [
+            (CGROUP_SOCK_ADDR, CONNECT4, Some(1), true),
+            (CGROUP_SOCK_ADDR, CONNECT4, Some(1_000_000), false),
+            (CGROUP_SOCK_ADDR, CONNECT4, None, true),
+            (CGROUP_SOCK_ADDR, 1_000_000, None, false),
+            (1_000_000, 0, None, false),
+        ];
+        for (kind, attach, helper, expected) in rows {
+            match takes_program(kind, attach, helper) {
+                Ok(found) => assert_eq!(found, expected, "{kind} {attach} {helper:?}"),
+                Err(error) => {
+                    assert!(!nix::unistd::geteuid().is_root(), "{error}");
+                    assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+                }
+            }
+        }
+    }
 }

@@ -67,6 +67,7 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
         listener_port: config.listen.port,
         stale_after: None,
         waiting_per_user: capture::Settings::WAITING_PER_USER,
+        overrides: capture::Overrides::default(),
     })
 }
 

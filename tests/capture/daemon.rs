@@ -1,25 +1,26 @@
 //! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
-//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `features`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`, `events`, `dns`, `detach`,
-//! `backstop install INSTANCE EXEMPT_CGROUP...`, `backstop update ENDPOINT...`, `backstop dropped`, `backstop remove`.
-//! With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `features`, `waiting`,
+//! `sweep`, `take CLIENT`, `name CLIENT` (takes, and tells who called), `announce`, `withdraw`, `modes CGROUP=MODE...`,
+//! `beat`, `events`, `dns`, `detach`, `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS
+//! marked|unmarked`, `kept`, `learn RESOLVER`, `backstop install INSTANCE EXEMPT_CGROUP...`, `backstop update ENDPOINT...`,
+//! `backstop dropped`, `backstop remove`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
 
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use interceptor::capture::backstop::{self, Backstop};
 use interceptor::capture::{
-    BootTime, Capture, CgroupMode, EndpointAddr, Event, Features, Flow, Flows, Listening, Mode, Overrides, Settings,
-    TakeError, What, WhenDown,
+    Addresses, BootTime, Capture, Catalogue, CgroupMode, DnsPackets, EndpointAddr, Event, Features, Flow, Flows,
+    Listening, Mode, Overrides, Resolvers, Scope, Settings, TakeError, What, WhenDown, destroy_direct, destroy_leaving,
 };
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
@@ -47,7 +48,7 @@ fn main() -> Result<()> {
     let port = v4.local_addr()?.port();
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))?;
     let mut capture = Capture::attach(&Settings {
-        cgroup,
+        cgroup: cgroup.clone(),
         pin_dir,
         mark: MARK,
         listener_port: port,
@@ -59,9 +60,9 @@ fn main() -> Result<()> {
     let flows = capture.flows();
     let at = capture.listening();
     let mut held = Vec::new();
+    let resolver = Arc::new(Resolver::new());
     match mode.as_str() {
         "accept" => {
-            let resolver = Arc::new(Resolver::new());
             for listener in [v4, v6] {
                 let (flows, resolver) = (flows.clone(), Arc::clone(&resolver));
                 std::thread::spawn(move || serve(&listener, &flows, at, &resolver));
@@ -72,8 +73,9 @@ fn main() -> Result<()> {
         "deaf" => drop((v4, v6)),
         other => bail!("{other}: accept, hold or deaf"),
     }
-    say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
-    answer(capture, &flows, at, port)
+    let snapshots = capture.snapshot_support().map_or_else(|error| error.to_string(), |()| "on".to_owned());
+    say(&json!({"ready": {"port": port, "netns": at.netns.0, "snapshots": snapshots}}));
+    answer(capture, &flows, &resolver, at, port, &cgroup)
 }
 
 /// A number from the environment.
@@ -162,11 +164,20 @@ fn name(caller: &Caller) -> Value {
         "user": caller.user,
         "groups": caller.groups,
         "exe": caller.exe,
+        "exe_sha256": caller.exe_sha256,
         "cmdline": caller.cmdline,
         "cwd": caller.cwd,
         "cgroup": caller.cgroup.as_ref().map(CgroupPath::as_path),
         "container": caller.container().map(|container| container.to_string()),
         "unit": caller.unit(),
+        "groups_cut": caller.groups_cut,
+        "parents": caller
+            .parents
+            .iter()
+            .map(|parent| json!({"pid": parent.pid, "exe": parent.exe, "comm": parent.comm}))
+            .collect::<Vec<_>>(),
+        "login_uid": caller.login_uid,
+        "audit_session": caller.audit_session,
         "started_at": caller.started_at.map(BootTime::as_nanos),
     })
 }
@@ -184,11 +195,20 @@ fn tell_event(event: &Event) -> Value {
     })
 }
 
-fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
+fn answer(
+    mut capture: Capture,
+    flows: &Flows,
+    resolver: &Resolver,
+    mut at: Listening,
+    port: u16,
+    cgroup: &Path,
+) -> Result<()> {
     let mut backstop = None;
     let mut heartbeat = capture.take_heartbeat().context("a fresh capture has its heartbeat")?;
     let mut events = capture.take_events().context("a fresh capture has its events")?;
     let mut dns = capture.take_dns().context("a fresh capture has its DNS answers")?;
+    let mut kept = Vec::new();
+    let mut learning = Learning::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<_> = line.split_whitespace().collect();
@@ -201,11 +221,17 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                 say(&json!({"stats": counts}));
             }
             ["features"] => say(&json!({"features": capture.features()})),
+            ["snapshots"] => say(&json!({"snapshots": flows.snapshots_waiting()?})),
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
             ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
             ["take", client] => {
                 let taken = flows.take(ClientAddr(client.parse()?), at);
                 say(&json!({"take": taken.map_or_else(|error| error.to_string(), |flow| flow.original.to_string())}));
+            }
+            ["name", client] => {
+                let taken = flows.take(ClientAddr(client.parse()?), at);
+                let caller = taken.map(|flow| json!({"tgid": flow.tgid, "caller": name(&resolver.resolve(&flow))}));
+                say(&json!({"name": caller.map_or_else(|error| error.to_string().into(), |caller| caller)}));
             }
             ["announce"] => {
                 at = capture.announce(at.netns, port)?;
@@ -224,6 +250,24 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                 let told = hold_back(&mut backstop, &capture, rest);
                 say(&json!({"backstop": told.unwrap_or_else(|error| json!({"error": error.to_string()}))}));
             }
+            [command @ ("destroy" | "leaving"), ref what @ ..] => {
+                let (modes, endpoints): (Vec<&str>, Vec<&str>) = what.iter().partition(|word| word.contains('='));
+                let modes = modes.into_iter().map(parse_mode).collect::<Result<Vec<_>>>()?;
+                let endpoints = endpoints.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
+                let scope = Scope { cgroup, modes: &modes, own_mark: MARK };
+                let direct = command == "destroy";
+                let gone = if direct { destroy_direct(&endpoints, &scope)? } else { destroy_leaving(&scope)? };
+                say(&json!({command: {"sockets": gone.sockets, "left": gone.left}}));
+            }
+            ["keep", to, how] => {
+                kept.push(connect(to.parse()?, how == "marked")?);
+                say(&json!({"keep": "done"}));
+            }
+            ["kept"] => {
+                let alive = kept.iter().filter(|socket| matches!(socket.take_error(), Ok(None))).count();
+                say(&json!({"kept": alive}));
+            }
+            ["learn", resolver] => say(&json!({"learn": learning.run(&mut capture, &mut dns, resolver)?})),
             ["modes", ref modes @ ..] => {
                 let modes = modes.iter().map(|text| parse_mode(text)).collect::<Result<Vec<_>>>()?;
                 capture.set_modes(&modes)?;
@@ -287,20 +331,47 @@ fn hold_back(held: &mut Option<Backstop>, capture: &Capture, words: &[&str]) -> 
 
 /// A connection of the daemon's own: what it came to.
 fn dial(to: SocketAddr, marked: bool) -> String {
-    let connect = || -> std::io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        if marked {
-            socket.set_mark(MARK)?;
-        }
-        socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
-        Ok(socket.into())
-    };
     let read = |stream: TcpStream| -> std::io::Result<String> {
         let mut line = String::new();
         std::io::BufReader::new(stream).read_line(&mut line)?;
         Ok(line.trim().to_owned())
     };
-    connect().and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+    connect(to, marked).and_then(read).unwrap_or_else(|error| format!("error: {error}"))
+}
+
+fn connect(to: SocketAddr, marked: bool) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    if marked {
+        socket.set_mark(MARK)?;
+    }
+    socket.connect_timeout(&to.into(), Duration::from_secs(2))?;
+    Ok(socket.into())
+}
+
+/// Enrols what DNS answers say about `*.llm.example`.
+struct Learning {
+    addresses: Addresses,
+}
+
+impl Learning {
+    fn new() -> Self {
+        let endpoint = json!({"provider": "openai", "names": ["*.llm.example"]});
+        let endpoint = serde_json::from_value(endpoint).expect("an endpoint");
+        let addresses = Addresses::new(Catalogue::new(&[endpoint], None), [], Instant::now());
+        Self { addresses }
+    }
+
+    /// Takes in the answers so far, as far as they are of `resolver`.
+    fn run(&mut self, capture: &mut Capture, dns: &mut DnsPackets, resolver: &str) -> Result<Value> {
+        let resolvers = Resolvers::system(&[resolver.parse()?], capture.listening().netns);
+        let mut changed = false;
+        while let Some(packet) = dns.take() {
+            changed |= self.addresses.observe_packet(&packet, &resolvers, Instant::now());
+        }
+        capture.enrol(&self.addresses.current())?;
+        let counts = self.addresses.dns_counts();
+        Ok(json!({"changed": changed, "answers": counts.answers, "untrusted": counts.untrusted}))
+    }
 }
 
 struct Logger;

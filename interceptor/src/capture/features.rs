@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::{Error, NetnsCookie, sock_diag, sys_probe};
 
 // Program types and attachments, include/uapi/linux/bpf.h.
-const TRACEPOINT: u32 = 5;
 const CGROUP_SKB: u32 = 8;
 const CGROUP_SOCK: u32 = 9;
 const SOCK_OPS: u32 = 13;
@@ -146,9 +145,9 @@ wanted! {
         "DNS answers do not tell the network namespace they were received in",
         helper(CGROUP_SKB, INGRESS, BpfHelper::BPF_FUNC_get_netns_cookie);
     Btf, "the kernel's own BTF (CONFIG_DEBUG_INFO_BTF)", "5.2", optional,
-        "callers are named from /proc at accept; one that has exited by then is not", Probe::Function(has_btf);
-    ReadKernel, "reading kernel memory (bpf_probe_read_kernel, no lockdown)", "5.5", optional,
-        "callers are named from /proc at accept; one that has exited by then is not", Probe::Function(reads_kernel);
+        "a caller that has exited before its connection is accepted is known by its ids alone", Probe::Function(has_btf);
+    ReadKernel, "bpf_probe_read_kernel at connect (no lockdown)", "5.8", optional,
+        "a caller that has exited before its connection is accepted is known by its ids alone", Probe::Function(reads_kernel);
     SockDestroy, "closing sockets of others (CONFIG_INET_DIAG_DESTROY)", "4.5", optional,
         "connections that were open before capture began stay open, unmasked", Probe::Function(sock_diag::can_destroy);
 }
@@ -164,8 +163,11 @@ fn has_btf() -> io::Result<bool> {
 fn reads_kernel() -> io::Result<bool> {
     // Without the file there is no lockdown in this kernel, or no securityfs to ask.
     let locked = fs::read_to_string(LOCKDOWN).is_ok_and(|text| text.contains("[confidentiality]"));
-    let helper = BpfHelper::BPF_FUNC_probe_read_kernel as u32;
-    Ok(!locked && sys_probe::takes_program(TRACEPOINT, 0, Some(helper))?)
+    let takes = |helper| sys_probe::takes_program(CGROUP_SOCK_ADDR, CONNECT4, Some(helper as u32));
+    Ok(!locked
+        && takes(BpfHelper::BPF_FUNC_get_current_task)?
+        && takes(BpfHelper::BPF_FUNC_probe_read_kernel)?
+        && takes(BpfHelper::BPF_FUNC_probe_read_user)?)
 }
 
 /// One feature, as found here.

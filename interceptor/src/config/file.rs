@@ -1,13 +1,14 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::Durability;
-use crate::capture::Endpoint;
+use crate::capture::{Base, Endpoint};
 use crate::policy;
 
 /// Where the configuration is looked for when no flag names one.
@@ -31,7 +32,7 @@ pub struct Config {
     pub limits: Limits,
     /// What happens to requests.
     pub policy: policy::Settings,
-    /// Model endpoints. An empty list stands for the built-in catalogue.
+    /// Model endpoints of this installation; see [`Capture::catalogue`] for the others.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<Endpoint>,
 }
@@ -58,6 +59,11 @@ pub struct Capture {
     pub detach_on_exit: bool,
     /// Socket mark of the daemon's own connections.
     pub mark: u32,
+    /// What is captured besides the configured endpoints; none: the built-in catalogue when no endpoint is configured,
+    /// else nothing.
+    pub catalogue: Option<Base>,
+    /// Resolvers whose answers to others are learnt from, besides those of `/etc/resolv.conf` and systemd-resolved.
+    pub resolvers: Vec<IpAddr>,
     /// cgroup2 directories, absolute or below `cgroup`, whose processes' every connection is captured: the name in the
     /// TLS hello decides, whatever the address is.
     pub strict: Vec<PathBuf>,
@@ -103,6 +109,10 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections of one user open at once.
     pub connections_per_user: usize,
+    /// Network namespaces, besides the daemon's own, that may have a listener at once.
+    pub namespaces: usize,
+    /// Of those, namespaces of processes of one user; root may have all.
+    pub namespaces_per_user: usize,
     /// Seconds a client may take to send its TLS hello or one request.
     pub request_timeout_s: u64,
     /// Seconds a client or an endpoint may take no byte of what it is sent.
@@ -145,6 +155,8 @@ impl Default for Capture {
             pin: PathBuf::from("/sys/fs/bpf/interceptor/default"),
             detach_on_exit: false,
             mark: 0x1c_e9_70,
+            catalogue: None,
+            resolvers: Vec::new(),
             strict: Vec::new(),
             exempt: Vec::new(),
         }
@@ -171,6 +183,8 @@ impl Default for Limits {
             buffered_bytes_per_user: 512 << 20,
             connections: 8192,
             connections_per_user: 2048,
+            namespaces: 256,
+            namespaces_per_user: 64,
             request_timeout_s: 60,
             write_timeout_s: 60,
             keep_alive_s: 300,
@@ -203,6 +217,10 @@ impl Config {
         if port == 0 || port >= 1024 {
             return Err(format!("listen.port is {port}; choose one from 1 to 1023, which only root can bind"));
         }
+        // The map of listeners has room for so many, the daemon's own included.
+        if self.limits.namespaces >= interceptor_ebpf::MAX_LISTENERS {
+            return Err(format!("limits.namespaces must be below {}", interceptor_ebpf::MAX_LISTENERS));
+        }
         if self.capture.mark == 0 {
             return Err("capture.mark is 0, which every socket has; choose another number".into());
         }
@@ -214,7 +232,10 @@ impl Config {
                  ({needed}), or no large body could ever pass"
             ));
         }
-        self.endpoints.iter().try_for_each(Endpoint::check)
+        if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
+            return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
+        }
+        Ok(())
     }
 }
 
@@ -265,5 +286,19 @@ mod tests {
         .unwrap();
         assert_eq!(config.policy.rules[0].name, "no keys");
         assert_eq!(config.endpoints[0].ports, [443]);
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_is_named_with_its_line() {
+        let message = Config::parse("\n[[endpoint]]\nprovider = 'openai'\nnames = ['*.com']\n").unwrap_err();
+        assert!(message.contains("line 4") && message.contains("*.com"), "{message}");
+    }
+
+    #[test]
+    fn a_configuration_that_captures_nothing_is_refused() {
+        let none = "[capture]\ncatalogue = 'none'\n";
+        assert!(Config::parse(none).unwrap_err().contains("nothing would be captured"));
+        assert!(Config::parse(&format!("{none}[[endpoint]]\nprovider = 'openai'\nnames = ['a.example']\n")).is_ok());
+        assert!(Config::parse("[capture]\ncatalogue = 'builtin'\nresolvers = ['192.0.2.53']\n").is_ok());
     }
 }

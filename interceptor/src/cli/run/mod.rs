@@ -2,34 +2,36 @@
 
 mod listeners;
 mod modes;
+mod names;
 mod settings;
 mod state;
 
-use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listeners::bind;
 use self::modes::Modes;
-use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use self::names::Names;
+use self::settings::{
+    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
+    supervisor_settings,
+};
+pub(super) use self::state::daemon_pid;
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
-use crate::audit::{self, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Flows};
+use crate::audit::Log;
+use crate::capture::{Capture, Catalogue, Flows, Namespaces};
 use crate::config::{Config, StatePaths};
+use crate::daemon::{Facts, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
-use crate::proxy::{Budget, Shared, Worker};
-use crate::sys::{self, Listener, Transport};
+use crate::proxy::{Budget, Shared};
+use crate::sys::{self, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
-use crate::upstream::Dialer;
-
-/// How often endpoint names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -74,22 +76,26 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
             "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
         ),
     }
-    Daemon::start(args, &config, &paths)?.run()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Daemon::start(args, &config, &paths)?.run().await })
 }
 
 /// What runs, and what must be undone when it stops.
 struct Daemon {
     capture: Capture,
-    catalogue: Catalogue,
-    addresses: Addresses,
+    names: Names,
     modes: Modes,
+    authority: Arc<Authority>,
     log: Log,
+    workers: Workers,
+    supervisor: Supervisor,
     detach_on_exit: bool,
+    _heart: Heart,
     _pid_file: PidFile,
 }
 
 impl Daemon {
-    /// Everything that can fail does so before the first connection is redirected.
+    /// Everything that can fail does so before the first connection is redirected. To be called inside a runtime.
     fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
         // What the configuration gets wrong is found before anything is made.
         let audit_settings = audit_settings(args, config, paths)?;
@@ -97,9 +103,9 @@ impl Daemon {
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
         let modes = Modes::new(config, &capture_settings.cgroup)?;
-        let listeners = bind(config)?;
+        let sockets = bind(config)?;
         prepare(paths)?;
-        let catalogue = Catalogue::new(&config.endpoints);
+        let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
         let log = Log::open(audit_settings)?;
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
@@ -110,45 +116,51 @@ impl Daemon {
 
         let mut capture = Capture::attach(&capture_settings)?;
         modes.apply(&mut capture)?;
+        let namespaces = Namespaces::default();
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
-            listening: capture.listening(),
             callers: Resolver::new(),
-            leaves: LeafCache::new(authority, LEAVES)?,
+            leaves: leaves(Arc::clone(&authority), &catalogue)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
             engine,
         });
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
-        }
-        let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
+        let mut workers = Workers::start(listeners::workers(config), &shared, &log, &dialer)?;
+        workers.listen(capture.listening(), sockets)?;
+        let heart = start_heart(&mut capture, &workers)?;
+        let endpoints = catalogue.describe();
+        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
+        let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
+        let settings = supervisor_settings(config, &capture_settings, &modes, paths, transport);
+        let mut supervisor = Supervisor::start(settings, events, namespaces)?;
+        supervisor.adopt(&mut capture, &mut workers);
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
-            "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
-            catalogue.names().join(", "),
+            "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
             config.listen.port,
             capture_settings.cgroup.display(),
             capture_settings.pin_dir.display(),
         );
         Ok(Self {
             capture,
-            catalogue,
-            addresses,
+            names,
             modes,
+            authority,
             log,
+            workers,
+            supervisor,
             detach_on_exit: config.capture.detach_on_exit,
+            _heart: heart,
             _pid_file: pid_file,
         })
     }
 
-    fn run(mut self) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.until_stopped())?;
+    /// Serves until it is told to stop.
+    async fn run(mut self) -> Result<ExitCode, Failure> {
+        self.until_stopped().await?;
         log::info!("stopping");
         self.log.close()?;
         if self.detach_on_exit {
@@ -161,18 +173,22 @@ impl Daemon {
 
     async fn until_stopped(&mut self) -> Result<(), Failure> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        resolve.reset();
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = resolve.tick() => {
-                    let catalogue = self.catalogue.clone();
-                    // A resolver may take seconds; sweeping must not wait for it.
-                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
+                task = self.supervisor.next() => {
+                    let facts = || Facts {
+                        endpoints: self.names.facts(),
+                        audit: self.log.trouble(),
+                        ca_days: self.authority.days_left(),
+                    };
+                    self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
+                }
+                changed = self.names.changed() => {
+                    changed?;
+                    if let Err(e) = self.names.enrol(&mut self.capture) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
@@ -189,37 +205,14 @@ impl Daemon {
     }
 }
 
-fn start_worker(
-    number: usize,
-    shared: Arc<Shared>,
-    audit: audit::Worker,
-    dialer: Dialer,
-    listeners: Vec<TcpListener>,
-) -> Result<(), Failure> {
-    let scanner = shared.engine.scanner()?;
-    let transport = dialer.transport;
-    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
-        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
-        match listeners {
-            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
-            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
-        }
-    })?;
-    Ok(())
+/// From here on, a worker that hangs means refused connections.
+fn start_heart(capture: &mut Capture, workers: &Workers) -> Result<Heart, Failure> {
+    let mut heartbeat = capture.take_heartbeat().ok_or("the heartbeat is taken")?;
+    Ok(Heart::start(workers.pulses(), move |at| heartbeat.beat(at))?)
 }
 
-/// Captures what names resolve to now, and what they resolved to before.
-fn enrol(
-    capture: &mut Capture,
-    addresses: &mut Addresses,
-    (found, unresolved): (Vec<SocketAddr>, Vec<String>),
-) -> Result<(), Failure> {
-    for name in &unresolved {
-        log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
-    }
-    addresses.learn(&found, unresolved.is_empty(), Instant::now());
-    let endpoints = addresses.current();
-    capture.enrol(&endpoints)?;
-    log::debug!("{} endpoint addresses enrolled", endpoints.len());
-    Ok(())
+/// Leaves for endpoints, and for nothing else that the CA's constraints cover.
+fn leaves(authority: Arc<Authority>, catalogue: &Catalogue) -> Result<LeafCache, Failure> {
+    let catalogue = catalogue.clone();
+    Ok(LeafCache::new(authority, LEAVES)?.only_for(move |name| catalogue.has_leaf(name)))
 }

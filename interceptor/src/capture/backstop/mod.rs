@@ -109,6 +109,12 @@ impl Backstop {
         Ok(Self { table, own, elements })
     }
 
+    /// The table's name, of family inet.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        self.table.name()
+    }
+
     /// How the daemon's own packets are recognised.
     #[must_use]
     pub fn own(&self) -> &Own {

@@ -1,5 +1,6 @@
 //! `interceptor run`: the daemon.
 
+pub(super) mod backstop;
 mod listeners;
 mod modes;
 mod names;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::backstop::Guard;
 use self::listeners::bind;
 use self::modes::Modes;
 use self::names::Names;
@@ -84,6 +86,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 struct Daemon {
     capture: Capture,
     names: Names,
+    backstop: Guard,
     modes: Modes,
     authority: Arc<Authority>,
     log: Log,
@@ -133,8 +136,9 @@ impl Daemon {
         let heart = start_heart(&mut capture, &workers)?;
         let endpoints = catalogue.describe();
         let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
+        let backstop = Guard::start(config, paths, modes.list(), &names.endpoints())?;
         let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
-        let settings = supervisor_settings(config, &capture_settings, &modes, paths, transport);
+        let settings = supervisor_settings(config, &capture_settings, capture.features(), &modes, paths, transport);
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;
         supervisor.adopt(&mut capture, &mut workers);
         let pid_file = PidFile::create(&paths.run())?;
@@ -147,6 +151,7 @@ impl Daemon {
         Ok(Self {
             capture,
             names,
+            backstop,
             modes,
             authority,
             log,
@@ -165,6 +170,7 @@ impl Daemon {
         self.log.close()?;
         if self.detach_on_exit {
             self.capture.detach()?;
+            self.backstop.remove()?;
         } else {
             log::info!("the programs stay attached: enrolled connections are refused until the next start");
         }
@@ -182,6 +188,7 @@ impl Daemon {
                     let facts = || Facts {
                         endpoints: self.names.facts(),
                         audit: self.log.trouble(),
+                        backstop: self.backstop.dropped(),
                         ca_days: self.authority.days_left(),
                     };
                     self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
@@ -191,6 +198,7 @@ impl Daemon {
                     if let Err(e) = self.names.enrol(&mut self.capture) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
+                    self.backstop.update(&self.names.endpoints());
                 }
                 _ = sweep.tick() => {
                     self.modes.refresh(&mut self.capture);

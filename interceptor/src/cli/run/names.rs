@@ -129,6 +129,11 @@ impl Names {
         Ok(())
     }
 
+    /// What is enrolled.
+    pub(super) fn endpoints(&self) -> Vec<EndpointAddr> {
+        self.addresses.current()
+    }
+
     /// What the status says of them.
     pub(super) fn facts(&self) -> Endpoints {
         let mut unresolved: Vec<_> = self.failing.iter().map(ToString::to_string).collect();

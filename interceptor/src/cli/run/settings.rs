@@ -75,6 +75,7 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
 pub(super) fn supervisor_settings(
     config: &Config,
     capture: &capture::Settings,
+    features: &capture::Features,
     modes: &Modes,
     paths: &StatePaths,
     transport: Transport,
@@ -90,7 +91,7 @@ pub(super) fn supervisor_settings(
         control: daemon::control_socket(&paths.run()),
         transport,
         modes: modes.describe(),
-        features: serde_json::Value::Null,
+        features: serde_json::json!(features),
         namespaces,
         namespaces_per_user: config.limits.namespaces_per_user,
     }

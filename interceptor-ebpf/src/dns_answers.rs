@@ -1,6 +1,8 @@
 //! `dns_answers`: what resolvers tell enrolled processes is copied to the daemon, which learns endpoints' addresses from
 //! it. Every packet that reaches an enrolled socket passes here, so the common case is two short loads.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_skb_load_bytes};
 use aya_ebpf::macros::cgroup_skb;
@@ -68,10 +70,7 @@ fn parse(skb: *mut __sk_buff) -> Option<Packet> {
 #[inline(always)]
 fn copy(skb: *mut __sk_buff, packet: &Packet) {
     let Some(length) = load::<u16>(skb, packet.transport + 4) else { return };
-    let length = u32::from(u16::from_be(length)).wrapping_sub(UDP_HEADER);
-    if length == 0 || length > MAX_DNS_PAYLOAD as u32 {
-        return count(Counter::DnsLong);
-    }
+    let Some(length) = payload_length(u16::from_be(length)) else { return count(Counter::DnsLong) };
     let Some(mut entry) = DNS.reserve(0) else { return count(Counter::DnsLost) };
     let at: *mut DnsPacket = entry.as_mut_ptr();
     // SAFETY: the entry is as large as the type; the fields are plain and all are written, but for the payload's end,
@@ -90,6 +89,16 @@ fn copy(skb: *mut __sk_buff, packet: &Packet) {
         // Cut off underway.
         entry.discard(0);
     }
+}
+
+/// What follows the header of a datagram of that length, if it is something and fits.
+#[inline(always)]
+fn payload_length(datagram: u16) -> Option<u32> {
+    let mut last = u64::from(datagram).wrapping_sub(u64::from(UDP_HEADER) + 1);
+    // SAFETY: no instruction at all. The compiler, which no longer knows the value, has to compare it and add to it in this
+    // order; so the verifier sees that the sum is not 0, which before Linux 6.8 it does not learn from a comparison with 0.
+    unsafe { asm!("/* {0} */", inout(reg) last) };
+    if last >= MAX_DNS_PAYLOAD as u64 { None } else { Some(last as u32 + 1) }
 }
 
 #[inline(always)]

@@ -24,6 +24,7 @@ mod events;
 pub mod features;
 mod flows;
 mod heartbeat;
+mod http_proxy;
 mod modes;
 mod namespaces;
 mod netns;
@@ -63,6 +64,7 @@ pub use events::EventLog;
 pub use features::Features;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
+pub use http_proxy::HttpProxy;
 pub use modes::{CgroupMode, Mode};
 pub use namespaces::Namespaces;
 pub use netns::Netns;
@@ -198,6 +200,9 @@ impl Capture {
             cgroup_rules: 0,
             max_waiting: settings.waiting_per_user,
         };
+        if let Err(why) = &snapshot_support {
+            log::warn!("callers that exit before they are accepted will be known by their ids alone: {why}");
+        }
         let mut maps = Maps::take(&mut ebpf, own)?;
         maps.take_over()?;
         let listening = maps.announce(netns, settings.listener_port)?;

@@ -144,8 +144,8 @@ fn chunk(c: &mut Criterion) {
                 }
             });
         });
-        let ended = exchange.complete(&Completion::default());
-        let durable = runtime.block_on(ended).expect("recorded");
+        let end = Completion::default();
+        let durable = runtime.block_on(exchange.complete(&end)).expect("recorded");
         runtime.block_on(durable).expect("recorded");
     }
     group.finish();
@@ -163,14 +163,13 @@ fn exchange(c: &mut Criterion) {
         for size in SIZES {
             let bytes = vec![b'x'; size];
             group.throughput(Throughput::Bytes(size as u64));
-            let mut open = Vec::new();
+            let (mut open, end) = (Vec::new(), Completion::default());
             group.bench_function(BenchmarkId::new(name, size), |b| {
                 b.iter(|| {
                     let exchange = begin(&runtime, &mut worker, black_box(&bytes));
                     match durability {
                         Durability::Process => {
-                            let ended = exchange.complete(&Completion::default());
-                            let durable = runtime.block_on(ended).expect("recorded");
+                            let durable = runtime.block_on(exchange.complete(&end)).expect("recorded");
                             runtime.block_on(durable).expect("recorded");
                         }
                         // Its end would be a second commit.

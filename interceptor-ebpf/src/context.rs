@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
 use interceptor_ebpf::{Address, Peer, Pending};
 
+use crate::features;
 use crate::maps::{PENDING, pending_of};
 
 macro_rules! load {
@@ -159,6 +160,9 @@ impl SockAddr {
     /// What the MPTCP socket carries whose subflow this is, noted at its creation.
     #[inline(always)]
     pub(crate) fn mptcp(&self) -> Option<&mut Pending> {
+        if !features::mptcp_socket() {
+            return None;
+        }
         // SAFETY: takes a socket; null for one that is no subflow.
         let whole = unsafe { bpf_skc_to_mptcp_sock(self.socket().cast()) };
         if whole.is_null() {

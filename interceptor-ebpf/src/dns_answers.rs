@@ -1,12 +1,15 @@
 //! `dns_answers`: what resolvers tell enrolled processes is copied to the daemon, which learns endpoints' addresses from
 //! it. Every packet that reaches an enrolled socket passes here, so the common case is two short loads.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_skb_load_bytes};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use interceptor_ebpf::{Address, Counter, DnsPacket, MAX_DNS_PAYLOAD};
 
+use crate::features;
 use crate::maps::{DNS, count};
 
 const ALLOW: i32 = 1;
@@ -18,10 +21,6 @@ const IPPROTO_UDP: u8 = 17;
 const IPV6_HEADER: u32 = 40;
 const UDP_HEADER: u32 = 8;
 const DNS_PORT: u16 = 53;
-
-/// Set by the loader: whether `bpf_get_netns_cookie` takes a packet on this kernel (about 6.15).
-#[unsafe(no_mangle)]
-static NETNS_OF_PACKET: u8 = 0;
 
 /// Where the transport header of a packet begins, which it is, and who sent it.
 struct Packet {
@@ -71,10 +70,7 @@ fn parse(skb: *mut __sk_buff) -> Option<Packet> {
 #[inline(always)]
 fn copy(skb: *mut __sk_buff, packet: &Packet) {
     let Some(length) = load::<u16>(skb, packet.transport + 4) else { return };
-    let length = u32::from(u16::from_be(length)).wrapping_sub(UDP_HEADER);
-    if length == 0 || length > MAX_DNS_PAYLOAD as u32 {
-        return count(Counter::DnsLong);
-    }
+    let Some(length) = payload_length(u16::from_be(length)) else { return count(Counter::DnsLong) };
     let Some(mut entry) = DNS.reserve(0) else { return count(Counter::DnsLost) };
     let at: *mut DnsPacket = entry.as_mut_ptr();
     // SAFETY: the entry is as large as the type; the fields are plain and all are written, but for the payload's end,
@@ -95,10 +91,20 @@ fn copy(skb: *mut __sk_buff, packet: &Packet) {
     }
 }
 
+/// What follows the header of a datagram of that length, if it is something and fits.
+#[inline(always)]
+fn payload_length(datagram: u16) -> Option<u32> {
+    let mut last = u64::from(datagram).wrapping_sub(u64::from(UDP_HEADER) + 1);
+    // SAFETY: a register is moved to itself (with no instruction at all, line information would stand twice at the next,
+    // which the kernel refuses). The compiler, which no longer knows the value, has to compare it and add to it in this
+    // order; so the verifier sees that the sum is not 0, which before Linux 6.8 it does not learn from a comparison with 0.
+    unsafe { asm!("{last} = {last}", last = inout(reg) last) };
+    if last >= MAX_DNS_PAYLOAD as u64 { None } else { Some(last as u32 + 1) }
+}
+
 #[inline(always)]
 fn netns_cookie(skb: *mut __sk_buff) -> u64 {
-    // SAFETY: a global that the loader set before the program was loaded; volatile, so that it is not taken for 0.
-    if unsafe { (&raw const NETNS_OF_PACKET).read_volatile() } == 0 {
+    if !features::netns_of_packet() {
         return 0;
     }
     // SAFETY: takes the context.

@@ -23,6 +23,7 @@ mod connect;
 mod context;
 mod dns_answers;
 mod events;
+mod features;
 mod getpeername;
 mod kernel;
 mod maps;

@@ -30,6 +30,10 @@ pub const EVENTS: &str = "EVENTS";
 /// Ring buffer of [`DnsPacket`](crate::DnsPacket).
 pub const DNS: &str = "DNS";
 
+/// Global: whether the kernel lets a program choose the error of a refused call.
+pub const SET_RETVAL: &str = "SET_RETVAL";
+/// Global: whether the kernel leads from a subflow to its MPTCP socket.
+pub const MPTCP_SOCKET: &str = "MPTCP_SOCKET";
 /// Global: whether the kernel tells a packet's network namespace.
 pub const NETNS_OF_PACKET: &str = "NETNS_OF_PACKET";
 

@@ -11,6 +11,7 @@ use interceptor_ebpf::{
 
 use crate::context::{SockAddr, Transport};
 use crate::events::tell;
+use crate::features;
 use crate::maps::{CGROUPS, ENDPOINTS_V4, ENDPOINTS_V6, HEARTBEAT, SETTINGS, count};
 
 /// The kernel goes on with the call.
@@ -29,13 +30,15 @@ pub(crate) enum Verdict {
     Refuse(Counter),
 }
 
-/// Fails the call with ECONNREFUSED.
+/// Fails the call with ECONNREFUSED, or with EPERM where the kernel leaves no choice.
 #[inline(always)]
 pub(crate) fn refuse(ctx: &SockAddr, destination: Peer, why: Counter) -> i32 {
     count(why);
     tell(kind::REFUSED, why, ctx, destination);
-    // SAFETY: takes a plain number.
-    unsafe { bpf_set_retval(-ECONNREFUSED) };
+    if features::set_retval() {
+        // SAFETY: takes a plain number.
+        unsafe { bpf_set_retval(-ECONNREFUSED) };
+    }
     0
 }
 

@@ -1,10 +1,11 @@
 //! A daemon that does nothing but capture: it tells each client where it meant to go, and its tests what it learnt.
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
-//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `name CLIENT` (takes, and tells who called), `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`,
-//! `events`, `dns`, `detach`, `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS
-//! marked|unmarked`, `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `features`, `waiting`,
+//! `sweep`, `take CLIENT`, `name CLIENT` (takes, and tells who called), `announce`, `withdraw`, `modes CGROUP=MODE...`,
+//! `beat`, `events`, `dns`, `detach`, `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS
+//! marked|unmarked`, `kept`, `learn RESOLVER`, `backstop install INSTANCE EXEMPT_CGROUP...`, `backstop update ENDPOINT...`,
+//! `backstop dropped`, `backstop remove`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
@@ -16,9 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use interceptor::capture::backstop::{self, Backstop};
 use interceptor::capture::{
-    Addresses, BootTime, Capture, Catalogue, CgroupMode, DnsPackets, EndpointAddr, Event, Flow, Flows, Listening, Mode,
-    Resolvers, Scope, Settings, TakeError, What, WhenDown, destroy_direct, destroy_leaving,
+    Addresses, BootTime, Capture, Catalogue, CgroupMode, DnsPackets, EndpointAddr, Event, Features, Flow, Flows,
+    Listening, Mode, Overrides, Resolvers, Scope, Settings, TakeError, What, WhenDown, destroy_direct, destroy_leaving,
 };
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
@@ -32,8 +34,12 @@ fn main() -> Result<()> {
         log::set_logger(&Logger)?;
         log::set_max_level(log::LevelFilter::Debug);
     }
-    let mut args = std::env::args().skip(1);
-    let cgroup = PathBuf::from(args.next().context("usage: CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
+    let mut args = std::env::args().skip(1).peekable();
+    if args.peek().is_some_and(|first| first == "features") {
+        say(&json!({"features": Features::probe()?}));
+        return Ok(());
+    }
+    let cgroup = PathBuf::from(args.next().context("usage: features | CGROUP PIN_DIR accept|hold|deaf ENDPOINT...")?);
     let pin_dir = PathBuf::from(args.next().context("PIN_DIR")?);
     let mode = args.next().context("accept, hold or deaf")?;
     let endpoints = args.map(|text| parse(&text)).collect::<Result<Vec<_>>>()?;
@@ -48,6 +54,7 @@ fn main() -> Result<()> {
         listener_port: port,
         stale_after: setting("CAPTURE_STALE_MS")?.map(Duration::from_millis),
         waiting_per_user: setting("CAPTURE_WAITING")?.unwrap_or(Settings::WAITING_PER_USER),
+        overrides: overrides()?,
     })?;
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
@@ -86,6 +93,18 @@ fn parse_mode(text: &str) -> Result<CgroupMode> {
         other => bail!("{other}: strict, exempt or names"),
     };
     Ok(CgroupMode { path: path.into(), mode })
+}
+
+/// Other circumstances than this host's: `CAPTURE_FLOWS`, `CAPTURE_ENDPOINTS`, and `CAPTURE_ABSENT` with names of features
+/// between commas.
+fn overrides() -> Result<Overrides> {
+    let absent = std::env::var("CAPTURE_ABSENT").unwrap_or_default();
+    let names = absent.split(',').filter(|name| !name.is_empty());
+    Ok(Overrides {
+        absent: names.map(|name| Ok(serde_json::from_value(name.into())?)).collect::<Result<_>>()?,
+        flows: setting("CAPTURE_FLOWS")?.map(u32::try_from).transpose()?,
+        endpoints: setting("CAPTURE_ENDPOINTS")?.map(u32::try_from).transpose()?,
+    })
 }
 
 /// `ADDRESS/PREFIX PORT` with a comma in between; `,open` behind it for an endpoint that is open while the daemon is down.
@@ -184,6 +203,7 @@ fn answer(
     port: u16,
     cgroup: &Path,
 ) -> Result<()> {
+    let mut backstop = None;
     let mut heartbeat = capture.take_heartbeat().context("a fresh capture has its heartbeat")?;
     let mut events = capture.take_events().context("a fresh capture has its events")?;
     let mut dns = capture.take_dns().context("a fresh capture has its DNS answers")?;
@@ -200,6 +220,7 @@ fn answer(
                     stats.iter().map(|(counter, value)| (format!("{counter:?}"), value.into())).collect();
                 say(&json!({"stats": counts}));
             }
+            ["features"] => say(&json!({"features": capture.features()})),
             ["snapshots"] => say(&json!({"snapshots": flows.snapshots_waiting()?})),
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
             ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
@@ -224,6 +245,10 @@ fn answer(
                 let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
                 capture.enrol(&endpoints)?;
                 say(&json!({"enrol": "done"}));
+            }
+            ["backstop", ref rest @ ..] => {
+                let told = hold_back(&mut backstop, &capture, rest);
+                say(&json!({"backstop": told.unwrap_or_else(|error| json!({"error": error.to_string()}))}));
             }
             [command @ ("destroy" | "leaving"), ref what @ ..] => {
                 let (modes, endpoints): (Vec<&str>, Vec<&str>) = what.iter().partition(|word| word.contains('='));
@@ -277,6 +302,31 @@ fn answer(
         }
     }
     Ok(())
+}
+
+/// The backstop's commands.
+fn hold_back(held: &mut Option<Backstop>, capture: &Capture, words: &[&str]) -> Result<Value> {
+    match *words {
+        ["install", instance, ref exempt @ ..] => {
+            let exempt = exempt.iter().map(PathBuf::from).collect();
+            let settings = backstop::Settings { instance: instance.to_owned(), mark: MARK, forward: true, exempt };
+            let installed = Backstop::install(&settings, &capture.enrolled()?)?;
+            let own = installed.own().to_string();
+            *held = Some(installed);
+            Ok(json!({"own": own}))
+        }
+        ["update", ref endpoints @ ..] => {
+            let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+            held.as_mut().context("not installed")?.update(&endpoints)?;
+            Ok(json!("done"))
+        }
+        ["dropped"] => Ok(json!(held.as_ref().context("not installed")?.dropped()?)),
+        ["remove"] => {
+            held.take().context("not installed")?.remove()?;
+            Ok(json!("done"))
+        }
+        _ => bail!("backstop what?"),
+    }
 }
 
 /// A connection of the daemon's own: what it came to.

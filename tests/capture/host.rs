@@ -23,8 +23,8 @@ const UNPRIVILEGED: &str = "INTERCEPTOR_TEST_UNPRIVILEGED";
 pub(crate) const DIRECT_V4: &str = "203.0.113.20";
 pub(crate) const DIRECT_V6: &str = "2001:db8::20";
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take, on an emulated processor too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
     scratch: tempfile::TempDir,

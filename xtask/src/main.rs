@@ -5,6 +5,7 @@
 mod checks;
 mod demo;
 mod endpoint;
+mod kernels;
 mod lab;
 mod layers;
 mod setup;
@@ -45,6 +46,8 @@ enum Task {
     Layers(LayersArgs),
     /// Run Criterion's benchmarks
     Bench(checks::BenchArgs),
+    /// Run the capture tests on other kernels, in qemu
+    Kernels(kernels::Args),
     /// The lab's model endpoint
     #[command(hide = true)]
     Endpoint(endpoint::Args),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Lint(LintArgs {}) => checks::lint(),
         Task::Layers(LayersArgs {}) => layers::run(),
         Task::Bench(args) => checks::bench(&args),
+        Task::Kernels(args) => kernels::run(&args),
         Task::LabEnter(args) => return ExitCode::from(lab::enter(&args)),
         Task::Endpoint(args) => endpoint::run(&args),
         Task::LabWatch(args) => lab::watch(&args),

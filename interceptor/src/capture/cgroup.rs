@@ -62,6 +62,11 @@ impl Cgroups {
 
     /// Id of this process's cgroup.
     pub(super) fn own(&self) -> Result<u64, Error> {
+        self.id_of(&self.own_directory()?)
+    }
+
+    /// Directory of this process's cgroup.
+    pub(super) fn own_directory(&self) -> Result<PathBuf, Error> {
         let path = "/proc/self/cgroup";
         let memberships = fs::read_to_string(path).map_err(Error::file(path))?;
         let own = parse_membership(&memberships)
@@ -69,7 +74,7 @@ impl Cgroups {
         let below = own.strip_prefix(&self.root).map_err(|_| Error::OwnCgroup {
             what: format!("{} is outside of what {} shows", own.display(), self.mount.display()),
         })?;
-        self.id_of(&self.mount.join(below))
+        Ok(self.mount.join(below))
     }
 }
 

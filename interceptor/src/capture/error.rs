@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         cause: io::Error,
     },
+    /// The kernel is too old, or was built without something.
+    #[error("this kernel ({release}) lacks {absent}; Linux 5.15 or later has everything that is needed")]
+    Kernel {
+        /// Its release.
+        release: String,
+        /// What it lacks, and what is lost thereby.
+        absent: String,
+    },
     /// The kernel refused the object as a whole.
     #[error("cannot load the kernel programs: {}{}", chain(.cause), remedy_in(.cause))]
     Load {

@@ -12,6 +12,7 @@
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
 
 mod addresses;
+pub mod backstop;
 mod btf;
 mod catalogue;
 mod cgroup;
@@ -20,6 +21,7 @@ mod effective;
 mod endpoints;
 mod error;
 mod events;
+pub mod features;
 mod flows;
 mod heartbeat;
 mod http_proxy;
@@ -37,6 +39,7 @@ mod snapshots;
 mod sock_diag;
 mod stats;
 mod sys;
+mod sys_probe;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -48,6 +51,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray};
 use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
 pub use addresses::{Addresses, DnsCounts};
+pub use backstop::Backstop;
 pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
@@ -59,6 +63,7 @@ pub use effective::{Effective, Fault, Foreign};
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
+pub use features::Features;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
 pub use http_proxy::HttpProxy;
@@ -92,6 +97,19 @@ pub struct Settings {
     pub stale_after: Option<Duration>,
     /// Connections of one user that may wait for accept at once.
     pub waiting_per_user: u64,
+    /// What is to be otherwise than found or built in. Empty as a rule.
+    pub overrides: Overrides,
+}
+
+/// Other circumstances than this host's: for seeing what becomes of capture in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Features taken for absent.
+    pub absent: Vec<features::Name>,
+    /// Entries of the map of flows, when it is made.
+    pub flows: Option<u32>,
+    /// Entries of each of the two maps of enrolled destinations, when they are made.
+    pub endpoints: Option<u32>,
 }
 
 impl Settings {
@@ -105,6 +123,7 @@ pub struct Capture {
     maps: Maps,
     listening: Listening,
     log: Option<EventLog>,
+    features: Features,
     snapshot_support: Result<(), SnapshotUnsupported>,
     /// Keeps a second daemon from taking the same pins.
     lock: File,
@@ -234,6 +253,12 @@ impl Capture {
     /// The DNS answers that enrolled processes receive, once.
     pub fn take_dns(&mut self) -> Option<DnsPackets> {
         self.maps.dns.take()
+    }
+
+    /// What this kernel can do.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
     /// A handle to look up flows, one for each worker.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use aya::Ebpf;
 
+use super::features::Features;
 use super::programs::{self, Pins};
 use super::{Capture, Cgroups, Error, EventLog, Listening, Maps, NetnsCookie, Settings, SnapshotUnsupported, cgroup};
 
@@ -16,6 +17,7 @@ pub struct Prepared {
     ebpf: Ebpf,
     maps: Maps,
     kept: Vec<Listening>,
+    features: Features,
     snapshot_support: Result<(), SnapshotUnsupported>,
     // Undone before the lock is given back.
     pins: Undo,
@@ -52,15 +54,23 @@ impl Prepared {
     /// # Errors
     /// As [`Capture::attach`].
     pub fn new(settings: &Settings, lock: Option<OwnedFd>) -> Result<Self, Error> {
-        let cgroup = cgroup::open(&settings.cgroup)?;
         let own_cgroup = Cgroups::find()?.own()?;
+        let cgroup = cgroup::open(&settings.cgroup)?;
         let netns = NetnsCookie::own()?;
+        let features = Features::probe()?.without(&settings.overrides.absent);
+        features.require()?;
+        for feature in features.degraded() {
+            log::warn!("this kernel lacks {feature}: {}", feature.without);
+        }
         let pins = Pins::open(&settings.pin_dir)?;
         let lock = pins.lock(lock)?;
         let fresh = !pins.any_link();
         let pins = Undo { pins: Some(pins), fresh };
         // What this kernel does not take must not disturb what an earlier process left in force.
-        let (mut ebpf, snapshot_support) = programs::verified(pins.get())?;
+        let (mut ebpf, snapshot_support) = programs::verified(pins.get(), &features, &settings.overrides)?;
+        if let Err(why) = &snapshot_support {
+            log::warn!("callers that exit before they are accepted will be known by their ids alone: {why}");
+        }
         let own = interceptor_ebpf::Settings {
             own_cgroup,
             stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),
@@ -70,7 +80,7 @@ impl Prepared {
         };
         let maps = Maps::take(&mut ebpf, own)?;
         let (port, kept) = (settings.listener_port, Vec::new());
-        Ok(Self { cgroup, netns, port, ebpf, maps, kept, snapshot_support, pins, lock })
+        Ok(Self { cgroup, netns, port, ebpf, maps, kept, features, snapshot_support, pins, lock })
     }
 
     /// The network namespace that this process is in.
@@ -100,9 +110,9 @@ impl Prepared {
     /// When the kernel refuses. On a first start nothing stays attached then.
     pub fn attach(mut self) -> Result<Capture, Error> {
         let (listening, log) = self.swap()?;
-        let Self { maps, lock, mut pins, snapshot_support, .. } = self;
+        let Self { maps, lock, mut pins, features, snapshot_support, .. } = self;
         let pins = pins.pins.take().expect("given away here alone");
-        Ok(Capture { pins, maps, listening, log, snapshot_support, lock })
+        Ok(Capture { pins, maps, listening, log, features, snapshot_support, lock })
     }
 
     fn swap(&mut self) -> Result<(Listening, Option<EventLog>), Error> {

@@ -7,26 +7,34 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
-use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use interceptor_ebpf::{ABI, Offsets, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
+use super::features::{Features, Name};
 use super::sys::PinnedLink;
-use super::{Error, SnapshotUnsupported, cgroup, events, offsets};
+use super::{Error, Overrides, SnapshotUnsupported, cgroup, events, offsets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/interceptor-programs.o"));
 
 /// The programs, taken by the kernel's verifier: with snapshots of callers where this kernel allows them.
-pub(super) fn verified(pins: &Pins) -> Result<(Ebpf, Result<(), SnapshotUnsupported>), Error> {
-    let found = offsets::find();
-    let mut ebpf = load(pins, found.as_ref().unwrap_or(&Offsets::OFF))?;
+pub(super) fn verified(
+    pins: &Pins,
+    features: &Features,
+    overrides: &Overrides,
+) -> Result<(Ebpf, Result<(), SnapshotUnsupported>), Error> {
+    let found = match (features.has(Name::Btf), features.has(Name::ReadKernel)) {
+        (false, _) => Err(SnapshotUnsupported::NoBtf("not there".to_owned())),
+        (true, false) => Err(SnapshotUnsupported::Helper("bpf_probe_read_kernel")),
+        (true, true) => offsets::find(),
+    };
+    let mut ebpf = load(pins, features, overrides, found.as_ref().unwrap_or(&Offsets::OFF))?;
     match (verify(&mut ebpf), found) {
         (Ok(()), found) => Ok((ebpf, found.map(|_| ()))),
         (Err(error), Err(_)) => Err(error),
         (Err(error), Ok(_)) => {
             // Nobody who calls may go uncaptured because not everything can be told of them.
-            let mut ebpf = load(pins, &Offsets::OFF)?;
+            let mut ebpf = load(pins, features, overrides, &Offsets::OFF)?;
             verify(&mut ebpf)?;
             Ok((ebpf, Err(SnapshotUnsupported::Verifier(error.to_string()))))
         }
@@ -34,14 +42,29 @@ pub(super) fn verified(pins: &Pins) -> Result<(Ebpf, Result<(), SnapshotUnsuppor
 }
 
 /// Parses the object and makes its maps, or finds those of an earlier process at their pins.
-fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, Error> {
+fn load(pins: &Pins, features: &Features, overrides: &Overrides, offsets: &Offsets) -> Result<Ebpf, Error> {
     let level = events::level();
+    let gates = [
+        (names::SET_RETVAL, Name::SetRetval),
+        (names::MPTCP_SOCKET, Name::MptcpSocket),
+        (names::NETNS_OF_PACKET, Name::NetnsCookieOfPacket),
+    ]
+    .map(|(global, name)| (global, u8::from(features.has(name))));
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
+    for (global, open) in &gates {
+        loader.override_global(global, open, true);
+    }
+    for (maps, entries) in
+        [(&[names::FLOWS][..], overrides.flows), (&[names::ENDPOINTS_V4, names::ENDPOINTS_V6], overrides.endpoints)]
+    {
+        if let Some(entries) = entries {
+            for map in maps {
+                loader.map_max_entries(map, entries);
+            }
+        }
+    }
     loader.override_global(names::SNAPSHOT_OFFSETS, offsets, true);
-    let netns_of_packet =
-        u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
-    loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
     for name in names::MAPS {
         loader.map_pin_path(name, pins.map(name));
     }

@@ -152,6 +152,32 @@ fn destroy_here(wanted: &impl Fn(Mode, &Found) -> bool, owners: &Owners) -> Resu
     Ok(result)
 }
 
+/// Whether this kernel destroys sockets, asked with one that there cannot be: port 0 at both ends.
+pub(super) fn can_destroy() -> io::Result<bool> {
+    let nothing = |error: io::Error, absent: &[i32], otherwise: bool| match error.raw_os_error() {
+        Some(errno) if absent.contains(&errno) => Ok(false),
+        Some(libc::ENOENT) => Ok(otherwise),
+        _ => Err(error),
+    };
+    let mut diag = match Diag::open() {
+        Err(error) => return nothing(error, &[libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT], false),
+        Ok(diag) => diag,
+    };
+    let family = libc::AF_INET as u8;
+    if let Err(error) = diag.dump(family, TCP) {
+        // No such protocol to list.
+        return nothing(error, &[], false);
+    }
+    // INET_DIAG_NOCOOKIE: whichever socket it is.
+    let mut id = [0; SOCKET_ID];
+    id[SOCKET_ID - 8..].fill(0xff);
+    let peer = SocketAddr::from(([0, 0, 0, 0], 0));
+    match diag.destroy(&Found { family, protocol: TCP, id, peer, mark: 0, cgroup: None }) {
+        Ok(()) => Ok(true),
+        Err(error) => nothing(error, &[libc::EOPNOTSUPP], true),
+    }
+}
+
 fn warn_once(what: &str) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

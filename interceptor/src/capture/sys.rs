@@ -101,7 +101,7 @@ pub(super) struct CgroupHook {
 ///
 /// # Safety
 /// `attr` is the struct the command takes, and its pointers are valid for what the command does with them.
-unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
+pub(super) unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
     // SAFETY: the caller's promise; the kernel reads no more than the size given.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), mem::size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

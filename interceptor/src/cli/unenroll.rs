@@ -9,7 +9,7 @@ use crate::config::{Config, StatePaths};
 /// Arguments of `interceptor unenroll`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Detaches every program of this instance and removes its pins, also those of an earlier version.
+Detaches every program of this instance and removes its pins, also those of an earlier version, and its backstop.
 From then on connections go direct, unmasked and unrecorded. Audit log, CA and keys stay.
 
 Examples:
@@ -25,7 +25,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let config = Config::load(global.config.as_deref())?;
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
     let pins = &config.capture.pin;
+    let backstop = || super::run::backstop::remove_left_behind(&paths);
     let Some(pinned) = Pinned::find(pins)? else {
+        if backstop()? {
+            println!("the backstop is removed");
+        }
         println!("nothing is pinned at {}: this host is not enrolled", pins.display());
         return Ok(ExitCode::SUCCESS);
     };
@@ -35,6 +39,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     }
     let attached = pinned.attached()?;
     pinned.remove()?;
+    backstop()?;
     println!("{attached} programs detached, nothing is left at {}: connections go direct", pins.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub listen: Listen,
     /// What is enrolled, and where the kernel objects are pinned.
     pub capture: Capture,
+    /// nftables rules behind the kernel programs.
+    pub backstop: Backstop,
     /// How the real endpoint is reached and verified.
     pub upstream: Upstream,
     /// The log.
@@ -82,6 +84,16 @@ pub struct Capture {
     pub strict: Vec<PathBuf>,
     /// cgroup2 directories, absolute or below `cgroup`, whose processes are not captured.
     pub exempt: Vec<PathBuf>,
+}
+
+/// The `[backstop]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backstop {
+    /// Whether packets to enrolled addresses that are not the daemon's are refused, however they were made.
+    pub enabled: bool,
+    /// Whether that includes packets this host forwards: of containers, virtual machines, other hosts.
+    pub forward: bool,
 }
 
 /// The `[upstream]` table.
@@ -205,6 +217,12 @@ impl Default for Upgrade {
 impl Default for Stop {
     fn default() -> Self {
         Self { drain_s: 5 }
+    }
+}
+
+impl Default for Backstop {
+    fn default() -> Self {
+        Self { enabled: false, forward: true }
     }
 }
 

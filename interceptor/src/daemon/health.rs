@@ -115,6 +115,14 @@ impl Health {
             name: pulse.name().to_owned(),
             silent_ms: pulse.age(now).as_millis().try_into().unwrap_or(u64::MAX),
         });
+        let mut counters: BTreeMap<_, _> = stats.iter().flat_map(Stats::nonzero).collect();
+        match &facts.backstop {
+            Some(Ok(refused)) => {
+                counters.insert("RefusedByBackstop".into(), *refused);
+            }
+            Some(Err(why)) => reasons.add(why, "restart the daemon: it installs the backstop again"),
+            None => {}
+        }
         self.found = Found {
             tested_at: Some(Timestamp::now()),
             ipv4,
@@ -125,7 +133,7 @@ impl Health {
                 gauge("flows", waiting, MAX_FLOWS),
                 gauge("listeners", announced, MAX_LISTENERS),
             ],
-            counters: stats.iter().flat_map(Stats::nonzero).collect(),
+            counters,
             workers: signs.collect(),
             namespaces,
             facts,

@@ -76,6 +76,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Brings what `cargo xtask kernels` needs.
+pub(crate) fn kernels() -> Result<()> {
+    packages::kernels().map(drop)
+}
+
 /// Ends the line of progress before a tool prints lines of its own.
 fn announce(what: &str) {
     eprintln!("{what}");

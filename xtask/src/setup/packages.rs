@@ -25,6 +25,7 @@ const BUILD: &[Need] = &[
         is_there: || runs("pkg-config", &["--exists", "libhs"]),
     },
     Need { what: "ip(8)", package: "iproute2", is_there: || runs("ip", &["-V"]) },
+    Need { what: "nft(8)", package: "nftables", is_there: || runs("nft", &["--version"]) },
     Need { what: "curl", package: "curl", is_there: || runs("curl", &["--version"]) },
     Need { what: "openssl(1)", package: "openssl", is_there: || runs("openssl", &["version"]) },
     Need {
@@ -43,8 +44,24 @@ const CLIENTS: &[Need] = &[
     Need { what: "npm", package: "npm", is_there: || runs("npm", &["--version"]) },
 ];
 
+const KERNELS: &[Need] = &[
+    Need {
+        what: "qemu for x86-64",
+        package: "qemu-system-x86",
+        is_there: || runs("qemu-system-x86_64", &["--version"]),
+    },
+    Need { what: "a static busybox", package: "busybox-static", is_there: || runs("/bin/busybox", &["true"]) },
+    Need { what: "cpio(1)", package: "cpio", is_there: || runs("cpio", &["--version"]) },
+    Need { what: "depmod(8) and modprobe(8)", package: "kmod", is_there: || runs("modprobe", &["--version"]) },
+    Need { what: "xz(1)", package: "xz-utils", is_there: || runs("xz", &["--version"]) },
+];
+
 pub(super) fn build() -> Result<Outcome> {
     provide(BUILD)
+}
+
+pub(super) fn kernels() -> Result<Outcome> {
+    provide(KERNELS)
 }
 
 pub(super) fn clients() -> Result<Outcome> {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, interval, timeout};
 
+use super::backstop::Guard;
 use super::inherit::{Inheritance, Kept, facts};
 use super::listeners::{complete, workers};
 use super::modes::Modes;
@@ -73,6 +74,7 @@ impl Signals {
 pub(super) struct Daemon {
     capture: Capture,
     names: Names,
+    backstop: Guard,
     modes: Modes,
     authority: Arc<Authority>,
     workers: Workers,
@@ -150,11 +152,12 @@ impl Daemon {
         let heart = start_heart(&mut capture, &workers)?;
         let endpoints = catalogue.describe();
         let names = Names::start(&mut capture, catalogue, &capture_settings, &config, modes.list(), &lookups)?;
+        let backstop = Guard::start(&config, paths, modes.list(), &names.endpoints())?;
         let listening = capture.listening();
         workers.adopt(listening, own)?;
         workers.listen(listening, fresh)?;
         let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
-        let settings = supervisor_settings(&config, &capture_settings, &modes, paths, transport);
+        let settings = supervisor_settings(&config, &capture_settings, capture.features(), &modes, paths, transport);
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;
         supervisor.adopt(&mut capture, &mut workers, foreign);
         let pid_file = PidFile::create(&paths.run())?;
@@ -170,6 +173,7 @@ impl Daemon {
         Ok(Self {
             capture,
             names,
+            backstop,
             modes,
             authority,
             workers,
@@ -205,7 +209,10 @@ impl Daemon {
         }
         match end {
             End::Replaced => log::info!("replaced: done"),
-            End::Stopped if self.config.capture.detach_on_exit => self.capture.detach()?,
+            End::Stopped if self.config.capture.detach_on_exit => {
+                self.capture.detach()?;
+                self.backstop.remove()?;
+            }
             End::Stopped => {
                 log::info!("the programs stay attached: enrolled connections are refused until the next start");
             }
@@ -238,6 +245,7 @@ impl Daemon {
                     let facts = || daemon::Facts {
                         endpoints: self.names.facts(),
                         audit: self.log.as_ref().and_then(Log::trouble),
+                        backstop: self.backstop.dropped(),
                         ca_days: self.authority.days_left(),
                     };
                     self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
@@ -247,6 +255,7 @@ impl Daemon {
                     if let Err(e) = self.names.enrol(&mut self.capture) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
+                    self.backstop.update(&self.names.endpoints());
                 }
                 _ = sweep.tick() => {
                     self.modes.refresh(&mut self.capture);

@@ -1,5 +1,6 @@
 //! `interceptor run`: the daemon.
 
+pub(super) mod backstop;
 mod daemon;
 mod inherit;
 mod listeners;

@@ -143,6 +143,11 @@ impl Names {
         Ok(())
     }
 
+    /// What is enrolled.
+    pub(super) fn endpoints(&self) -> Vec<EndpointAddr> {
+        self.addresses.current()
+    }
+
     /// What the status says of them.
     pub(super) fn facts(&self) -> Endpoints {
         let telling = self.failing.iter().filter(|name| self.catalogue.must_resolve(name, self.no_resolver));

@@ -68,12 +68,14 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
         listener_port: config.listen.port,
         stale_after: Some(Heartbeat::STALE_AFTER),
         waiting_per_user: capture::Settings::WAITING_PER_USER,
+        overrides: capture::Overrides::default(),
     })
 }
 
 pub(super) fn supervisor_settings(
     config: &Config,
     capture: &capture::Settings,
+    features: &capture::Features,
     modes: &Modes,
     paths: &StatePaths,
     transport: Transport,
@@ -89,7 +91,7 @@ pub(super) fn supervisor_settings(
         control: daemon::control_socket(&paths.run()),
         transport,
         modes: modes.describe(),
-        features: serde_json::Value::Null,
+        features: serde_json::json!(features),
         namespaces,
         namespaces_per_user: config.limits.namespaces_per_user,
     }

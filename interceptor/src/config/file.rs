@@ -290,6 +290,11 @@ impl Config {
         if self.capture.mark == 0 {
             return Err("capture.mark is 0, which every socket has; choose another number".into());
         }
+        if self.backstop.enabled && self.backstop.forward && self.upstream.dial_from != DialFrom::Host {
+            return Err("backstop.forward refuses what this host forwards, and with upstream.dial_from = \"client\" the \
+                        daemon's own connections are among it; set upstream.dial_from = \"host\" or backstop.forward = false"
+                .into());
+        }
         // A body is counted three times: as it came, as it is sealed, as it leaves.
         let needed = self.limits.body_bytes.saturating_mul(3);
         if needed > self.limits.buffered_bytes.min(self.limits.buffered_bytes_per_user) {
@@ -399,5 +404,13 @@ mod tests {
         assert!(Config::parse(none).unwrap_err().contains("nothing would be captured"));
         assert!(Config::parse(&format!("{none}[[endpoint]]\nprovider = 'openai'\nnames = ['a.example']\n")).is_ok());
         assert!(Config::parse("[capture]\ncatalogue = 'builtin'\nresolvers = ['192.0.2.53']\n").is_ok());
+    }
+
+    #[test]
+    fn a_backstop_that_would_cut_off_the_daemon_is_refused() {
+        let message = Config::parse("[backstop]\nenabled = true\n").unwrap_err();
+        assert!(message.contains("backstop.forward") && message.contains("upstream.dial_from"), "{message}");
+        assert!(Config::parse("[backstop]\nenabled = true\nforward = false\n").is_ok());
+        assert!(Config::parse("[backstop]\nenabled = true\n[upstream]\ndial_from = \"host\"\n").is_ok());
     }
 }

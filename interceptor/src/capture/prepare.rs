@@ -61,6 +61,9 @@ impl Prepared {
         let pins = Undo { pins: Some(pins), fresh };
         // What this kernel does not take must not disturb what an earlier process left in force.
         let (mut ebpf, snapshot_support) = programs::verified(pins.get())?;
+        if let Err(why) = &snapshot_support {
+            log::warn!("callers that exit before they are accepted will be known by their ids alone: {why}");
+        }
         let own = interceptor_ebpf::Settings {
             own_cgroup,
             stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),

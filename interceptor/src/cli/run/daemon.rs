@@ -28,7 +28,7 @@ use crate::daemon::handover::Facts;
 use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::Policy;
+use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, Phase, Shared};
 use crate::sys::Transport;
 use crate::sys::service::{self, Notice};
@@ -133,9 +133,13 @@ impl Daemon {
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
+            namespaces: namespaces.clone(),
+            own_netns: capture.listening().netns,
             callers: Resolver::new(),
             leaves,
             tokens,
+            proxies: config.proxies.clone(),
+            connections: Connections::new(config.connections.clone(), config.strict.clone()),
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(&config)),
             drain: Arc::clone(&drain),
@@ -145,8 +149,7 @@ impl Daemon {
         let mut workers = Workers::start(workers(&config), &shared, &log, &dialer)?;
         let heart = start_heart(&mut capture, &workers)?;
         let endpoints = catalogue.describe();
-        let resolvers = &config.capture.resolvers;
-        let names = Names::start(&mut capture, catalogue, &capture_settings, resolvers, modes.list(), &lookups)?;
+        let names = Names::start(&mut capture, catalogue, &capture_settings, &config, modes.list(), &lookups)?;
         let listening = capture.listening();
         workers.adopt(listening, own)?;
         workers.listen(listening, fresh)?;

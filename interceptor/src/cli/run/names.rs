@@ -12,9 +12,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::capture::{
-    self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, Lookup, NetnsCookie,
-    Resolvers, Scope, destroy_direct, destroy_leaving,
+    self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, HttpProxy, Lookup,
+    NetnsCookie, Resolvers, Scope, destroy_direct, destroy_leaving,
 };
+use crate::config::Config;
 use crate::daemon::Endpoints;
 
 /// How often endpoint names are resolved again.
@@ -27,12 +28,18 @@ const BATCH: usize = 256;
 pub(super) struct Names {
     catalogue: Catalogue,
     addresses: Addresses,
+    /// Where clients are configured to ask for tunnels.
+    proxies: Vec<EndpointAddr>,
     /// `capture.resolvers`.
     configured: Vec<IpAddr>,
     resolvers: Resolvers,
     netns: NetnsCookie,
     /// Names that did not resolve the last time, so that each is complained about once.
     failing: HashSet<Arc<str>>,
+    /// Whether no name resolved the last time.
+    no_resolver: bool,
+    /// Whether what is known was not enrolled, because that failed.
+    behind: bool,
     cgroup: PathBuf,
     modes: Vec<CgroupMode>,
     mark: u32,
@@ -56,19 +63,25 @@ impl Names {
         capture: &mut Capture,
         catalogue: Catalogue,
         settings: &capture::Settings,
-        resolvers: &[IpAddr],
+        config: &Config,
         modes: &[CgroupMode],
         lookups: &[Lookup],
     ) -> Result<Self, Failure> {
         let netns = capture.listening().netns;
-        let addresses = Addresses::new(catalogue.clone(), capture.enrolled()?, Instant::now());
+        // A port that no endpoint has was a proxy's, or of an endpoint that is not configured any more.
+        let served = |address: &EndpointAddr| catalogue.endpoints().any(|e| e.ports.contains(&address.port));
+        let enrolled = capture.enrolled()?.into_iter().filter(served);
+        let addresses = Addresses::new(catalogue.clone(), enrolled, Instant::now());
         let mut names = Self {
             catalogue,
             addresses,
-            configured: resolvers.to_vec(),
-            resolvers: Resolvers::system(resolvers, netns),
+            proxies: config.proxies.iter().flat_map(HttpProxy::destinations).collect(),
+            configured: config.capture.resolvers.clone(),
+            resolvers: Resolvers::system(&config.capture.resolvers, netns),
             netns,
             failing: HashSet::new(),
+            no_resolver: false,
+            behind: false,
             cgroup: settings.cgroup.clone(),
             modes: modes.to_vec(),
             mark: settings.mark,
@@ -97,7 +110,7 @@ impl Names {
                         // A resolver may take seconds.
                         work.lookups = Some(tokio::task::spawn_blocking(move || catalogue.resolve()));
                     }
-                    if !self.again.is_empty() {
+                    if self.behind || !self.again.is_empty() {
                         return Ok(());
                     }
                 }
@@ -117,8 +130,11 @@ impl Names {
 
     /// Captures what is known now, and resets connections that were made before it was.
     pub(super) fn enrol(&mut self, capture: &mut Capture) -> Result<(), Failure> {
-        let endpoints = self.addresses.current();
+        let mut endpoints = self.addresses.current();
+        endpoints.extend(&self.proxies);
+        self.behind = true;
         capture.enrol(&endpoints)?;
+        self.behind = false;
         log::debug!("{} endpoint addresses enrolled", endpoints.len());
         let fresh = self.addresses.take_fresh();
         let mut suspects = std::mem::replace(&mut self.again, fresh.clone());
@@ -129,9 +145,10 @@ impl Names {
 
     /// What the status says of them.
     pub(super) fn facts(&self) -> Endpoints {
-        let mut unresolved: Vec<_> = self.failing.iter().map(ToString::to_string).collect();
+        let telling = self.failing.iter().filter(|name| self.catalogue.must_resolve(name, self.no_resolver));
+        let mut unresolved: Vec<_> = telling.map(ToString::to_string).collect();
         unresolved.sort_unstable();
-        Endpoints { names: self.catalogue.names().len(), addresses: self.addresses.current().len(), unresolved }
+        Endpoints { names: self.catalogue.len(), addresses: self.addresses.current().len(), unresolved }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -139,12 +156,13 @@ impl Names {
     }
 
     fn learn(&mut self, lookups: &[Lookup]) -> bool {
+        self.no_resolver = !lookups.is_empty() && lookups.iter().all(|lookup| lookup.result.is_err());
         for Lookup { name, result } in lookups {
             match result {
                 Ok(_) => {
                     self.failing.remove(name);
                 }
-                Err(error) if self.failing.insert(Arc::clone(name)) => {
+                Err(error) if self.failing.insert(Arc::clone(name)) && self.catalogue.must_resolve(name, true) => {
                     log::warn!(
                         "endpoint {name}: {error}; until it resolves, only addresses known from before or seen in DNS \
                          answers are captured"

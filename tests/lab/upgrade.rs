@@ -61,7 +61,7 @@ fn a_successor_that_fails_leaves_the_old_daemon_serving() {
          stream 1 & stream=$!; begun 1
          old=$(pid); cp lab/config.toml good.toml
          echo 'nonsense = 1' >> lab/config.toml
-         kill -HUP $old; said 'this daemon goes on.*nonsense'
+         kill -HUP $old; said 'this daemon goes on.*configuration'
          sed 's/^port = 960/port = 961/' good.toml > lab/config.toml
          kill -HUP $old; said 'listen.port changed from 960 to 961'
          [ $(pid) = $old ] && echo \"old: $(ask)\"
@@ -141,7 +141,7 @@ fn connections_made_while_no_daemon_runs_wait_for_the_next_one() {
     }
     assert_eq!(result["replaced"], 200, "{result}");
     assert_eq!(result["told_of_stopping"], true, "{result}");
-    assert_eq!(result["names"].as_array().map(Vec::len), Some(1), "one listener: {result}");
+    assert!(result["names"].as_array().is_some_and(|names| !names.is_empty()), "its listeners: {result}");
     assert_eq!(result["names"], result["names_at_the_end"], "the same all along: {result}");
     assert!(lab.records().iter().all(|record| record["state"] == "complete"), "{:?}", lab.records());
     assert_eq!(lab.interceptor(&["log", "verify"]).status, 0);

@@ -2,4 +2,7 @@
 
 mod host;
 mod lifecycle;
+mod rows;
+mod storm;
+mod table;
 mod ways;

@@ -5,11 +5,12 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
-use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, stage};
+use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, reason, stage};
 
 use crate::context::{SockAddr, Transport};
-use crate::maps::{LISTENERS, count};
-use crate::verdict::{Opener, PROCEED, is_enrolled, opener, refuse};
+use crate::events::ask;
+use crate::maps::{LISTENERS, SETTINGS, count, waiting};
+use crate::verdict::{PROCEED, Verdict, judge, refuse};
 
 const LOCALHOST_V4: u32 = 0x7f00_0001_u32.to_be();
 const LOCALHOST_V6: Address = Address([0, 0, 0, 1_u32.to_be()]);
@@ -45,27 +46,16 @@ fn connect6(ctx: SockAddrContext) -> i32 {
 #[inline(always)]
 fn decide(ctx: &SockAddr, original: Peer) -> Result<&'static Listener, i32> {
     let transport = ctx.transport();
-    if !is_enrolled(original) {
-        return Err(not_enrolled(ctx, original, transport));
-    }
-    match opener(ctx) {
-        Opener::Daemon => {
-            count(Counter::Own);
-            return Err(PROCEED);
-        }
-        Opener::Client => {}
-        Opener::Unknown => return Err(refuse(Counter::RefusedNoSettings)),
-    }
-    match transport {
-        Transport::Tcp => redirect(ctx, original).map_err(refuse),
-        Transport::Datagram => Err(refuse(Counter::RefusedDatagram)),
-        Transport::Other => Err(refuse(Counter::RefusedProtocol)),
+    match judge(ctx, original, transport) {
+        Verdict::Capture(reason) => redirect(ctx, original, reason).map_err(|why| refuse(ctx, original, why)),
+        Verdict::Refuse(why) => Err(refuse(ctx, original, why)),
+        Verdict::Pass => Err(pass(ctx, original, transport)),
     }
 }
 
 /// Everything else goes where it wants, but not to the listener: what arrives there must have a flow.
 #[inline(always)]
-fn not_enrolled(ctx: &SockAddr, original: Peer, transport: Transport) -> i32 {
+fn pass(ctx: &SockAddr, original: Peer, transport: Transport) -> i32 {
     if transport != Transport::Tcp {
         return PROCEED;
     }
@@ -73,7 +63,7 @@ fn not_enrolled(ctx: &SockAddr, original: Peer, transport: Transport) -> i32 {
         && let Some(listener) = listener(ctx.netns_cookie())
         && listener.port == original.port
     {
-        return refuse(Counter::RefusedListener);
+        return refuse(ctx, original, Counter::RefusedListener);
     }
     // A second connect of a socket whose redirected connection failed.
     if let Some(pending) = ctx.pending() {
@@ -83,22 +73,38 @@ fn not_enrolled(ctx: &SockAddr, original: Peer, transport: Transport) -> i32 {
 }
 
 #[inline(always)]
-fn redirect(ctx: &SockAddr, original: Peer) -> Result<&'static Listener, Counter> {
+fn redirect(ctx: &SockAddr, original: Peer, reason: u32) -> Result<&'static Listener, Counter> {
     let netns_cookie = ctx.netns_cookie();
-    let listener = listener(netns_cookie).ok_or(Counter::RefusedNoListener)?;
+    let Some(listener) = listener(netns_cookie) else {
+        ask(netns_cookie);
+        return Err(Counter::RefusedNoListener);
+    };
+    if is_over_quota(bpf_get_current_uid_gid() as u32) {
+        return Err(Counter::RefusedQuota);
+    }
     if ctx.is_bound_to_device() && ctx.unbind_device().is_err() {
         return Err(Counter::RefusedDevice);
     }
     let pending = ctx.pending_or_new().ok_or(Counter::RefusedNoStorage)?;
-    note(pending, ctx, original, netns_cookie, listener.generation);
+    note(pending, ctx, original, netns_cookie, listener.generation, reason);
     count(Counter::Redirected);
+    if reason == reason::STRICT {
+        count(Counter::Strict);
+    }
     debug!(&ctx.0, "redirected port {} of tgid {} to port {}", original.port, pending.flow.tgid, listener.port);
     Ok(listener)
 }
 
 /// Writes down who called; the socket's cgroup stands there since its creation.
 #[inline(always)]
-fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64, generation: u64) {
+fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64, generation: u64, reason: u32) {
+    let mut socket_cgroup = pending.flow.socket_cgroup;
+    if let Some(whole) = ctx.mptcp() {
+        // The client holds the MPTCP socket, this is its first subflow, which the kernel made.
+        socket_cgroup = whole.flow.socket_cgroup;
+        whole.flow.original = original;
+        whole.stage = stage::SHOWN;
+    }
     let task = bpf_get_current_pid_tgid();
     let user = bpf_get_current_uid_gid();
     pending.flow = Flow {
@@ -107,7 +113,7 @@ fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64
         socket_cookie: ctx.socket_cookie(),
         // SAFETY: takes nothing.
         task_cgroup: unsafe { bpf_get_current_cgroup_id() },
-        socket_cgroup: pending.flow.socket_cgroup,
+        socket_cgroup,
         // SAFETY: takes nothing.
         connected_at: unsafe { bpf_ktime_get_boot_ns() },
         generation,
@@ -115,8 +121,17 @@ fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64
         tid: task as u32,
         uid: user as u32,
         gid: (user >> 32) as u32,
+        reason,
+        reserved: 0,
     };
     pending.stage = stage::REDIRECTED;
+}
+
+/// One user must not fill the map that everyone's flows go through.
+#[inline(always)]
+fn is_over_quota(uid: u32) -> bool {
+    let limit = SETTINGS.get(0).map_or(0, |settings| settings.max_waiting);
+    waiting(uid) >= limit
 }
 
 #[inline(always)]

@@ -3,7 +3,9 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_ops};
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_setsockopt};
+use aya_ebpf::helpers::generated::{
+    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_setsockopt, bpf_skc_to_mptcp_sock,
+};
 use aya_ebpf::programs::{SockAddrContext, SockContext, SockOpsContext};
 use interceptor_ebpf::{Address, Peer, Pending};
 
@@ -154,6 +156,18 @@ impl SockAddr {
         unsafe { PENDING.get_or_insert_ptr_mut(&self.0, None).as_mut() }
     }
 
+    /// What the MPTCP socket carries whose subflow this is, noted at its creation.
+    #[inline(always)]
+    pub(crate) fn mptcp(&self) -> Option<&mut Pending> {
+        // SAFETY: takes a socket; null for one that is no subflow.
+        let whole = unsafe { bpf_skc_to_mptcp_sock(self.socket().cast()) };
+        if whole.is_null() {
+            return None;
+        }
+        // SAFETY: not null, a socket that lives as long as its subflow.
+        unsafe { pending_of(whole.cast()) }
+    }
+
     #[inline(always)]
     fn socket(&self) -> *mut bpf_sock {
         load!(self.0.sock_addr, __bindgen_anon_1.sk)
@@ -204,6 +218,13 @@ impl<'a> SockOps<'a> {
     fn at(&self) -> *mut bpf_sock_ops {
         self.0.ops
     }
+}
+
+/// The network namespace of the socket of a `sock_create` program.
+#[inline(always)]
+pub(crate) fn netns_cookie_of_context(ctx: &SockContext) -> u64 {
+    // SAFETY: takes the context.
+    unsafe { bpf_get_netns_cookie(ctx.sock.cast()) }
 }
 
 /// Whether the socket of a `sock_create` program is a stream.

@@ -43,13 +43,31 @@ pub struct EndpointV6 {
     pub address: [u32; 4],
 }
 
+/// Bits of [`EndpointRule::flags`].
+pub mod rule {
+    /// Let connections go direct while the daemon is dead or hung. Without it they are refused.
+    pub const OPEN_WHEN_DOWN: u32 = 1;
+    /// The daemon's own self-test: never recorded.
+    pub const CANARY: u32 = 2;
+}
+
 /// What is known of an enrolled destination.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointRule {
-    /// Zero: refuse when the connection cannot be handed to the daemon.
+    /// Bits of [`rule`].
     pub flags: u32,
 }
+
+/// In place of a port: the address is enrolled on some port. Looked up for datagrams of strict cgroups.
+pub const ANY_PORT: u16 = 0;
+
+/// Destinations of the daemon's self-test. Should the programs not be in force, nobody listens there and nothing leaves.
+pub const CANARY_V4: Address = Address::v4(0x7fff_fffe_u32.to_be());
+/// See [`CANARY_V4`].
+pub const CANARY_V6: Address = Address([0, 0, 0, 1_u32.to_be()]);
+/// Port of both canaries.
+pub const CANARY_PORT: u16 = 1;
 
 /// Third word of a v4-mapped address, in memory order.
 const MAPPED: u32 = 0xffff_u32.to_be();

@@ -10,6 +10,18 @@ pub mod stage {
     pub const REDIRECTED: u32 = 1;
     /// The flow stands in the map under [`Pending::key`](super::Pending::key).
     pub const RECORDED: u32 = 2;
+    /// An MPTCP socket whose first subflow was redirected: it only knows the peer to show.
+    pub const SHOWN: u32 = 3;
+}
+
+/// Why a connection was redirected; the values of [`Flow::reason`].
+pub mod reason {
+    /// Its destination is enrolled.
+    pub const ENROLLED: u32 = 0;
+    /// Its caller's cgroup is strict.
+    pub const STRICT: u32 = 1;
+    /// It is the daemon's self-test.
+    pub const CANARY: u32 = 2;
 }
 
 /// The client's end of a redirected connection, as the listener sees it.
@@ -48,6 +60,10 @@ pub struct Flow {
     pub uid: u32,
     /// Real group of the caller, in the initial user namespace.
     pub gid: u32,
+    /// One of [`reason`].
+    pub reason: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What a socket carries from one hook to the next.

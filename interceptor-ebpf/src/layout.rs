@@ -2,7 +2,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Address, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Peer, Pending, Settings};
+use crate::{
+    Address, CgroupRule, DnsPacket, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey, Listener, Peer,
+    Pending, Settings,
+};
 
 macro_rules! layout {
     ($type:ident, $size:literal, align $align:literal $(, $field:ident @ $offset:literal)*) => {
@@ -20,8 +23,12 @@ layout!(EndpointV4, 8, align 4, port @ 0, address @ 4);
 layout!(EndpointV6, 20, align 4, port @ 0, address @ 4);
 layout!(EndpointRule, 4, align 4, flags @ 0);
 layout!(FlowKey, 32, align 8, netns_cookie @ 0, client @ 8);
-layout!(Flow, 88, align 8, original @ 0, netns_cookie @ 24, socket_cookie @ 32, task_cgroup @ 40, socket_cgroup @ 48,
-    connected_at @ 56, generation @ 64, tgid @ 72, tid @ 76, uid @ 80, gid @ 84);
-layout!(Pending, 128, align 8, flow @ 0, key @ 88, stage @ 120, reserved @ 124);
+layout!(Flow, 96, align 8, original @ 0, netns_cookie @ 24, socket_cookie @ 32, task_cgroup @ 40, socket_cgroup @ 48,
+    connected_at @ 56, generation @ 64, tgid @ 72, tid @ 76, uid @ 80, gid @ 84, reason @ 88, reserved @ 92);
+layout!(Pending, 136, align 8, flow @ 0, key @ 96, stage @ 128, reserved @ 132);
 layout!(Listener, 16, align 8, generation @ 0, port @ 8, reserved @ 10);
-layout!(Settings, 24, align 8, own_cgroup @ 0, heartbeat @ 8, own_mark @ 16, reserved @ 20);
+layout!(Settings, 32, align 8, own_cgroup @ 0, stale_after @ 8, own_mark @ 16, cgroup_rules @ 20, max_waiting @ 24);
+layout!(CgroupRule, 4, align 4, mode @ 0);
+layout!(Event, 72, align 8, destination @ 0, at @ 24, netns_cookie @ 32, cgroup @ 40, kind @ 48, counter @ 52, tgid @ 56,
+    tid @ 60, uid @ 64, reserved @ 68);
+layout!(DnsPacket, 1504, align 8, resolver @ 0, netns_cookie @ 16, length @ 24, reserved @ 28, payload @ 32);

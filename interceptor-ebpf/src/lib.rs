@@ -8,28 +8,49 @@
 //! unless a field says otherwise.
 #![no_std]
 
+mod cgroup;
+mod dns;
 mod endpoint;
+mod event;
 mod flow;
 mod layout;
 mod listener;
+
 pub mod names;
 mod stats;
 #[cfg(feature = "user")]
 mod user;
 
-pub use endpoint::{Address, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, Peer};
-pub use flow::{Flow, FlowKey, Pending, stage};
+pub use cgroup::{CgroupRule, MAX_DEPTH, mode};
+pub use dns::{DnsPacket, MAX_DNS_PAYLOAD};
+pub use endpoint::{
+    ANY_PORT, Address, CANARY_PORT, CANARY_V4, CANARY_V6, EndpointRule, EndpointV4, EndpointV6, PORT_BITS, Peer, rule,
+};
+pub use event::{Event, kind};
+pub use flow::{Flow, FlowKey, Pending, reason, stage};
 pub use listener::{Listener, Settings};
 pub use stats::Counter;
 
 /// Version of the layouts, map names and program names below. Pins of another version are left alone.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Destinations (address or prefix, and port) that can be enrolled, for each family.
-pub const MAX_ENDPOINTS: usize = 16_384;
+pub const MAX_ENDPOINTS: usize = 65_536;
 
 /// Redirected connections that wait for the daemon's accept.
 pub const MAX_FLOWS: usize = 32_768;
 
 /// Network namespaces with a listener.
 pub const MAX_LISTENERS: usize = 1_024;
+
+/// cgroups with a mode of their own.
+pub const MAX_CGROUP_RULES: usize = 1_024;
+
+/// Buckets in which waiting flows are counted; a user's is its id modulo this.
+pub const USER_BUCKETS: usize = 4_096;
+
+/// Bytes of the ring buffer of events.
+pub const EVENT_BYTES: usize = 256 * 1024;
+
+/// Bytes of the ring buffer of DNS answers.
+pub const DNS_BYTES: usize = 1024 * 1024;

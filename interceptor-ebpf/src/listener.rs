@@ -18,10 +18,12 @@ pub struct Listener {
 pub struct Settings {
     /// cgroup of the daemon. With `own_mark`, both must match, it tells own connections from captured ones.
     pub own_cgroup: u64,
-    /// Boot time of the last heartbeat, in nanoseconds; 0: none is kept.
-    pub heartbeat: u64,
+    /// Nanoseconds without a heartbeat after which the daemon counts as dead; 0: none is kept.
+    pub stale_after: u64,
     /// SO_MARK of the daemon's own sockets; never 0.
     pub own_mark: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Entries of the map of cgroup rules; 0 saves the search.
+    pub cgroup_rules: u32,
+    /// Flows of one user that may wait for accept.
+    pub max_waiting: u64,
 }

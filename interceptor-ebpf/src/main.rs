@@ -7,11 +7,13 @@
 //! getpeername   the client is shown the peer it asked for
 //! sendmsg4/6    datagrams to enrolled destinations are refused (QUIC falls back to TCP)
 //! sock_release  a flow that never came about is taken out again
+//! dns_answers   what resolvers say is copied to the daemon
 //! ```
 //!
 //! Whatever cannot be handed to the daemon is refused and counted, never let through.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(unsafe_code, reason = "BPF helpers and contexts are raw pointers, checked by the kernel's verifier")]
 #![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 #![expect(clippy::mut_from_ref, reason = "a socket's storage is reached through the context, but is no part of it")]
@@ -19,6 +21,8 @@
 
 mod connect;
 mod context;
+mod dns_answers;
+mod events;
 mod getpeername;
 mod maps;
 mod sendmsg;

@@ -1,13 +1,16 @@
 //! The maps, under the names of [`interceptor_ebpf::names`].
 
+use core::arch::asm;
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, SkStorage};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::SockContext;
 use interceptor_ebpf::{
-    Counter, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS,
-    Pending, Settings,
+    CgroupRule, Counter, DNS_BYTES, DnsPacket, EVENT_BYTES, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey,
+    Listener, MAX_CGROUP_RULES, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS, Pending, Settings, USER_BUCKETS,
 };
 
 #[btf_map]
@@ -31,6 +34,46 @@ pub(crate) static PENDING: SkStorage<Pending> = SkStorage::new();
 
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static CGROUPS: HashMap<u64, CgroupRule, MAX_CGROUP_RULES> = HashMap::new();
+
+#[btf_map]
+pub(crate) static HEARTBEAT: Array<u64, 1> = Array::new();
+
+/// The daemon takes flows out of their map and counts down here, through shared memory.
+#[btf_map]
+static WAITING: Array<u64, USER_BUCKETS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// May forget the oldest: then a namespace asks once more.
+#[btf_map]
+pub(crate) static WANTED: LruHashMap<u64, u64, MAX_LISTENERS> = LruHashMap::new();
+
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<Event, EVENT_BYTES> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static DNS: RingBuf<DnsPacket, DNS_BYTES> = RingBuf::new();
+
+/// The number of a user's flows that wait for accept.
+#[inline(always)]
+pub(crate) fn waiting(uid: u32) -> u64 {
+    // A bucket of its own for whoever has none would be no limit.
+    WAITING.get_ptr(uid % USER_BUCKETS as u32).map_or(u64::MAX, |count| {
+        // SAFETY: an entry of an array lives as long as the map; eight aligned bytes are read whole.
+        unsafe { count.read_volatile() }
+    })
+}
+
+/// Changes the number of a user's waiting flows by one, up or down.
+#[inline(always)]
+pub(crate) fn add_waiting(uid: u32, change: i64) {
+    if let Some(count) = WAITING.get_ptr_mut(uid % USER_BUCKETS as u32) {
+        // SAFETY: an entry of an array lives as long as the map. The instruction is atomic, as the daemon's are; core has
+        // no such operation for a target without compare-and-swap.
+        unsafe { asm!("lock *(u64 *)({at} + 0) += {change}", at = in(reg) count, change = in(reg) change) };
+    }
+}
 
 /// Adds one.
 #[inline(always)]

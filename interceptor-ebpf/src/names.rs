@@ -15,11 +15,42 @@ pub const PENDING: &str = "PENDING";
 /// Per-CPU `u64` of each [`Counter`](crate::Counter).
 pub const COUNTERS: &str = "COUNTERS";
 
+/// cgroup id to [`CgroupRule`](crate::CgroupRule).
+pub const CGROUPS: &str = "CGROUPS";
+/// Boot time of the daemon's last sign of life, in nanoseconds.
+pub const HEARTBEAT: &str = "HEARTBEAT";
+/// Memory-mapped array of the flows that wait for accept, by bucket of users.
+pub const WAITING: &str = "WAITING";
+/// When a network namespace last asked for a listener.
+pub const WANTED: &str = "WANTED";
+/// Ring buffer of [`Event`](crate::Event).
+pub const EVENTS: &str = "EVENTS";
+/// Ring buffer of [`DnsPacket`](crate::DnsPacket).
+pub const DNS: &str = "DNS";
+
+/// Global: whether the kernel tells a packet's network namespace.
+pub const NETNS_OF_PACKET: &str = "NETNS_OF_PACKET";
+
 /// Every map that outlives the daemon.
-pub const MAPS: [&str; 7] = [SETTINGS, ENDPOINTS_V4, ENDPOINTS_V6, LISTENERS, FLOWS, PENDING, COUNTERS];
+pub const MAPS: [&str; 13] = [
+    SETTINGS,
+    ENDPOINTS_V4,
+    ENDPOINTS_V6,
+    LISTENERS,
+    FLOWS,
+    PENDING,
+    COUNTERS,
+    CGROUPS,
+    HEARTBEAT,
+    WAITING,
+    WANTED,
+    EVENTS,
+    DNS,
+];
 
 /// Every program, in the order to attach them: what cleans up and what records stands before what redirects.
-pub const PROGRAMS: [&str; 9] = [
+pub const PROGRAMS: [&str; 10] = [
+    "dns_answers",
     "sock_create",
     "sock_release",
     "getpeername4",

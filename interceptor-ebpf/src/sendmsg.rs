@@ -3,11 +3,10 @@
 
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use interceptor_ebpf::{Counter, Peer};
+use interceptor_ebpf::Peer;
 
-use crate::context::SockAddr;
-use crate::maps::count;
-use crate::verdict::{Opener, PROCEED, is_enrolled, opener, refuse};
+use crate::context::{SockAddr, Transport};
+use crate::verdict::{PROCEED, Verdict, judge, refuse};
 
 #[cgroup_sock_addr(sendmsg4)]
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
@@ -23,15 +22,8 @@ fn sendmsg6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn decide(ctx: &SockAddr, peer: Peer) -> i32 {
-    if !is_enrolled(peer) {
-        return PROCEED;
-    }
-    match opener(ctx) {
-        Opener::Daemon => {
-            count(Counter::Own);
-            PROCEED
-        }
-        Opener::Client => refuse(Counter::RefusedDatagram),
-        Opener::Unknown => refuse(Counter::RefusedNoSettings),
+    match judge(ctx, peer, Transport::Datagram) {
+        Verdict::Refuse(why) => refuse(ctx, peer, why),
+        Verdict::Pass | Verdict::Capture(_) => PROCEED,
     }
 }

@@ -7,7 +7,7 @@ use aya_log_ebpf::debug;
 use interceptor_ebpf::{Counter, FlowKey, stage};
 
 use crate::context::SockOps;
-use crate::maps::{FLOWS, count};
+use crate::maps::{FLOWS, add_waiting, count};
 
 /// `BPF_SOCK_OPS_TCP_CONNECT_CB`: an active connection sends its SYN.
 const TCP_CONNECT: u32 = 3;
@@ -38,5 +38,6 @@ fn record(ops: &SockOps<'_>) {
         debug!(ops.0, "no room for the flow of tgid {}", pending.flow.tgid);
         return;
     }
+    add_waiting(pending.flow.uid, 1);
     pending.stage = stage::RECORDED;
 }

@@ -6,7 +6,7 @@ use aya_ebpf::programs::SockContext;
 use interceptor_ebpf::{Counter, stage};
 
 use crate::context::is_unconnected;
-use crate::maps::{FLOWS, count, pending_of_context};
+use crate::maps::{FLOWS, add_waiting, count, pending_of_context};
 
 const ALLOW: i32 = 1;
 
@@ -20,6 +20,7 @@ fn sock_release(ctx: SockContext) -> i32 {
     let cookie = unsafe { FLOWS.get(&pending.key) }.map(|flow| flow.socket_cookie);
     if cookie == Some(pending.flow.socket_cookie) && FLOWS.remove(&pending.key).is_ok() {
         count(Counter::FlowAbandoned);
+        add_waiting(pending.flow.uid, -1);
     }
     ALLOW
 }

@@ -38,8 +38,28 @@ counters! {
     RefusedListener,
     /// Refused: the socket is bound to an interface that does not lead to the listener and could not be freed.
     RefusedDevice,
+    /// Connections sent to the listener because of a strict cgroup; also counted as redirected.
+    Strict,
+    /// Went direct from an exempt cgroup, although the destination is enrolled.
+    Exempt,
+    /// Went direct because the daemon is dead or hung and the endpoint is one that is open then.
+    PassedOpen,
+    /// Refused: the daemon is dead or hung.
+    RefusedStale,
+    /// Refused: too many connections of this user wait for accept.
+    RefusedQuota,
     /// The map of flows was full or out of memory: the daemon closes such a connection at accept.
     FlowLost,
     /// Flows removed because the connection never came about.
     FlowAbandoned,
+    /// Events that found the ring buffer full.
+    EventLost,
+    /// DNS answers handed to the daemon.
+    DnsSeen,
+    /// DNS answers that found the ring buffer full.
+    DnsLost,
+    /// DNS answers too long to be copied.
+    DnsLong,
+    /// DNS answers over TCP, segments: they are not read.
+    DnsTcp,
 }

@@ -36,7 +36,14 @@ fn main() -> Result<()> {
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = v4.local_addr()?.port();
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))?;
-    let mut capture = Capture::attach(&Settings { cgroup, pin_dir, mark: MARK, listener_port: port })?;
+    let mut capture = Capture::attach(&Settings {
+        cgroup,
+        pin_dir,
+        mark: MARK,
+        listener_port: port,
+        stale_after: None,
+        waiting_per_user: Settings::WAITING_PER_USER,
+    })?;
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
     let at = capture.listening();
@@ -62,7 +69,7 @@ fn main() -> Result<()> {
 fn parse(text: &str) -> Result<EndpointAddr> {
     let (network, port) = text.split_once(',').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
     let (ip, prefix) = network.split_once('/').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
-    Ok(EndpointAddr { ip: ip.parse()?, prefix: prefix.parse()?, port: port.parse()? })
+    Ok(EndpointAddr { prefix: prefix.parse()?, ..EndpointAddr::single(ip.parse()?, port.parse()?) })
 }
 
 fn serve(listener: &TcpListener, flows: &Flows, at: Listening, resolver: &Resolver) {

@@ -21,6 +21,12 @@ pub enum Error {
         /// Where the hierarchy is.
         mount: PathBuf,
     },
+    /// The programs do not search that far down.
+    #[error("{path} is too deep in the cgroup tree for a mode of its own; give one to a directory above it")]
+    TooDeep {
+        /// The configured directory.
+        path: PathBuf,
+    },
     /// The daemon's own cgroup cannot be told.
     #[error("cannot tell the daemon's own cgroup: {what}")]
     OwnCgroup {

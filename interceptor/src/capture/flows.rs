@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData, MapError};
-use interceptor_ebpf::{FlowKey, names};
+use interceptor_ebpf::{FlowKey, names, reason};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::time::{ClockId, clock_gettime};
 
+use super::sys::WaitingCounts;
 use super::{Error, sys};
 use crate::flow::{ClientAddr, OriginalDst};
 
@@ -100,6 +101,19 @@ pub struct Flow {
     pub socket_cookie: u64,
     /// When it called connect.
     pub connected_at: BootTime,
+    /// Why it was redirected.
+    pub reason: Reason,
+}
+
+/// Why a connection was redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its destination is enrolled.
+    Enrolled,
+    /// Its caller's cgroup is strict; the destination may be anything.
+    Strict,
+    /// It is the daemon's self-test.
+    Canary,
 }
 
 /// Why an accepted connection has no flow. It must be closed: where it was going is not known.
@@ -132,18 +146,42 @@ struct Inner {
     map: HashMap<MapData, FlowKey, interceptor_ebpf::Flow>,
     /// aya's typed map keeps its descriptor to itself.
     fd: OwnedFd,
+    waiting: WaitingCounts,
 }
 
 impl Flows {
     /// Flows nobody asked for within this time belong to connections that never reached the listener.
     pub const MAX_AGE: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(map: Map) -> Result<Self, Error> {
+    pub(super) fn new(map: Map, waiting: &Map) -> Result<Self, Error> {
         let error = Error::map(names::FLOWS);
         let Map::HashMap(data) = &map else { return Err(Error::Object { what: names::FLOWS }) };
         let fd = data.fd().as_fd().try_clone_to_owned().map_err(Error::syscall("fcntl(F_DUPFD_CLOEXEC)"))?;
         let map = HashMap::try_from(map).map_err(error)?;
-        Ok(Self { inner: Arc::new(Inner { map, fd }) })
+        let Map::Array(counts) = waiting else { return Err(Error::Object { what: names::WAITING }) };
+        let waiting = WaitingCounts::open(counts.fd().as_fd()).map_err(Error::syscall("mmap"))?;
+        Ok(Self { inner: Arc::new(Inner { map, fd, waiting }) })
+    }
+
+    /// Counts anew what waits. A process that was killed between taking a flow and counting it left the count too high.
+    pub(super) fn recount(&self) -> Result<(), Error> {
+        self.inner.waiting.clear();
+        for entry in self.inner.map.iter() {
+            match entry {
+                Ok((_, flow)) => self.inner.waiting.add(flow.uid),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(Error::map(names::FLOWS)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_element(&self, key: &FlowKey) -> io::Result<Option<interceptor_ebpf::Flow>> {
+        let taken: Option<interceptor_ebpf::Flow> = sys::take_element(self.inner.fd.as_fd(), key)?;
+        if let Some(flow) = &taken {
+            self.inner.waiting.subtract(flow.uid);
+        }
+        Ok(taken)
     }
 
     /// The flow of an accepted connection. A second call for the same connection finds nothing.
@@ -153,8 +191,7 @@ impl Flows {
     pub fn take(&self, client: ClientAddr, listening: Listening) -> Result<Flow, TakeError> {
         let ClientAddr(at) = client;
         let key = FlowKey::new(listening.netns.0, at.ip().into(), at.port());
-        let flow: interceptor_ebpf::Flow =
-            sys::take_element(self.inner.fd.as_fd(), &key)?.ok_or(TakeError::Missing { client })?;
+        let flow = self.take_element(&key)?.ok_or(TakeError::Missing { client })?;
         if flow.generation == listening.generation { Ok(flow.into()) } else { Err(TakeError::Stale { client }) }
     }
 
@@ -174,7 +211,7 @@ impl Flows {
                 Err(error) => return Err(Error::map(names::FLOWS)(error)),
             };
             if now.saturating_sub(flow.connected_at) > max_age.as_nanos() as u64 {
-                let taken = sys::take_element::<_, interceptor_ebpf::Flow>(self.inner.fd.as_fd(), &key);
+                let taken = self.take_element(&key);
                 removed += usize::from(taken.map_err(Error::syscall("bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM)"))?.is_some());
             }
         }
@@ -209,6 +246,11 @@ impl From<interceptor_ebpf::Flow> for Flow {
             netns: NetnsCookie(flow.netns_cookie),
             socket_cookie: flow.socket_cookie,
             connected_at: BootTime::from_nanos(flow.connected_at),
+            reason: match flow.reason {
+                reason::CANARY => Reason::Canary,
+                reason::STRICT => Reason::Strict,
+                _ => Reason::Enrolled,
+            },
         }
     }
 }

@@ -5,8 +5,8 @@
 //! nobody listens. The next start finds the pins and takes over without a moment in which no program is attached.
 //!
 //! ```text
-//! PIN_DIR/v1/maps/NAME    maps, reused by the next start
-//! PIN_DIR/v1/links/NAME   the attachment of each program
+//! PIN_DIR/v2/maps/NAME    maps, reused by the next start
+//! PIN_DIR/v2/links/NAME   the attachment of each program
 //! ```
 //!
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
@@ -18,24 +18,33 @@ mod endpoints;
 mod error;
 mod events;
 mod flows;
+mod heartbeat;
+mod modes;
+mod netns;
 mod programs;
+mod ring;
 mod stats;
 mod sys;
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
-use interceptor_ebpf::{EndpointRule, EndpointV4, EndpointV6, Listener, names};
+use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
 pub use addresses::Addresses;
 pub use catalogue::{Catalogue, Endpoint};
 pub use cgroup::Cgroups;
-pub use endpoints::EndpointAddr;
+pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
-pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, TakeError};
+pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
+pub use heartbeat::Heartbeat;
+pub use modes::{CgroupMode, Mode};
+pub use netns::Netns;
+pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
 pub use stats::Stats;
 
 use programs::Pins;
@@ -51,6 +60,16 @@ pub struct Settings {
     pub mark: u32,
     /// Port the daemon listens on, at 127.0.0.1 and ::1 of its own network namespace.
     pub listener_port: u16,
+    /// Without a [`Heartbeat`] for this long, connections are refused (or go direct, where an endpoint is open then).
+    /// None: no heartbeat is asked for.
+    pub stale_after: Option<Duration>,
+    /// Connections of one user that may wait for accept at once.
+    pub waiting_per_user: u64,
+}
+
+impl Settings {
+    /// A quarter of the map of flows.
+    pub const WAITING_PER_USER: u64 = MAX_FLOWS as u64 / 4;
 }
 
 /// The attached programs. Dropping it leaves them in force; [`Capture::detach`] removes them.
@@ -58,7 +77,7 @@ pub struct Capture {
     pins: Pins,
     maps: Maps,
     listening: Listening,
-    events: Option<EventLog>,
+    log: Option<EventLog>,
     /// Keeps a second daemon from taking the same pins.
     _lock: File,
 }
@@ -68,8 +87,13 @@ struct Maps {
     endpoints_v6: LpmTrie<MapData, EndpointV6, EndpointRule>,
     listeners: HashMap<MapData, u64, Listener>,
     settings: Array<MapData, interceptor_ebpf::Settings>,
+    own: interceptor_ebpf::Settings,
+    cgroup_rules: HashMap<MapData, u64, CgroupRule>,
     counters: PerCpuArray<MapData, u64>,
     flows: Flows,
+    heartbeat: Option<Heartbeat>,
+    events: Option<Events>,
+    dns: Option<DnsPackets>,
 }
 
 impl Capture {
@@ -89,7 +113,7 @@ impl Capture {
         let fresh = !pins.any_link();
         let result = Self::load_and_attach(settings, &cgroup, own_cgroup, netns, &pins);
         match result {
-            Ok((maps, listening, events)) => Ok(Self { pins, maps, listening, events, _lock: lock }),
+            Ok((maps, listening, log)) => Ok(Self { pins, maps, listening, log, _lock: lock }),
             Err(error) => {
                 if fresh {
                     // The error at hand matters more than one of the clean-up.
@@ -110,14 +134,19 @@ impl Capture {
         let mut ebpf = programs::load(pins)?;
         // What this kernel does not take must not disturb what an earlier process left in force.
         programs::verify(&mut ebpf)?;
-        let mut maps = Maps::take(&mut ebpf)?;
-        let own = interceptor_ebpf::Settings { own_cgroup, heartbeat: 0, own_mark: settings.mark, reserved: 0 };
-        maps.settings.set(0, own, 0).map_err(Error::map(names::SETTINGS))?;
-        maps.forget_listeners()?;
+        let own = interceptor_ebpf::Settings {
+            own_cgroup,
+            stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),
+            own_mark: settings.mark,
+            cgroup_rules: 0,
+            max_waiting: settings.waiting_per_user,
+        };
+        let mut maps = Maps::take(&mut ebpf, own)?;
+        maps.take_over()?;
         let listening = maps.announce(netns, settings.listener_port)?;
-        let events = EventLog::start(&mut ebpf)?;
+        let log = EventLog::start(&mut ebpf)?;
         pins.attach(&mut ebpf, cgroup)?;
-        Ok((maps, listening, events))
+        Ok((maps, listening, log))
     }
 
     /// The listener of the daemon's own network namespace, as announced by [`attach`](Self::attach).
@@ -159,6 +188,31 @@ impl Capture {
         endpoints::enrolled(&self.maps.endpoints_v4, &self.maps.endpoints_v6)
     }
 
+    /// Gives cgroups modes of their own: exactly `modes`, everything else is captured by names.
+    ///
+    /// # Errors
+    /// A path that is no cgroup2 directory or too deep in the tree, or a full map.
+    pub fn set_modes(&mut self, modes: &[CgroupMode]) -> Result<(), Error> {
+        let count = modes::set(&mut self.maps.cgroup_rules, &Cgroups::find()?, modes)?;
+        self.maps.own.cgroup_rules = count;
+        self.maps.write_settings()
+    }
+
+    /// The heart, once: for the thread that keeps it beating. It has beaten once at [`attach`](Self::attach).
+    pub fn take_heartbeat(&mut self) -> Option<Heartbeat> {
+        self.maps.heartbeat.take()
+    }
+
+    /// The programs' events, once.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.maps.events.take()
+    }
+
+    /// The DNS answers that enrolled processes receive, once.
+    pub fn take_dns(&mut self) -> Option<DnsPackets> {
+        self.maps.dns.take()
+    }
+
     /// A handle to look up flows, one for each worker.
     #[must_use]
     pub fn flows(&self) -> Flows {
@@ -178,21 +232,42 @@ impl Capture {
     /// # Errors
     /// The first pin that could not be removed; the rest is removed all the same.
     pub fn detach(self) -> Result<(), Error> {
-        drop(self.events);
+        drop(self.log);
         self.pins.remove()
     }
 }
 
 impl Maps {
-    fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    fn take(ebpf: &mut Ebpf, own: interceptor_ebpf::Settings) -> Result<Self, Error> {
+        let waiting = ebpf.take_map(names::WAITING).ok_or(Error::Object { what: names::WAITING })?;
         Ok(Self {
             endpoints_v4: take(ebpf, names::ENDPOINTS_V4)?,
             endpoints_v6: take(ebpf, names::ENDPOINTS_V6)?,
             listeners: take(ebpf, names::LISTENERS)?,
             settings: take(ebpf, names::SETTINGS)?,
             counters: take(ebpf, names::COUNTERS)?,
-            flows: Flows::new(ebpf.take_map(names::FLOWS).ok_or(Error::Object { what: names::FLOWS })?)?,
+            own,
+            cgroup_rules: take(ebpf, names::CGROUPS)?,
+            flows: Flows::new(ebpf.take_map(names::FLOWS).ok_or(Error::Object { what: names::FLOWS })?, &waiting)?,
+            heartbeat: Some(Heartbeat(take(ebpf, names::HEARTBEAT)?)),
+            events: Some(Events(take(ebpf, names::EVENTS)?)),
+            dns: Some(DnsPackets(take(ebpf, names::DNS)?)),
         })
+    }
+
+    /// Makes the maps this process's, whatever an earlier one left in them.
+    fn take_over(&mut self) -> Result<(), Error> {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.beat(BootTime::now())?;
+        }
+        self.forget_listeners()?;
+        self.flows.recount()?;
+        self.own.cgroup_rules = modes::count(&self.cgroup_rules)?;
+        self.write_settings()
+    }
+
+    fn write_settings(&mut self) -> Result<(), Error> {
+        self.settings.set(0, self.own, 0).map_err(Error::map(names::SETTINGS))
     }
 
     fn announce(&mut self, netns: NetnsCookie, port: u16) -> Result<Listening, Error> {

@@ -6,7 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
+use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use interceptor_ebpf::{ABI, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -21,6 +22,9 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
     let level = events::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
+    let netns_of_packet =
+        u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
+    loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
     for name in names::MAPS {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -160,6 +164,7 @@ fn load_program(program: &mut Program) -> Result<(), ProgramError> {
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::SockOps(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -178,6 +183,10 @@ fn attach(program: &mut Program, cgroup: &File) -> Result<FdLink, ProgramError> 
         }
         Program::SockOps(program) => {
             let id = program.attach(cgroup, MODE)?;
+            FdLink::try_from(program.take_link(id)?)
+        }
+        Program::CgroupSkb(program) => {
+            let id = program.attach(cgroup, CgroupSkbAttachType::Ingress, MODE)?;
             FdLink::try_from(program.take_link(id)?)
         }
         _ => return Err(ProgramError::UnexpectedProgramType),

@@ -41,6 +41,8 @@ impl Stats {
             Counter::RefusedProtocol,
             Counter::RefusedListener,
             Counter::RefusedDevice,
+            Counter::RefusedStale,
+            Counter::RefusedQuota,
         ]
         .into_iter()
         .map(|counter| self.get(counter))

@@ -1,5 +1,5 @@
-//! The system calls neither aya nor nix wraps: swapping a link's program, atomic take from a map, network namespace
-//! cookies, cgroups by id.
+//! The system calls neither aya nor nix wraps: swapping a link's program, atomic take from a map, an array shared with
+//! the programs, network namespace cookies, cgroups by id.
 #![expect(unsafe_code, reason = "raw bpf(2), getsockopt(2) and open_by_handle_at(2); each block is one call")]
 
 use std::ffi::CString;
@@ -8,8 +8,11 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Pod;
+use interceptor_ebpf::USER_BUCKETS;
+use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
 
 use super::Error;
@@ -149,6 +152,36 @@ pub(super) fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::
         Ok(_) => Ok(Some(unsafe { value.assume_init() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Flows that wait for accept, by bucket of users: an array that the programs count up in and this process counts down in.
+pub(super) struct WaitingCounts(MmapRaw);
+
+impl WaitingCounts {
+    pub(super) fn open(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let len = USER_BUCKETS * mem::size_of::<u64>();
+        Ok(Self(MmapOptions::new().len(len).map_raw(map.as_raw_fd())?))
+    }
+
+    pub(super) fn add(&self, uid: u32) {
+        self.of(uid).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Never below zero: a flow may be overwritten by a newer one of the same tuple, and is then taken once only.
+    pub(super) fn subtract(&self, uid: u32) {
+        let _ = self.of(uid).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+
+    pub(super) fn clear(&self) {
+        (0..USER_BUCKETS as u32).for_each(|bucket| self.of(bucket).store(0, Ordering::Relaxed));
+    }
+
+    fn of(&self, uid: u32) -> &AtomicU64 {
+        let bucket = uid as usize % USER_BUCKETS;
+        // SAFETY: inside the mapping, which is as long as the buckets and page-aligned; the programs and every process
+        // access it atomically only.
+        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().cast::<u64>().add(bucket)) }
     }
 }
 

@@ -1,29 +1,30 @@
 //! `interceptor run`: the daemon.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::num::NonZero;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+mod listeners;
+mod settings;
+mod state;
+
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::listeners::bind;
+use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
-use crate::audit::{self, AuditorPublic, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Cgroups, Flows};
+use crate::audit::{self, Log};
+use crate::capture::{Addresses, Capture, Catalogue, Flows};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::{self, Policy};
-use crate::proxy::{self, Budget, BudgetLimits, Shared, Worker};
+use crate::policy::Policy;
+use crate::proxy::{Budget, Shared, Worker};
 use crate::sys::{self, Listener, Transport};
-use crate::tls::{Authority, LeafCache, Roots, UpstreamTls};
+use crate::tls::{Authority, LeafCache, Roots};
 use crate::upstream::Dialer;
-use crate::{capture, http};
 
 /// How often endpoint names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -33,9 +34,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Names whose leaves are kept.
 const LEAVES: usize = 1024;
-
-/// Connections waiting to be accepted by one worker.
-const BACKLOG: u32 = 4096;
 
 /// Arguments of `interceptor run`.
 #[derive(Debug, clap::Args)]
@@ -182,126 +180,6 @@ impl Daemon {
     }
 }
 
-/// The state directories, closed to others.
-fn prepare(paths: &StatePaths) -> Result<(), Failure> {
-    let state = fs::DirBuilder::new().recursive(true).mode(0o750).create(paths.root());
-    state.map_err(|e| format!("cannot create state directory {}: {e}", paths.root().display()))?;
-    for (dir, mode) in [(paths.audit(), 0o750), (paths.run(), 0o750), (paths.keys(), 0o700), (paths.ca(), 0o700)] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(&dir)
-            .map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
-    }
-    Ok(())
-}
-
-/// A rule for a type that nothing finds would silently never apply.
-fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
-    let known: BTreeSet<_> = engine.rules().map(|rule| rule.entity.as_str()).collect();
-    for rule in &policy.rules {
-        if let Some(unknown) = rule.types.iter().find(|kind| !known.iter().any(|entity| kind.matches(entity))) {
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(
-                format!("policy rule {:?}: no value is of type {:?}; there are {known}", rule.name, unknown.0).into()
-            );
-        }
-    }
-    Ok(())
-}
-
-fn audit_settings(args: &Args, config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
-    let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>();
-    let auditors = auditors.map_err(|e| format!("audit.auditors: {e}"))?;
-    if auditors.is_empty() {
-        return Err(
-            "no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
-                    --out auditor.key` and name auditor.key.pub in audit.auditors"
-                .into(),
-        );
-    }
-    Ok(audit::Settings {
-        dir: paths.audit(),
-        keys: paths.keys(),
-        host: host(),
-        durability: config.audit.durability,
-        auditors,
-        segment_bytes: config.audit.segment_bytes,
-        accept_missing_checkpoint: args.accept_missing_checkpoint,
-    })
-}
-
-fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
-    let cgroup = match &config.capture.cgroup {
-        Some(cgroup) => cgroup.clone(),
-        None => Cgroups::find()?.mount().to_path_buf(),
-    };
-    if !cgroup.is_dir() {
-        return Err(format!("capture.cgroup: {} is not a directory; name a cgroup2 directory", cgroup.display()).into());
-    }
-    Ok(capture::Settings {
-        cgroup,
-        pin_dir: config.capture.pin.clone(),
-        mark: config.capture.mark,
-        listener_port: config.listen.port,
-    })
-}
-
-fn budget_limits(config: &Config) -> BudgetLimits {
-    let limits = &config.limits;
-    BudgetLimits {
-        connections: limits.connections.min(sys::descriptors_for_connections()),
-        connections_per_user: limits.connections_per_user,
-        bytes: limits.buffered_bytes,
-        bytes_per_user: limits.buffered_bytes_per_user,
-    }
-}
-
-fn connection_settings(config: &Config) -> proxy::Settings {
-    let limits = &config.limits;
-    proxy::Settings {
-        http: http::Limits { body: limits.body_bytes as u64, ..http::Limits::default() },
-        request_timeout: Duration::from_secs(limits.request_timeout_s),
-        keep_alive: Duration::from_secs(limits.keep_alive_s),
-        patience: Duration::from_secs(limits.write_timeout_s),
-        upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
-    }
-}
-
-fn dialer(config: &Config, roots: Roots, transport: Transport) -> Result<Dialer, Failure> {
-    let timeout = Duration::from_secs(config.upstream.connect_timeout_s);
-    Ok(Dialer {
-        mark: config.capture.mark,
-        connect_timeout: timeout,
-        handshake_timeout: timeout,
-        tls: Arc::new(UpstreamTls::new(roots)?),
-        listeners: listener_addresses(config).to_vec(),
-        transport,
-    })
-}
-
-fn listener_addresses(config: &Config) -> [SocketAddr; 2] {
-    let port = config.listen.port;
-    [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
-}
-
-/// The sockets of every worker, listening before the first connection is redirected to them.
-fn bind(config: &Config) -> Result<Vec<Vec<TcpListener>>, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = if config.listen.workers == 0 { cores } else { config.listen.workers };
-    // SO_REUSEPORT would let a second daemon share the port and take half of this one's connections.
-    for addr in listener_addresses(config) {
-        TcpListener::bind(addr).map_err(|e| {
-            format!("cannot listen on {addr}: {e}; is another daemon running here? Else choose another listen.port")
-        })?;
-    }
-    let listen = |addr: SocketAddr| {
-        Listener::bind_std(addr, BACKLOG)
-            .map_err(|e| Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port")))
-    };
-    (0..workers).map(|_| listener_addresses(config).into_iter().map(listen).collect()).collect()
-}
-
 fn start_worker(
     number: usize,
     shared: Arc<Shared>,
@@ -335,28 +213,4 @@ fn enrol(
     capture.enrol(&endpoints)?;
     log::debug!("{} endpoint addresses enrolled", endpoints.len());
     Ok(())
-}
-
-fn host() -> String {
-    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
-}
-
-/// Says that the daemon is ready, and who it is; gone after a clean stop.
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn create(run: &Path) -> Result<Self, Failure> {
-        let path = run.join("daemon.pid");
-        fs::write(&path, format!("{}\n", std::process::id()))
-            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        if let Err(e) = fs::remove_file(&self.0) {
-            log::warn!("cannot remove {}: {e}", self.0.display());
-        }
-    }
 }

@@ -1,0 +1,108 @@
+//! What the configuration says, as each room wants to hear it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listeners::listener_addresses;
+use super::{Args, Failure};
+use crate::audit::{self, AuditorPublic};
+use crate::capture::Cgroups;
+use crate::config::{Config, StatePaths};
+use crate::mask::Engine;
+use crate::policy;
+use crate::proxy::{self, BudgetLimits};
+use crate::sys::{self, Transport};
+use crate::tls::{Roots, UpstreamTls};
+use crate::upstream::Dialer;
+use crate::{capture, http};
+
+/// A rule for a type that nothing finds would silently never apply.
+pub(super) fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
+    let known: BTreeSet<_> = engine.rules().map(|rule| rule.entity.as_str()).collect();
+    for rule in &policy.rules {
+        if let Some(unknown) = rule.types.iter().find(|kind| !known.iter().any(|entity| kind.matches(entity))) {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(
+                format!("policy rule {:?}: no value is of type {:?}; there are {known}", rule.name, unknown.0).into()
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn audit_settings(args: &Args, config: &Config, paths: &StatePaths) -> Result<audit::Settings, Failure> {
+    let auditors = config.audit.auditors.iter().map(|file| AuditorPublic::read(file)).collect::<Result<Vec<_>, _>>();
+    let auditors = auditors.map_err(|e| format!("audit.auditors: {e}"))?;
+    if auditors.is_empty() {
+        return Err(
+            "no auditor: nobody could ever unseal the originals; make a key pair with `interceptor keys generate \
+                    --out auditor.key` and name auditor.key.pub in audit.auditors"
+                .into(),
+        );
+    }
+    Ok(audit::Settings {
+        dir: paths.audit(),
+        keys: paths.keys(),
+        host: host(),
+        durability: config.audit.durability,
+        auditors,
+        segment_bytes: config.audit.segment_bytes,
+        accept_missing_checkpoint: args.accept_missing_checkpoint,
+    })
+}
+
+pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Failure> {
+    let cgroup = match &config.capture.cgroup {
+        Some(cgroup) => cgroup.clone(),
+        None => Cgroups::find()?.mount().to_path_buf(),
+    };
+    if !cgroup.is_dir() {
+        return Err(format!("capture.cgroup: {} is not a directory; name a cgroup2 directory", cgroup.display()).into());
+    }
+    Ok(capture::Settings {
+        cgroup,
+        pin_dir: config.capture.pin.clone(),
+        mark: config.capture.mark,
+        listener_port: config.listen.port,
+        stale_after: None,
+        waiting_per_user: capture::Settings::WAITING_PER_USER,
+    })
+}
+
+pub(super) fn budget_limits(config: &Config) -> BudgetLimits {
+    let limits = &config.limits;
+    BudgetLimits {
+        connections: limits.connections.min(sys::descriptors_for_connections()),
+        connections_per_user: limits.connections_per_user,
+        bytes: limits.buffered_bytes,
+        bytes_per_user: limits.buffered_bytes_per_user,
+    }
+}
+
+pub(super) fn connection_settings(config: &Config) -> proxy::Settings {
+    let limits = &config.limits;
+    proxy::Settings {
+        http: http::Limits { body: limits.body_bytes as u64, ..http::Limits::default() },
+        request_timeout: Duration::from_secs(limits.request_timeout_s),
+        keep_alive: Duration::from_secs(limits.keep_alive_s),
+        patience: Duration::from_secs(limits.write_timeout_s),
+        upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
+    }
+}
+
+pub(super) fn dialer(config: &Config, roots: Roots, transport: Transport) -> Result<Dialer, Failure> {
+    let timeout = Duration::from_secs(config.upstream.connect_timeout_s);
+    Ok(Dialer {
+        mark: config.capture.mark,
+        connect_timeout: timeout,
+        handshake_timeout: timeout,
+        tls: Arc::new(UpstreamTls::new(roots)?),
+        listeners: listener_addresses(config).to_vec(),
+        transport,
+    })
+}
+
+pub(super) fn host() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,42 @@
+//! What the daemon keeps below its state directory while it runs.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::config::StatePaths;
+
+/// The state directories, closed to others.
+pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
+    let state = fs::DirBuilder::new().recursive(true).mode(0o750).create(paths.root());
+    state.map_err(|e| format!("cannot create state directory {}: {e}", paths.root().display()))?;
+    for (dir, mode) in [(paths.audit(), 0o750), (paths.run(), 0o750), (paths.keys(), 0o700), (paths.ca(), 0o700)] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(&dir)
+            .map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+    }
+    Ok(())
+}
+
+/// Says that the daemon is ready, and who it is; gone after a clean stop.
+pub(super) struct PidFile(PathBuf);
+
+impl PidFile {
+    pub(super) fn create(run: &Path) -> Result<Self, Failure> {
+        let path = run.join("daemon.pid");
+        fs::write(&path, format!("{}\n", std::process::id()))
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_file(&self.0) {
+            log::warn!("cannot remove {}: {e}", self.0.display());
+        }
+    }
+}

@@ -55,8 +55,9 @@ const V4: Expect = Captured(Destination::V4);
 const V6: Expect = Captured(Destination::V6);
 
 /// No such protocol in this kernel, or none of ours to use.
-const NO_PROTOCOL: Expect =
-    Fails(&["EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EAFNOSUPPORT", "EPERM", "EACCES", "ECONNREFUSED"]);
+const NO_PROTOCOL: Expect = Fails(&["EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "ECONNREFUSED"]);
+/// The hooks refuse the socket itself.
+const NO_SOCKET: Expect = Fails(&["EPERM", "EPROTONOSUPPORT"]);
 const NOT_ALLOWED: Expect = Fails(&["EPERM", "EACCES"]);
 
 #[rustfmt::skip]
@@ -154,10 +155,10 @@ pub(crate) const ROWS: &[Row] = &[
     row("UDP corked", "UDP_CORK", User, "socket udp6; set cork; sendto {v6}", Refused),
     row("UDP connected elsewhere, sendto", "sendmsg4 (4.18)", User, "socket udp4; connect {a4}:9; sendto {v4}", Refused),
     row("UDP connected elsewhere, sendto, IPv6", "sendmsg6 (4.18)", User, "socket udp6; connect [{a6}]:9; sendto {v6}", Refused),
-    row("UDP-Lite connect, IPv4", "CONFIG_IP_UDPLITE", User, "socket udplite4; connect {v4}; send", NO_PROTOCOL),
-    row("UDP-Lite connect, IPv6", "CONFIG_IP_UDPLITE", User, "socket udplite6; connect {v6}; send", NO_PROTOCOL),
-    row("UDP-Lite sendto, IPv4", "CONFIG_IP_UDPLITE", User, "socket udplite4; sendto {v4}", NO_PROTOCOL),
-    row("UDP-Lite sendto, IPv6", "CONFIG_IP_UDPLITE", User, "socket udplite6; sendto {v6}", NO_PROTOCOL),
+    row("UDP-Lite connect, IPv4", "CONFIG_IP_UDPLITE", User, "socket udplite4; connect {v4}; send", NO_SOCKET),
+    row("UDP-Lite connect, IPv6", "CONFIG_IP_UDPLITE", User, "socket udplite6; connect {v6}; send", NO_SOCKET),
+    row("UDP-Lite sendto, IPv4", "CONFIG_IP_UDPLITE", User, "socket udplite4; sendto {v4}", NO_SOCKET),
+    row("UDP-Lite sendto, IPv6", "CONFIG_IP_UDPLITE", User, "socket udplite6; sendto {v6}", NO_SOCKET),
 
     // Other protocols.
     row("SCTP, IPv4", "CONFIG_IP_SCTP", User, "socket sctp4; connect {v4}", NO_PROTOCOL),

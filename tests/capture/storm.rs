@@ -18,7 +18,7 @@ fn storm_of_short_lived_processes() {
     let Some(host) = Host::new() else { return };
     let processes: usize = match std::env::var(PROCESSES) {
         Ok(number) => number.parse().unwrap_or_else(|error| panic!("{PROCESSES}: {error}")),
-        Err(_) => 400,
+        Err(_) => 2_000,
     };
     let direct = [Direct::listen(DIRECT_V4, 443), Direct::listen(DIRECT_V6, 443)];
     let mut daemon = host.daemon(&["203.0.113.0/24,443", "2001:db8::20/128,443"]);

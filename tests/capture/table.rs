@@ -73,12 +73,13 @@ impl Datagrams {
 }
 
 struct Table {
-    host: Host,
     daemon: Daemon,
     programs: Programs,
     other: PathBuf,
     direct: [Direct; 2],
     datagrams: Datagrams,
+    /// Goes last: its cgroups must be empty.
+    host: Host,
 }
 
 impl Table {

@@ -4,6 +4,7 @@ mod bad_input;
 mod contract;
 mod crash;
 mod curl;
+mod hostile;
 mod leftovers;
 mod record;
 mod sdks;

@@ -2,7 +2,7 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
+//! `take CLIENT`, `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`, `events`, `dns`, `detach`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use interceptor::capture::{BootTime, Capture, EndpointAddr, Flow, Flows, Listening, Settings, TakeError};
+use interceptor::capture::{
+    BootTime, Capture, CgroupMode, EndpointAddr, Event, Flow, Flows, Listening, Mode, Settings, TakeError, What,
+    WhenDown,
+};
 use interceptor::flow::ClientAddr;
 use interceptor::identity::{Caller, CgroupPath, Resolver};
 use serde_json::{Value, json};
@@ -41,8 +44,8 @@ fn main() -> Result<()> {
         pin_dir,
         mark: MARK,
         listener_port: port,
-        stale_after: None,
-        waiting_per_user: Settings::WAITING_PER_USER,
+        stale_after: setting("CAPTURE_STALE_MS")?.map(Duration::from_millis),
+        waiting_per_user: setting("CAPTURE_WAITING")?.unwrap_or(Settings::WAITING_PER_USER),
     })?;
     capture.enrol(&endpoints)?;
     let flows = capture.flows();
@@ -65,8 +68,28 @@ fn main() -> Result<()> {
     answer(capture, &flows, at, port)
 }
 
-/// `ADDRESS/PREFIX PORT` with a comma in between.
+/// A number from the environment.
+fn setting(name: &str) -> Result<Option<u64>> {
+    std::env::var(name).ok().map(|value| value.parse().with_context(|| format!("{name}={value}"))).transpose()
+}
+
+/// `CGROUP=strict|exempt|names`.
+fn parse_mode(text: &str) -> Result<CgroupMode> {
+    let (path, mode) = text.split_once('=').with_context(|| format!("{text}: CGROUP=MODE"))?;
+    let mode = match mode {
+        "strict" => Mode::Strict,
+        "exempt" => Mode::Exempt,
+        "names" => Mode::Names,
+        other => bail!("{other}: strict, exempt or names"),
+    };
+    Ok(CgroupMode { path: path.into(), mode })
+}
+
+/// `ADDRESS/PREFIX PORT` with a comma in between; `,open` behind it for an endpoint that is open while the daemon is down.
 fn parse(text: &str) -> Result<EndpointAddr> {
+    if let Some(text) = text.strip_suffix(",open") {
+        return Ok(EndpointAddr { when_down: WhenDown::Open, ..parse(text)? });
+    }
     let (network, port) = text.split_once(',').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
     let (ip, prefix) = network.split_once('/').with_context(|| format!("{text}: ADDRESS/PREFIX,PORT"))?;
     Ok(EndpointAddr { prefix: prefix.parse()?, ..EndpointAddr::single(ip.parse()?, port.parse()?) })
@@ -111,6 +134,7 @@ fn describe(client: SocketAddr, flow: &Flow) -> Value {
         "netns": flow.netns.0,
         "socket_cookie": flow.socket_cookie,
         "connected_at": flow.connected_at.as_nanos(),
+        "reason": format!("{:?}", flow.reason),
     })
 }
 
@@ -128,10 +152,26 @@ fn name(caller: &Caller) -> Value {
     })
 }
 
+fn tell_event(event: &Event) -> Value {
+    let (what, to) = match event.what {
+        What::NetnsWanted => ("netns wanted".to_owned(), None),
+        What::Refused { to, why } => (format!("{why:?}"), Some(to)),
+        What::PassedOpen { to } => ("passed open".to_owned(), Some(to)),
+        What::Exempt { to } => ("exempt".to_owned(), Some(to)),
+    };
+    json!({
+        "what": what, "to": to.map(|to| to.to_string()), "tgid": event.tgid, "uid": event.uid,
+        "cgroup": event.cgroup, "netns": event.netns.0,
+    })
+}
+
 fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> Result<()> {
+    let mut heartbeat = capture.take_heartbeat().context("a fresh capture has its heartbeat")?;
+    let mut events = capture.take_events().context("a fresh capture has its events")?;
+    let mut dns = capture.take_dns().context("a fresh capture has its DNS answers")?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let words: Vec<_> = line.split(' ').collect();
+        let words: Vec<_> = line.split_whitespace().collect();
         match words[..] {
             ["dial", to, how] => say(&json!({"dial": dial(to.parse()?, how == "marked")})),
             ["stats"] => {
@@ -158,6 +198,31 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16) -> 
                 let endpoints = endpoints.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
                 capture.enrol(&endpoints)?;
                 say(&json!({"enrol": "done"}));
+            }
+            ["modes", ref modes @ ..] => {
+                let modes = modes.iter().map(|text| parse_mode(text)).collect::<Result<Vec<_>>>()?;
+                capture.set_modes(&modes)?;
+                say(&json!({"modes": "done"}));
+            }
+            ["beat"] => {
+                heartbeat.beat(BootTime::now())?;
+                say(&json!({"beat": "done"}));
+            }
+            ["events"] => {
+                let all: Vec<_> = std::iter::from_fn(|| events.take()).map(|event| tell_event(&event)).collect();
+                say(&json!({"events": all}));
+            }
+            ["dns"] => {
+                let all: Vec<_> = std::iter::from_fn(|| dns.take())
+                    .map(|packet| {
+                        json!({
+                            "resolver": packet.resolver.to_string(),
+                            "netns": packet.netns.map(|netns| netns.0),
+                            "payload": packet.payload,
+                        })
+                    })
+                    .collect();
+                say(&json!({"dns": all}));
             }
             ["detach"] => {
                 capture.detach()?;

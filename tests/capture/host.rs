@@ -116,7 +116,13 @@ impl Host {
     }
 
     pub(crate) fn daemon_that(&self, mode: &str, endpoints: &[&str]) -> Daemon {
+        self.daemon_with(&[], mode, endpoints)
+    }
+
+    /// As [`daemon_that`](Self::daemon_that), with variables of its environment.
+    pub(crate) fn daemon_with(&self, variables: &[(&str, &str)], mode: &str, endpoints: &[&str]) -> Daemon {
         let mut command = self.in_cgroup("daemon", env!("CARGO_BIN_EXE_capture-daemon"));
+        command.envs(variables.iter().copied());
         command.arg(&self.cgroup).arg(self.pin_dir()).arg(mode).args(endpoints);
         Daemon::start(command)
     }

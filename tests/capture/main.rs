@@ -2,6 +2,7 @@
 
 mod host;
 mod lifecycle;
+mod modes;
 mod rows;
 mod storm;
 mod table;

@@ -66,7 +66,10 @@ fn mptcp_is_captured() {
     for (address, original) in [(V4, "203.0.113.10:443"), (V6, "[2001:db8::10]:443")] {
         let client = host.connect(&with(to(address, 443), &json!({"kind": "mptcp"})));
         assert_eq!(client["said"], original, "{client}");
-        assert_eq!(daemon.flow_of(&client)["flow"]["tgid"], client["pid"]);
+        assert_eq!(client["peer"], json!([address, 443]));
+        let flow = &daemon.flow_of(&client)["flow"];
+        assert_eq!(flow["tgid"], client["pid"]);
+        assert_eq!(flow["socket_cgroup"], flow["task_cgroup"]);
     }
 }
 

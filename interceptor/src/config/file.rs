@@ -58,6 +58,11 @@ pub struct Capture {
     pub detach_on_exit: bool,
     /// Socket mark of the daemon's own connections.
     pub mark: u32,
+    /// cgroup2 directories, absolute or below `cgroup`, whose processes' every connection is captured: the name in the
+    /// TLS hello decides, whatever the address is.
+    pub strict: Vec<PathBuf>,
+    /// cgroup2 directories, absolute or below `cgroup`, whose processes are not captured.
+    pub exempt: Vec<PathBuf>,
 }
 
 /// The `[upstream]` table.
@@ -140,6 +145,8 @@ impl Default for Capture {
             pin: PathBuf::from("/sys/fs/bpf/interceptor/default"),
             detach_on_exit: false,
             mark: 0x1c_e9_70,
+            strict: Vec::new(),
+            exempt: Vec::new(),
         }
     }
 }

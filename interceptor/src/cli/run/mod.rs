@@ -1,6 +1,7 @@
 //! `interceptor run`: the daemon.
 
 mod listeners;
+mod modes;
 mod settings;
 mod state;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listeners::bind;
+use self::modes::Modes;
 use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
@@ -80,6 +82,7 @@ struct Daemon {
     capture: Capture,
     catalogue: Catalogue,
     addresses: Addresses,
+    modes: Modes,
     log: Log,
     detach_on_exit: bool,
     _pid_file: PidFile,
@@ -93,6 +96,7 @@ impl Daemon {
         let capture_settings = capture_settings(config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
+        let modes = Modes::new(config, &capture_settings.cgroup)?;
         let listeners = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints);
@@ -105,6 +109,7 @@ impl Daemon {
         let dialer = dialer(config, roots, transport)?;
 
         let mut capture = Capture::attach(&capture_settings)?;
+        modes.apply(&mut capture)?;
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
@@ -134,6 +139,7 @@ impl Daemon {
             capture,
             catalogue,
             addresses,
+            modes,
             log,
             detach_on_exit: config.capture.detach_on_exit,
             _pid_file: pid_file,
@@ -170,11 +176,14 @@ impl Daemon {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
-                _ = sweep.tick() => match self.capture.flows().sweep(Flows::MAX_AGE) {
-                    Ok(0) => {}
-                    Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
-                    Err(e) => log::error!("stale flow records stay: {e}"),
-                },
+                _ = sweep.tick() => {
+                    self.modes.refresh(&mut self.capture);
+                    match self.capture.flows().sweep(Flows::MAX_AGE) {
+                        Ok(0) => {}
+                        Ok(swept) => log::debug!("{swept} redirected connections never arrived"),
+                        Err(e) => log::error!("stale flow records stay: {e}"),
+                    }
+                }
             }
         }
     }

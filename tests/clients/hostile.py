@@ -60,7 +60,7 @@ def request(name, host=NAME, method="POST", path="/v1/chat/completions", headers
 def dial(address, port=443, bind=None):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(8)
+    sock.settimeout(4)
     if bind:
         sock.bind((bind, 0))
     sock.connect((address, port))
@@ -82,13 +82,14 @@ def read_all(sock):
 
 def plain(sock, *pieces, pause=0.0):
     """Sends bytes as they are, and says what came of it."""
-    if met(sock) == "direct":
-        return "direct"
+    where = met(sock)
     for piece in pieces:
         time.sleep(pause)
         sock.sendall(piece)
     answer = read_all(sock)
     first = answer.split(b"\r\n")[0][:60]
+    if where == "direct":
+        return f"direct {first!r}"
     if first.startswith(b"HTTP/"):
         return "intercepted " + first.decode()
     return f"denied {first!r}"
@@ -190,7 +191,8 @@ def hello_in_single_bytes(name):
     for byte in whole[:40]:
         sock.sendall(bytes([byte]))
         time.sleep(0.02)
-    return plain(sock, whole[40:] + request(name))
+    answer = plain(sock, whole[40:], b"\x14\x03\x03\x00\x01\x01", b"\x17\x03\x03\x01\x00" + bytes(256))
+    return f"intercepted, handshake went on: {answer}" if "\\x16\\x03\\x03" in answer else answer
 
 
 @each(endpoint_port=(443,), another_port=(8443,))
@@ -217,7 +219,6 @@ def plain_HTTP(name, address, port, pause=0.0):
 def no_protocol_at_all(name, port):
     sock = dial(V4, port)
     text = f"attempt <{name}> card {CARD}\n".encode()
-    sock.settimeout(15)
     sock.sendall(text)
     sock.shutdown(socket.SHUT_WR)
     return plain(sock)
@@ -287,7 +288,7 @@ SAY = "say GET /?<{name}>{card} HTTP/1.0; say ; read"
     socket_from_before_a_namespace=("socket tcp4; unshare user; unshare net; connect 203.0.113.10:443",),
     source_route=("socket tcp4; set source-route 203.0.113.10; connect 203.0.113.11:443",),
     disconnected=("socket tcp4; connect 203.0.113.10:443; disconnect; connect 203.0.113.10:443",),
-    second_connect=("socket tcp4; try connect 203.0.113.2:1; connect 203.0.113.10:443",),
+    second_connect=("socket tcp4; try connect 127.0.0.1:1; connect 203.0.113.10:443",),
     two_threads=("socket tcp4; race 203.0.113.10:443",),
     UDP_Lite=("socket udplite4; connect 203.0.113.10:443",),
     UDP_segments=("socket udp4; set segment 100; sendto 203.0.113.10:443",),
@@ -425,7 +426,7 @@ def the_pins(name):
 def main():
     chosen = sys.argv[5:]
     for name, function in ATTEMPTS:
-        if chosen and not any(word in name for word in chosen):
+        if chosen and not any(word.replace("_", " ") in name for word in chosen):
             continue
         try:
             seen = function(name)

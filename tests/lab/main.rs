@@ -6,6 +6,7 @@ mod crash;
 mod curl;
 mod hostile;
 mod leftovers;
+mod lifecycle;
 mod record;
 mod sdks;
 mod tamper;

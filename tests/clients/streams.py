@@ -147,8 +147,10 @@ async def until_served():
 
 async def happen(prober, streams):
     if SCENARIO == "kill":
-        prober.phase = "dead"
+        prober.phase = "dying"
         os.kill(daemon(), signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        prober.phase = "dead"
         await asyncio.gather(*streams)
         await asyncio.sleep(1)
         prober.phase = "starting"

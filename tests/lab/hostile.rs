@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use interceptor_tests::{Lab, contains, program, script};
+use interceptor_tests::{Lab, contains, program, rounds, script};
 use serde_json::Value;
 
 /// What every attempt carries.
@@ -80,9 +80,15 @@ fn without_capture_the_same_program_is_seen_to_get_through() {
 #[test]
 fn nothing_arrives_unmasked_however_it_is_tried() {
     let tools = Tools::new();
+    for _ in 0..rounds() {
+        try_everything(&tools);
+    }
+}
+
+fn try_everything(tools: &Tools) {
     let config = tools.config("strict");
     let lab = Lab::with(&["--config", &config]);
-    let attempts = attempts(&lab, &tools, "");
+    let attempts = attempts(&lab, tools, "");
     assert!(attempts.len() > 70, "{attempts:?}");
 
     let arrived = arrivals(lab.state());

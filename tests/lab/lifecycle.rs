@@ -1,10 +1,9 @@
 //! The daemon dies, hangs, is restarted and replaced, with two hundred streaming requests running.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
-use interceptor_tests::{Lab, contains, program, script};
-use serde_json::Value;
+use interceptor_tests::{Lab, contains, program, rounds, script};
+use serde_json::{Map, Value};
 
 const STREAMS: u64 = 200;
 const PLANTED: &str = "4111 1111 1111 1111";
@@ -34,47 +33,50 @@ fn scenario(lab: &Lab, name: &str, tokens: u32) -> Value {
     counts
 }
 
-fn config(place: &Path) -> PathBuf {
-    let path = place.join("interceptor.toml");
-    std::fs::write(&path, "[limits]\nconnections = 4096\nconnections_per_user = 4096\n").expect("a file");
-    path
+/// Whether every probe was refused, and there were enough.
+fn all_refused(probes: &Value) -> bool {
+    probes["refused"].as_u64() > Some(10) && probes.as_object().map(Map::len) == Some(1)
 }
 
-fn lab() -> (Lab, tempfile::TempDir) {
-    let place = tempfile::tempdir().expect("a directory");
-    let config = config(place.path());
-    (Lab::with(&["--config", config.to_str().expect("a path in UTF-8")]), place)
+fn for_rounds(run: impl Fn(&Lab)) {
+    for _ in 0..rounds() {
+        run(&Lab::new());
+    }
 }
 
 #[test]
 fn killed_under_load() {
-    let (lab, _place) = lab();
-    let counts = scenario(&lab, "kill", 600);
-    assert_eq!(counts["complete"], 0, "all streams broke: {counts}");
-    let dead = &counts["probes"]["dead"];
-    assert!(dead["refused"].as_u64() > Some(10) && dead.as_object().map(|seen| seen.len()) == Some(1), "{counts}");
+    for_rounds(|lab| {
+        let counts = scenario(lab, "kill", 600);
+        assert_eq!(counts["complete"], 0, "all streams broke: {counts}");
+        let dead = &counts["probes"]["dead"];
+        assert!(all_refused(dead), "{counts}");
+    });
 }
 
 #[test]
 fn hanging_under_load() {
-    let (lab, _place) = lab();
-    let counts = scenario(&lab, "stop", 80);
-    assert_eq!(counts["complete"], STREAMS, "streams go on where they stood: {counts}");
-    let stale = &counts["probes"]["stale"];
-    assert!(stale["refused"].as_u64() > Some(10) && stale.as_object().map(|seen| seen.len()) == Some(1), "{counts}");
+    for_rounds(|lab| {
+        let counts = scenario(lab, "stop", 80);
+        assert_eq!(counts["complete"], STREAMS, "streams go on where they stood: {counts}");
+        let stale = &counts["probes"]["stale"];
+        assert!(all_refused(stale), "{counts}");
+    });
 }
 
 #[test]
 fn restarted_under_load() {
-    let (lab, _place) = lab();
-    let _ = scenario(&lab, "restart", 600);
+    for_rounds(|lab| {
+        let _ = scenario(lab, "restart", 600);
+    });
 }
 
 #[test]
 fn upgraded_under_load() {
-    let (lab, _place) = lab();
-    let counts = scenario(&lab, "upgrade", 80);
-    assert_eq!(counts["complete"], STREAMS, "no stream broke: {counts}");
-    let upgrading = &counts["probes"]["upgrading"];
-    assert!(upgrading.as_object().is_none_or(|seen| seen.keys().all(|outcome| outcome == "connected")), "{counts}");
+    for_rounds(|lab| {
+        let counts = scenario(lab, "upgrade", 80);
+        assert_eq!(counts["complete"], STREAMS, "no stream broke: {counts}");
+        let upgrading = &counts["probes"]["upgrading"];
+        assert!(upgrading.as_object().is_none_or(|seen| seen.keys().all(|outcome| outcome == "connected")), "{counts}");
+    });
 }

@@ -1,6 +1,8 @@
 //! The kernel programs, attached to a cgroup of the test's own, with real clients. Needs root.
 
+mod established;
 mod host;
+mod learnt;
 mod lifecycle;
 mod modes;
 mod rows;

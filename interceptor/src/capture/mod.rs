@@ -14,6 +14,7 @@
 mod addresses;
 mod catalogue;
 mod cgroup;
+pub mod dns;
 mod endpoints;
 mod error;
 mod events;
@@ -22,7 +23,9 @@ mod heartbeat;
 mod modes;
 mod netns;
 mod programs;
+mod resolvers;
 mod ring;
+mod sock_diag;
 mod stats;
 mod sys;
 
@@ -34,8 +37,10 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
 use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
-pub use addresses::Addresses;
-pub use catalogue::{Catalogue, Endpoint};
+pub use addresses::{Addresses, DnsCounts};
+pub use catalogue::{
+    Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+};
 pub use cgroup::Cgroups;
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
@@ -44,7 +49,9 @@ pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError
 pub use heartbeat::Heartbeat;
 pub use modes::{CgroupMode, Mode};
 pub use netns::Netns;
+pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
+pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
 pub use stats::Stats;
 
 use programs::Pins;

@@ -1,12 +1,14 @@
 //! The two ring buffers through which the programs speak at once: events, and DNS answers.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 use interceptor_ebpf::{Counter, kind};
+use tokio::io::unix::AsyncFd;
 
-use super::{BootTime, NetnsCookie};
+use super::{BootTime, NetnsCookie, sys};
 use crate::flow::OriginalDst;
 
 /// Something the programs report, beside counting it.
@@ -102,6 +104,17 @@ impl Event {
 }
 
 impl DnsPackets {
+    /// Makes it awaitable on the current runtime.
+    ///
+    /// # Errors
+    /// When it cannot be registered there.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn watch(self) -> io::Result<AsyncFd<Self>> {
+        sys::watch_answers(self)
+    }
+
     /// The next one, if there is one now.
     pub fn take(&mut self) -> Option<DnsPacket> {
         loop {

@@ -14,8 +14,10 @@ use aya::Pod;
 use interceptor_ebpf::USER_BUCKETS;
 use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-use super::Error;
+use super::{DnsPackets, Error};
 
 // Commands of bpf(2), include/uapi/linux/bpf.h.
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -221,4 +223,10 @@ pub(super) fn open_cgroup(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd>
     }
     // SAFETY: just opened, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes the DNS answers awaitable on the current runtime.
+pub(super) fn watch_answers(answers: DnsPackets) -> io::Result<AsyncFd<DnsPackets>> {
+    // SAFETY: `DnsPackets` owns its ring buffer, whose descriptor it neither replaces nor closes before it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(answers, Interest::READABLE) }?)
 }

@@ -81,10 +81,7 @@ fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
 }
 
 fn mask_body(provider: Provider, path: Option<&str>, body: &Bytes, key: &TokenKey) -> Result<Bytes, Failure> {
-    let path = path.unwrap_or(match provider {
-        Provider::OpenAi => "/v1/chat/completions",
-        Provider::Anthropic => "/v1/messages",
-    });
+    let path = path.unwrap_or(if provider == Provider::Anthropic { "/v1/messages" } else { "/v1/chat/completions" });
     let operation = Operation::of(provider, "POST", path);
     if operation == Operation::Unknown {
         return Err(format!("the text of {provider}'s POST {path} cannot be located yet").into());

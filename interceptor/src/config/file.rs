@@ -1,13 +1,14 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::Durability;
-use crate::capture::Endpoint;
+use crate::capture::{Base, Endpoint};
 use crate::policy;
 
 /// Where the configuration is looked for when no flag names one.
@@ -31,7 +32,7 @@ pub struct Config {
     pub limits: Limits,
     /// What happens to requests.
     pub policy: policy::Settings,
-    /// Model endpoints. An empty list stands for the built-in catalogue.
+    /// Model endpoints of this installation; see [`Capture::catalogue`] for the others.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<Endpoint>,
 }
@@ -58,6 +59,11 @@ pub struct Capture {
     pub detach_on_exit: bool,
     /// Socket mark of the daemon's own connections.
     pub mark: u32,
+    /// What is captured besides the configured endpoints; none: the built-in catalogue when no endpoint is configured,
+    /// else nothing.
+    pub catalogue: Option<Base>,
+    /// Resolvers whose answers to others are learnt from, besides those of `/etc/resolv.conf` and systemd-resolved.
+    pub resolvers: Vec<IpAddr>,
     /// cgroup2 directories, absolute or below `cgroup`, whose processes' every connection is captured: the name in the
     /// TLS hello decides, whatever the address is.
     pub strict: Vec<PathBuf>,
@@ -145,6 +151,8 @@ impl Default for Capture {
             pin: PathBuf::from("/sys/fs/bpf/interceptor/default"),
             detach_on_exit: false,
             mark: 0x1c_e9_70,
+            catalogue: None,
+            resolvers: Vec::new(),
             strict: Vec::new(),
             exempt: Vec::new(),
         }
@@ -214,7 +222,10 @@ impl Config {
                  ({needed}), or no large body could ever pass"
             ));
         }
-        self.endpoints.iter().try_for_each(Endpoint::check)
+        if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
+            return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
+        }
+        Ok(())
     }
 }
 
@@ -265,5 +276,19 @@ mod tests {
         .unwrap();
         assert_eq!(config.policy.rules[0].name, "no keys");
         assert_eq!(config.endpoints[0].ports, [443]);
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_is_named_with_its_line() {
+        let message = Config::parse("\n[[endpoint]]\nprovider = 'openai'\nnames = ['*.com']\n").unwrap_err();
+        assert!(message.contains("line 4") && message.contains("*.com"), "{message}");
+    }
+
+    #[test]
+    fn a_configuration_that_captures_nothing_is_refused() {
+        let none = "[capture]\ncatalogue = 'none'\n";
+        assert!(Config::parse(none).unwrap_err().contains("nothing would be captured"));
+        assert!(Config::parse(&format!("{none}[[endpoint]]\nprovider = 'openai'\nnames = ['a.example']\n")).is_ok());
+        assert!(Config::parse("[capture]\ncatalogue = 'builtin'\nresolvers = ['192.0.2.53']\n").is_ok());
     }
 }

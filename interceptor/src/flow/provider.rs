@@ -12,15 +12,34 @@ pub enum Provider {
     OpenAi,
     /// Anthropic.
     Anthropic,
+    /// Google's Gemini API and Vertex AI.
+    Gemini,
+    /// Amazon Bedrock's runtime.
+    Bedrock,
+    /// Cohere.
+    Cohere,
+    /// Ollama's own API.
+    Ollama,
+    /// An API that is nobody else's: its requests are opaque, and policy decides on them.
+    Other,
 }
 
 impl Provider {
+    /// Every family.
+    pub const ALL: [Self; 7] =
+        [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Bedrock, Self::Cohere, Self::Ollama, Self::Other];
+
     /// The name used in configuration and records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Bedrock => "bedrock",
+            Self::Cohere => "cohere",
+            Self::Ollama => "ollama",
+            Self::Other => "other",
         }
     }
 }
@@ -28,5 +47,17 @@ impl Provider {
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_and_configuration_spell_a_family_alike() {
+        for provider in Provider::ALL {
+            assert_eq!(serde_json::to_value(provider).unwrap(), provider.as_str());
+        }
     }
 }

@@ -59,12 +59,16 @@ pub enum AuthorityError {
         name: String,
     },
     /// The certificate on disk was made for other names.
-    #[error("{path} does not cover '{name}': {ROTATE}", path = path.display())]
+    #[error(
+        "{path} was made for other names; it does not cover {}: {ROTATE}; or capture only what it covers \
+         (capture.catalogue, [[endpoint]])",
+        list(.names), path = path.display()
+    )]
     NotCovered {
         /// The certificate file.
         path: PathBuf,
-        /// A configured name outside of its constraints.
-        name: String,
+        /// The enrolled names outside of its constraints, at least one.
+        names: Vec<String>,
     },
     /// Its time is over, or the clock is wrong.
     #[error("{path} has expired, or the clock is wrong: {ROTATE}", path = path.display())]
@@ -87,6 +91,16 @@ pub enum AuthorityError {
 
 const ROTATE: &str = "stop the daemon, move ca.pem and ca.key away, start it again (it makes a new CA), and install \
                       the new certificate in the clients' trust stores";
+
+/// The first few names.
+fn list(names: &[String]) -> String {
+    const FEW: usize = 3;
+    let few = names.iter().take(FEW).map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => few,
+        more => format!("{few} and {more} more"),
+    }
+}
 
 impl Authority {
     /// The CA in `dir`, made when there is none. It may sign for the `permitted` DNS names and the names below them
@@ -121,10 +135,8 @@ impl Authority {
             log::info!("made a new internal CA, {}", paths.0.display());
         }
         let authority = Self::load(&paths.0, key)?;
-        match permitted.into_iter().find(|name| !authority.covers(name)) {
-            Some(name) => Err(AuthorityError::NotCovered { path: paths.0, name }),
-            None => Ok(authority),
-        }
+        let names: Vec<_> = permitted.into_iter().filter(|name| !authority.covers(name)).collect();
+        if names.is_empty() { Ok(authority) } else { Err(AuthorityError::NotCovered { path: paths.0, names }) }
     }
 
     fn load(path: &Path, key: KeyPair) -> Result<Self, AuthorityError> {

@@ -32,6 +32,8 @@ const MAX_COMMON_NAME: usize = 64;
 /// Server configurations by name, bounded in number and in the rate of new ones. Shared by all workers.
 pub struct LeafCache {
     authority: Arc<Authority>,
+    /// Which of the names that the authority covers are wanted.
+    allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     capacity: usize,
     /// One key for all leaves of this process. It never leaves its memory, so whoever could read one leaf's key could
     /// read all of them: separate keys would cost a generation each and protect nothing.
@@ -100,7 +102,24 @@ impl LeafCache {
         let signing_key = provider.key_provider.load_private_key(der)?;
         let bucket = Bucket { tokens: BURST, filled: Instant::now() };
         let state = Mutex::new(State { leaves: HashMap::new(), clock: 0, bucket });
-        Ok(Self { authority, capacity: capacity.max(1), key, signing_key, provider, ticketer: Ticketer::new()?, state })
+        let allowed = Box::new(|_: &str| true);
+        Ok(Self {
+            authority,
+            allowed,
+            capacity: capacity.max(1),
+            key,
+            signing_key,
+            provider,
+            ticketer: Ticketer::new()?,
+            state,
+        })
+    }
+
+    /// Mints leaves only for names that are `allowed` besides being covered: the authority's constraints are subtrees,
+    /// and for a name with a wildcard in it the subtree holds many others.
+    #[must_use]
+    pub fn only_for(self, allowed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { allowed: Box::new(allowed), ..self }
     }
 
     /// What to answer a client with that asked for `name`, speaking `alpn` in order of preference: TLS 1.2 and 1.3, a
@@ -116,7 +135,7 @@ impl LeafCache {
         state.clock += 1;
         let clock = state.clock;
         if state.leaves.get(&name).is_none_or(|leaf| SystemTime::now() >= leaf.renew_at) {
-            if !self.authority.covers(name.as_ref()) {
+            if !self.authority.covers(name.as_ref()) || !(self.allowed)(name.as_ref()) {
                 return Err(MintError::NotCovered { name: name.as_ref().into() });
             }
             if !state.bucket.take(Instant::now()) {

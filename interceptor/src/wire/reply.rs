@@ -32,6 +32,32 @@ struct TypedError<'a> {
     message: &'a str,
 }
 
+/// `google.rpc.Status` in JSON: <https://cloud.google.com/apis/design/errors>
+#[derive(Serialize)]
+struct Google<'a> {
+    error: GoogleError<'a>,
+}
+
+#[derive(Serialize)]
+struct GoogleError<'a> {
+    code: u16,
+    message: &'a str,
+    status: &'a str,
+}
+
+/// Bedrock (<https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>) and Cohere
+/// (<https://docs.cohere.com/reference/errors>).
+#[derive(Serialize)]
+struct Message<'a> {
+    message: &'a str,
+}
+
+/// <https://docs.ollama.com/api/errors>
+#[derive(Serialize)]
+struct Ollama<'a> {
+    error: &'a str,
+}
+
 /// For endpoints whose protocol is not known.
 #[derive(Serialize)]
 struct Generic<'a> {
@@ -54,7 +80,14 @@ pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: 
             let error = TypedError { r#type: anthropic_type(status), message };
             serde_json::to_vec(&Anthropic { r#type: "error", error, request_id: id.to_string() })
         }
-        None => serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() }),
+        Some(Provider::Gemini) => {
+            serde_json::to_vec(&Google { error: GoogleError { code: status, message, status: google_status(status) } })
+        }
+        Some(Provider::Bedrock | Provider::Cohere) => serde_json::to_vec(&Message { message }),
+        Some(Provider::Ollama) => serde_json::to_vec(&Ollama { error: message }),
+        Some(Provider::Other) | None => {
+            serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() })
+        }
     };
     body.expect("strings serialise")
 }
@@ -78,6 +111,20 @@ fn anthropic_type(status: u16) -> &'static str {
         529 => "overloaded_error",
         500.. => "api_error",
         _ => "invalid_request_error",
+    }
+}
+
+/// `google.rpc.Code` by HTTP status.
+fn google_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        500.. => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
     }
 }
 
@@ -120,8 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn speaks_like_the_other_families() {
+        let (body, id) = body(Some(Provider::Gemini), 403);
+        let message = format!("rule \"card.pan\" denies (interceptor audit id {id})");
+        assert_eq!(body, json!({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}));
+        for provider in [Provider::Bedrock, Provider::Cohere] {
+            let (body, id) = self::body(Some(provider), 403);
+            assert_eq!(body, json!({"message": format!("rule \"card.pan\" denies (interceptor audit id {id})")}));
+        }
+        let (body, id) = self::body(Some(Provider::Ollama), 403);
+        assert_eq!(body, json!({"error": format!("rule \"card.pan\" denies (interceptor audit id {id})")}));
+    }
+
+    #[test]
     fn speaks_plainly_to_the_rest() {
-        let (body, id) = body(None, 400);
-        assert_eq!((&body["id"], &body["error"]["type"]), (&json!(id), &json!("interceptor_denied")));
+        for provider in [None, Some(Provider::Other)] {
+            let (body, id) = body(provider, 400);
+            assert_eq!((&body["id"], &body["error"]["type"]), (&json!(id), &json!("interceptor_denied")));
+        }
     }
 }

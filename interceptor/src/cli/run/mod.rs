@@ -2,23 +2,25 @@
 
 mod listeners;
 mod modes;
+mod names;
 mod settings;
 mod state;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::listeners::bind;
 use self::modes::Modes;
+use self::names::Names;
 use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
 use crate::audit::{self, Log};
-use crate::capture::{Addresses, Capture, Catalogue, Flows};
+use crate::capture::{Capture, Catalogue, Flows};
 use crate::config::{Config, StatePaths};
 use crate::identity::Resolver;
 use crate::mask::Engine;
@@ -27,9 +29,6 @@ use crate::proxy::{Budget, Shared, Worker};
 use crate::sys::{self, Listener, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
 use crate::upstream::Dialer;
-
-/// How often endpoint names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -80,8 +79,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 /// What runs, and what must be undone when it stops.
 struct Daemon {
     capture: Capture,
-    catalogue: Catalogue,
-    addresses: Addresses,
+    names: Names,
     modes: Modes,
     log: Log,
     detach_on_exit: bool,
@@ -99,7 +97,7 @@ impl Daemon {
         let modes = Modes::new(config, &capture_settings.cgroup)?;
         let listeners = bind(config)?;
         prepare(paths)?;
-        let catalogue = Catalogue::new(&config.endpoints);
+        let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
         let log = Log::open(audit_settings)?;
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
@@ -115,7 +113,7 @@ impl Daemon {
             flows: capture.flows(),
             listening: capture.listening(),
             callers: Resolver::new(),
-            leaves: LeafCache::new(authority, LEAVES)?,
+            leaves: leaves(authority, &catalogue)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
@@ -125,25 +123,16 @@ impl Daemon {
         for (number, listeners) in listeners.into_iter().enumerate() {
             start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
         }
-        let mut addresses = Addresses::new(capture.enrolled()?, Instant::now());
-        enrol(&mut capture, &mut addresses, catalogue.resolve())?;
+        let endpoints = catalogue.describe();
+        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
-            "ready: {} on port {} over {transport}, cgroup {}, pinned at {}",
-            catalogue.names().join(", "),
+            "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
             config.listen.port,
             capture_settings.cgroup.display(),
             capture_settings.pin_dir.display(),
         );
-        Ok(Self {
-            capture,
-            catalogue,
-            addresses,
-            modes,
-            log,
-            detach_on_exit: config.capture.detach_on_exit,
-            _pid_file: pid_file,
-        })
+        Ok(Self { capture, names, modes, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
     }
 
     fn run(mut self) -> Result<ExitCode, Failure> {
@@ -161,18 +150,14 @@ impl Daemon {
 
     async fn until_stopped(&mut self) -> Result<(), Failure> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        resolve.reset();
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                _ = resolve.tick() => {
-                    let catalogue = self.catalogue.clone();
-                    // A resolver may take seconds; sweeping must not wait for it.
-                    let resolved = tokio::task::spawn_blocking(move || catalogue.resolve()).await?;
-                    if let Err(e) = enrol(&mut self.capture, &mut self.addresses, resolved) {
+                changed = self.names.changed() => {
+                    changed?;
+                    if let Err(e) = self.names.enrol(&mut self.capture) {
                         log::error!("endpoint addresses are not up to date: {e}");
                     }
                 }
@@ -208,18 +193,8 @@ fn start_worker(
     Ok(())
 }
 
-/// Captures what names resolve to now, and what they resolved to before.
-fn enrol(
-    capture: &mut Capture,
-    addresses: &mut Addresses,
-    (found, unresolved): (Vec<SocketAddr>, Vec<String>),
-) -> Result<(), Failure> {
-    for name in &unresolved {
-        log::warn!("endpoint {name}; only addresses known from before are captured until it resolves");
-    }
-    addresses.learn(&found, unresolved.is_empty(), Instant::now());
-    let endpoints = addresses.current();
-    capture.enrol(&endpoints)?;
-    log::debug!("{} endpoint addresses enrolled", endpoints.len());
-    Ok(())
+/// Leaves for endpoints, and for nothing else that the CA's constraints cover.
+fn leaves(authority: Arc<Authority>, catalogue: &Catalogue) -> Result<LeafCache, Failure> {
+    let catalogue = catalogue.clone();
+    Ok(LeafCache::new(authority, LEAVES)?.only_for(move |name| catalogue.has_leaf(name)))
 }

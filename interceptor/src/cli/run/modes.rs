@@ -32,6 +32,11 @@ impl Modes {
         Ok(Self { list, complained: false })
     }
 
+    /// All of them.
+    pub(super) fn list(&self) -> &[CgroupMode] {
+        &self.list
+    }
+
     /// Puts them in force, before the first connection.
     pub(super) fn apply(&self, capture: &mut Capture) -> Result<(), Failure> {
         capture.set_modes(&self.list)?;

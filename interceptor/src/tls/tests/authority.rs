@@ -55,9 +55,12 @@ fn a_name_enrolled_later_asks_for_a_new_ca() {
     let pki = Pki::new();
     let dir = pki.dir.path().join("ca");
     let error = Authority::load_or_create(&dir, &enrolled(&[NAME, "api.other.test"]), "h").unwrap_err();
-    assert!(matches!(&error, AuthorityError::NotCovered { name, .. } if name == "api.other.test"));
+    assert!(matches!(&error, AuthorityError::NotCovered { names, .. } if names == &["api.other.test"]));
     let message = error.to_string();
     assert!(message.contains("ca.pem") && message.contains("move"), "{message}");
+    let many = enrolled(&["a.test", "b.test", "c.test", "d.test", "e.test", NAME]);
+    let message = Authority::load_or_create(&dir, &many, "h").unwrap_err().to_string();
+    assert!(message.contains("'a.test', 'b.test', 'c.test' and 2 more"), "{message}");
 }
 
 #[test]

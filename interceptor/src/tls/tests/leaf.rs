@@ -102,6 +102,17 @@ fn names_outside_of_the_constraints_are_not_minted() {
 }
 
 #[test]
+fn names_inside_the_constraints_that_nobody_enrolled_are_not_minted() {
+    let pki = Pki::new();
+    let wanted = format!("wanted.{NAME}");
+    let allowed = wanted.clone();
+    let cache = LeafCache::new(Arc::clone(&pki.authority), 2).unwrap().only_for(move |name| name == allowed);
+    assert!(cache.server_config(&name(&wanted), &[]).is_ok());
+    let error = cache.server_config(&name(&format!("other.{NAME}")), &[]).unwrap_err();
+    assert!(matches!(error, MintError::NotCovered { .. }));
+}
+
+#[test]
 fn a_flood_of_new_names_is_slowed_while_known_ones_are_served() {
     let pki = Pki::new();
     let ask = |host: String| pki.leaves.server_config(&name(&format!("{host}.{NAME}")), &[]);

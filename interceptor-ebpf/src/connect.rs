@@ -10,6 +10,7 @@ use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, reason, 
 use crate::context::{SockAddr, Transport};
 use crate::events::ask;
 use crate::maps::{LISTENERS, SETTINGS, count, waiting};
+use crate::task;
 use crate::verdict::{PROCEED, Verdict, judge, refuse};
 
 const LOCALHOST_V4: u32 = 0x7f00_0001_u32.to_be();
@@ -87,6 +88,7 @@ fn redirect(ctx: &SockAddr, original: Peer, reason: u32) -> Result<&'static List
     }
     let pending = ctx.pending_or_new().ok_or(Counter::RefusedNoStorage)?;
     note(pending, ctx, original, netns_cookie, listener.generation, reason);
+    task::keep(&pending.flow);
     count(Counter::Redirected);
     if reason == reason::STRICT {
         count(Counter::Strict);

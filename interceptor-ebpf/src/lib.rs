@@ -17,6 +17,7 @@ mod layout;
 mod listener;
 
 pub mod names;
+mod snapshot;
 mod stats;
 #[cfg(feature = "user")]
 mod user;
@@ -29,6 +30,10 @@ pub use endpoint::{
 pub use event::{Event, kind};
 pub use flow::{Flow, FlowKey, Pending, reason, stage};
 pub use listener::{Listener, Settings};
+pub use snapshot::{
+    Ancestor, At, MAX_ANCESTORS, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT, MEMBERS, Member, Offsets, Snapshot,
+    flag,
+};
 pub use stats::Counter;
 
 /// Version of the layouts, map names and program names below. Pins of another version are left alone.

@@ -24,11 +24,14 @@ mod context;
 mod dns_answers;
 mod events;
 mod getpeername;
+mod kernel;
 mod maps;
+mod path;
 mod sendmsg;
 mod sock_create;
 mod sock_ops;
 mod sock_release;
+mod task;
 mod verdict;
 
 #[panic_handler]
@@ -36,7 +39,9 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The kernel grants GPL-only helpers to GPL-compatible licences; none is used.
+/// Reading a task (`bpf_get_current_task`, `bpf_probe_read_kernel`, `bpf_probe_read_user`) is granted to programs under a
+/// licence that is compatible with the GPL only. So this crate, alone in the workspace, is under MIT or GPL-2.0, in the
+/// words the kernel knows.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

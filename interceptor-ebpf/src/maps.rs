@@ -2,15 +2,15 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::bindings::bpf_sock;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SkStorage};
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::SockContext;
 use interceptor_ebpf::{
     CgroupRule, Counter, DNS_BYTES, DnsPacket, EVENT_BYTES, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey,
-    Listener, MAX_CGROUP_RULES, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS, Pending, Settings, USER_BUCKETS,
+    Listener, MAX_CGROUP_RULES, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS, MAX_SNAPSHOTS, Pending, Settings, Snapshot,
+    USER_BUCKETS,
 };
 
 #[btf_map]
@@ -28,6 +28,14 @@ pub(crate) static LISTENERS: HashMap<u64, Listener, MAX_LISTENERS> = HashMap::ne
 /// Not an LRU: that would drop live flows in silence.
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, Flow, MAX_FLOWS> = HashMap::new();
+
+/// By socket cookie. Not preallocated: most of the time there is none. Not an LRU, as for flows.
+#[btf_map]
+pub(crate) static SNAPSHOTS: HashMap<u64, Snapshot, MAX_SNAPSHOTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// What a new entry of `SNAPSHOTS` is made from, being too large for the stack. Never written.
+#[btf_map]
+pub(crate) static BLANK: Array<Snapshot, 1> = Array::new();
 
 #[btf_map]
 pub(crate) static PENDING: SkStorage<Pending> = SkStorage::new();

@@ -10,6 +10,8 @@ pub const ENDPOINTS_V6: &str = "ENDPOINTS_V6";
 pub const LISTENERS: &str = "LISTENERS";
 /// [`FlowKey`](crate::FlowKey) to [`Flow`](crate::Flow).
 pub const FLOWS: &str = "FLOWS";
+/// Socket cookie to [`Snapshot`](crate::Snapshot).
+pub const SNAPSHOTS: &str = "SNAPSHOTS";
 /// [`Pending`](crate::Pending) of each redirected socket.
 pub const PENDING: &str = "PENDING";
 /// Per-CPU `u64` of each [`Counter`](crate::Counter).
@@ -32,12 +34,13 @@ pub const DNS: &str = "DNS";
 pub const NETNS_OF_PACKET: &str = "NETNS_OF_PACKET";
 
 /// Every map that outlives the daemon.
-pub const MAPS: [&str; 13] = [
+pub const MAPS: [&str; 14] = [
     SETTINGS,
     ENDPOINTS_V4,
     ENDPOINTS_V6,
     LISTENERS,
     FLOWS,
+    SNAPSHOTS,
     PENDING,
     COUNTERS,
     CGROUPS,
@@ -47,6 +50,9 @@ pub const MAPS: [&str; 13] = [
     EVENTS,
     DNS,
 ];
+
+/// Global variable that holds [`Offsets`](crate::Offsets).
+pub const SNAPSHOT_OFFSETS: &str = "SNAPSHOT_OFFSETS";
 
 /// Every program, in the order to attach them: what cleans up and what records stands before what redirects.
 pub const PROGRAMS: [&str; 10] = [

@@ -7,13 +7,18 @@ use interceptor_ebpf::{Counter, stage};
 
 use crate::context::is_unconnected;
 use crate::maps::{FLOWS, add_waiting, count, pending_of_context};
+use crate::task;
 
 const ALLOW: i32 = 1;
 
 #[cgroup_sock(sock_release)]
 fn sock_release(ctx: SockContext) -> i32 {
     let Some(pending) = pending_of_context(&ctx, false) else { return ALLOW };
-    if pending.stage != stage::RECORDED || !is_unconnected(&ctx) {
+    if pending.stage == stage::NONE || !is_unconnected(&ctx) {
+        return ALLOW;
+    }
+    task::forget(pending.flow.socket_cookie);
+    if pending.stage != stage::RECORDED {
         return ALLOW;
     }
     // SAFETY: the map is preallocated; a concurrent reuse of the entry changes the cookie, and then it is not ours.

@@ -52,6 +52,8 @@ counters! {
     FlowLost,
     /// Flows removed because the connection never came about.
     FlowAbandoned,
+    /// No room for the snapshot of a caller: it is known by what `/proc` says at accept.
+    SnapshotLost,
     /// Events that found the ring buffer full.
     EventLost,
     /// DNS answers handed to the daemon.

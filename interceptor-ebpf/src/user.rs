@@ -5,7 +5,10 @@ use aya::Pod;
 
 use core::mem::offset_of;
 
-use crate::{CgroupRule, DnsPacket, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey, Listener, Settings};
+use crate::{
+    CgroupRule, DnsPacket, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey, Listener, Offsets, Settings,
+    Snapshot,
+};
 
 // SAFETY (all of them): `repr(C)` integers only, no implicit padding (the sizes in `layout` are the sums of the
 // fields), every bit pattern valid.
@@ -18,7 +21,7 @@ macro_rules! pod {
     };
 }
 
-pod!(CgroupRule, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Settings);
+pod!(CgroupRule, EndpointRule, EndpointV4, EndpointV6, Flow, FlowKey, Listener, Offsets, Settings, Snapshot);
 
 impl Event {
     /// From an entry of the ring buffer; none when it is too short.

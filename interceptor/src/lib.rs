@@ -18,12 +18,13 @@
 //! ```
 //!
 //! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `config` fills
-//! each stage's settings; `cli` is the command line.
+//! each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
 
 pub mod audit;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod flow;
 pub mod http;
 pub mod identity;

@@ -2,9 +2,9 @@
 //!
 //! Standard output is JSON Lines: `{"ready":...}` once attached, `{"flow":...}` for each connection, and an answer to
 //! each line of standard input: `dial ADDRESS marked|unmarked`, `enrol ENDPOINT...`, `stats`, `waiting`, `sweep`,
-//! `take CLIENT`, `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`, `events`, `dns`, `detach`,
-//! `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS marked|unmarked`, `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1`
-//! also `{"log":...}` for each line that the
+//! `take CLIENT`, `name CLIENT` (takes, and tells who called), `announce`, `withdraw`, `modes CGROUP=MODE...`, `beat`,
+//! `events`, `dns`, `detach`, `destroy ENDPOINT... CGROUP=MODE...`, `leaving CGROUP=MODE...`, `keep ADDRESS
+//! marked|unmarked`, `kept`, `learn RESOLVER`. With `CAPTURE_LOG=1` also `{"log":...}` for each line that the
 //! daemon or the kernel programs log.
 
 #![expect(clippy::print_stdout, reason = "the tests read it")]
@@ -53,9 +53,9 @@ fn main() -> Result<()> {
     let flows = capture.flows();
     let at = capture.listening();
     let mut held = Vec::new();
+    let resolver = Arc::new(Resolver::new());
     match mode.as_str() {
         "accept" => {
-            let resolver = Arc::new(Resolver::new());
             for listener in [v4, v6] {
                 let (flows, resolver) = (flows.clone(), Arc::clone(&resolver));
                 std::thread::spawn(move || serve(&listener, &flows, at, &resolver));
@@ -66,8 +66,9 @@ fn main() -> Result<()> {
         "deaf" => drop((v4, v6)),
         other => bail!("{other}: accept, hold or deaf"),
     }
-    say(&json!({"ready": {"port": port, "netns": at.netns.0}}));
-    answer(capture, &flows, at, port, &cgroup)
+    let snapshots = capture.snapshot_support().map_or_else(|error| error.to_string(), |()| "on".to_owned());
+    say(&json!({"ready": {"port": port, "netns": at.netns.0, "snapshots": snapshots}}));
+    answer(capture, &flows, &resolver, at, port, &cgroup)
 }
 
 /// A number from the environment.
@@ -145,11 +146,20 @@ fn name(caller: &Caller) -> Value {
         "user": caller.user,
         "groups": caller.groups,
         "exe": caller.exe,
+        "exe_sha256": caller.exe_sha256,
         "cmdline": caller.cmdline,
         "cwd": caller.cwd,
         "cgroup": caller.cgroup.as_ref().map(CgroupPath::as_path),
         "container": caller.container().map(|container| container.to_string()),
         "unit": caller.unit(),
+        "groups_cut": caller.groups_cut,
+        "parents": caller
+            .parents
+            .iter()
+            .map(|parent| json!({"pid": parent.pid, "exe": parent.exe, "comm": parent.comm}))
+            .collect::<Vec<_>>(),
+        "login_uid": caller.login_uid,
+        "audit_session": caller.audit_session,
         "started_at": caller.started_at.map(BootTime::as_nanos),
     })
 }
@@ -167,7 +177,14 @@ fn tell_event(event: &Event) -> Value {
     })
 }
 
-fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgroup: &Path) -> Result<()> {
+fn answer(
+    mut capture: Capture,
+    flows: &Flows,
+    resolver: &Resolver,
+    mut at: Listening,
+    port: u16,
+    cgroup: &Path,
+) -> Result<()> {
     let mut heartbeat = capture.take_heartbeat().context("a fresh capture has its heartbeat")?;
     let mut events = capture.take_events().context("a fresh capture has its events")?;
     let mut dns = capture.take_dns().context("a fresh capture has its DNS answers")?;
@@ -184,11 +201,17 @@ fn answer(mut capture: Capture, flows: &Flows, mut at: Listening, port: u16, cgr
                     stats.iter().map(|(counter, value)| (format!("{counter:?}"), value.into())).collect();
                 say(&json!({"stats": counts}));
             }
+            ["snapshots"] => say(&json!({"snapshots": flows.snapshots_waiting()?})),
             ["waiting"] => say(&json!({"waiting": flows.waiting()?})),
             ["sweep"] => say(&json!({"sweep": flows.sweep(Duration::ZERO)?})),
             ["take", client] => {
                 let taken = flows.take(ClientAddr(client.parse()?), at);
                 say(&json!({"take": taken.map_or_else(|error| error.to_string(), |flow| flow.original.to_string())}));
+            }
+            ["name", client] => {
+                let taken = flows.take(ClientAddr(client.parse()?), at);
+                let caller = taken.map(|flow| json!({"tgid": flow.tgid, "caller": name(&resolver.resolve(&flow))}));
+                say(&json!({"name": caller.map_or_else(|error| error.to_string().into(), |caller| caller)}));
             }
             ["announce"] => {
                 at = capture.announce(at.netns, port)?;

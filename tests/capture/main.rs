@@ -2,6 +2,7 @@
 
 mod established;
 mod host;
+mod identity;
 mod learnt;
 mod lifecycle;
 mod modes;

@@ -150,6 +150,14 @@ impl Log {
         self.context.shared.note(note)
     }
 
+    /// Why no record can be made durable now; none when all is well. It may get well by itself: the log starts a fresh
+    /// segment when the disk has room again.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.context.shared.lock();
+        state.poison.clone().or_else(|| state.shortage.as_ref().map(ToString::to_string))
+    }
+
     /// Makes everything durable, signs a last checkpoint and closes the log. Exchanges that are still open can no
     /// longer be completed: the reader shows them as aborted. Dropping the log does the same and ignores errors.
     ///

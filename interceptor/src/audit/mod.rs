@@ -49,7 +49,7 @@ pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
 pub use reader::{Index, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
-    Part, Position, Record, Request, Response, ResponseBody, State, Timing,
+    Parent, Part, Position, Record, Request, Response, ResponseBody, State, Timing,
 };
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};

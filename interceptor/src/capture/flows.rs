@@ -4,15 +4,16 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 use interceptor_ebpf::{FlowKey, names, reason};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::time::{ClockId, clock_gettime};
 
+use super::snapshots::Snapshots;
 use super::sys::WaitingCounts;
-use super::{Error, sys};
+use super::{Error, Snapshot, sys};
 use crate::flow::{ClientAddr, OriginalDst};
 
 /// The kernel's number of a network namespace; never reused while the host runs.
@@ -62,6 +63,13 @@ impl BootTime {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// By the system's clock, as far as that has not been set since.
+    #[must_use]
+    pub fn to_system_time(self) -> Option<SystemTime> {
+        let ago = Self::now().0.checked_sub(self.0)?;
+        SystemTime::now().checked_sub(ago)
+    }
+
     /// Time since boot.
     #[must_use]
     pub fn since_boot(self) -> Duration {
@@ -79,7 +87,7 @@ pub struct Listening {
 }
 
 /// A redirected connection: where it was going, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// Where the client meant to connect.
     pub original: OriginalDst,
@@ -103,6 +111,8 @@ pub struct Flow {
     pub connected_at: BootTime,
     /// Why it was redirected.
     pub reason: Reason,
+    /// The caller as it was then; none where the kernel cannot tell, or had no room.
+    pub snapshot: Option<Box<Snapshot>>,
 }
 
 /// Why a connection was redirected.
@@ -146,6 +156,7 @@ struct Inner {
     map: HashMap<MapData, FlowKey, interceptor_ebpf::Flow>,
     /// aya's typed map keeps its descriptor to itself.
     fd: OwnedFd,
+    snapshots: Snapshots,
     waiting: WaitingCounts,
 }
 
@@ -153,14 +164,14 @@ impl Flows {
     /// Flows nobody asked for within this time belong to connections that never reached the listener.
     pub const MAX_AGE: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(map: Map, waiting: &Map) -> Result<Self, Error> {
+    pub(super) fn new(map: Map, waiting: &Map, snapshots: Map) -> Result<Self, Error> {
         let error = Error::map(names::FLOWS);
         let Map::HashMap(data) = &map else { return Err(Error::Object { what: names::FLOWS }) };
         let fd = data.fd().as_fd().try_clone_to_owned().map_err(Error::syscall("fcntl(F_DUPFD_CLOEXEC)"))?;
         let map = HashMap::try_from(map).map_err(error)?;
         let Map::Array(counts) = waiting else { return Err(Error::Object { what: names::WAITING }) };
         let waiting = WaitingCounts::open(counts.fd().as_fd()).map_err(Error::syscall("mmap"))?;
-        Ok(Self { inner: Arc::new(Inner { map, fd, waiting }) })
+        Ok(Self { inner: Arc::new(Inner { map, fd, waiting, snapshots: Snapshots::new(snapshots)? }) })
     }
 
     /// Counts anew what waits. A process that was killed between taking a flow and counting it left the count too high.
@@ -192,16 +203,22 @@ impl Flows {
         let ClientAddr(at) = client;
         let key = FlowKey::new(listening.netns.0, at.ip().into(), at.port());
         let flow = self.take_element(&key)?.ok_or(TakeError::Missing { client })?;
-        if flow.generation == listening.generation { Ok(flow.into()) } else { Err(TakeError::Stale { client }) }
+        let snapshot = self.inner.snapshots.take(flow.socket_cookie, flow.connected_at);
+        if flow.generation == listening.generation {
+            Ok(Flow { snapshot, ..flow.into() })
+        } else {
+            Err(TakeError::Stale { client })
+        }
     }
 
-    /// Removes flows older than `max_age`, [`MAX_AGE`](Self::MAX_AGE) as a rule; call it every few seconds. Returns how
-    /// many there were.
+    /// Removes flows and snapshots older than `max_age`, [`MAX_AGE`](Self::MAX_AGE) as a rule; call it every few
+    /// seconds. Returns how many flows there were.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn sweep(&self, max_age: Duration) -> Result<usize, Error> {
         let now = BootTime::now().as_nanos();
+        self.inner.snapshots.sweep(now.saturating_sub(max_age.as_nanos() as u64))?;
         let mut removed = 0;
         for entry in self.inner.map.iter() {
             let (key, flow) = match entry {
@@ -225,6 +242,14 @@ impl Flows {
     pub fn waiting(&self) -> Result<usize, Error> {
         self.inner.map.keys().try_fold(0, |count, key| key.map(|_| count + 1)).map_err(Error::map(names::FLOWS))
     }
+
+    /// Snapshots of callers that wait to be taken with their flows.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn snapshots_waiting(&self) -> Result<usize, Error> {
+        self.inner.snapshots.waiting()
+    }
 }
 
 impl fmt::Debug for Flows {
@@ -246,6 +271,7 @@ impl From<interceptor_ebpf::Flow> for Flow {
             netns: NetnsCookie(flow.netns_cookie),
             socket_cookie: flow.socket_cookie,
             connected_at: BootTime::from_nanos(flow.connected_at),
+            snapshot: None,
             reason: match flow.reason {
                 reason::CANARY => Reason::Canary,
                 reason::STRICT => Reason::Strict,

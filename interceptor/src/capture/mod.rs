@@ -12,19 +12,26 @@
 //! The programs are in the `interceptor-ebpf` crate; its library half holds the types of the maps.
 
 mod addresses;
+mod btf;
 mod catalogue;
 mod cgroup;
 pub mod dns;
+mod effective;
 mod endpoints;
 mod error;
 mod events;
 mod flows;
 mod heartbeat;
 mod modes;
+mod namespaces;
 mod netns;
+mod offsets;
+mod pinned;
 mod programs;
 mod resolvers;
 mod ring;
+mod snapshot;
+mod snapshots;
 mod sock_diag;
 mod stats;
 mod sys;
@@ -34,23 +41,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray};
 use interceptor_ebpf::{CgroupRule, EndpointRule, EndpointV4, EndpointV6, Listener, MAX_FLOWS, names};
 
 pub use addresses::{Addresses, DnsCounts};
+pub use btf::BtfError;
+#[doc(hidden)]
+pub use btf::fuzz_btf;
 pub use catalogue::{
     Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
 };
 pub use cgroup::Cgroups;
+pub use effective::{Effective, Fault, Foreign};
 pub use endpoints::{EndpointAddr, WhenDown};
 pub use error::Error;
 pub use events::EventLog;
 pub use flows::{BootTime, Flow, Flows, Listening, NetnsCookie, Reason, TakeError};
 pub use heartbeat::Heartbeat;
 pub use modes::{CgroupMode, Mode};
+pub use namespaces::Namespaces;
 pub use netns::Netns;
+pub use offsets::SnapshotUnsupported;
+pub use pinned::Pinned;
 pub use resolvers::Resolvers;
 pub use ring::{DnsPacket, DnsPackets, Event, Events, What};
+pub use snapshot::{Ancestor, Arguments, ExeFile, Groups, Image, KernelPath, Snapshot};
 pub use sock_diag::{Destroyed, Scope, destroy_direct, destroy_leaving};
 pub use stats::Stats;
 
@@ -85,8 +100,17 @@ pub struct Capture {
     maps: Maps,
     listening: Listening,
     log: Option<EventLog>,
+    snapshot_support: Result<(), SnapshotUnsupported>,
     /// Keeps a second daemon from taking the same pins.
     _lock: File,
+}
+
+/// What [`Capture::load_and_attach`] has put in force.
+struct Attached {
+    maps: Maps,
+    listening: Listening,
+    log: Option<EventLog>,
+    snapshot_support: Result<(), SnapshotUnsupported>,
 }
 
 struct Maps {
@@ -120,7 +144,9 @@ impl Capture {
         let fresh = !pins.any_link();
         let result = Self::load_and_attach(settings, &cgroup, own_cgroup, netns, &pins);
         match result {
-            Ok((maps, listening, log)) => Ok(Self { pins, maps, listening, log, _lock: lock }),
+            Ok(Attached { maps, listening, log, snapshot_support }) => {
+                Ok(Self { pins, maps, listening, log, snapshot_support, _lock: lock })
+            }
             Err(error) => {
                 if fresh {
                     // The error at hand matters more than one of the clean-up.
@@ -137,10 +163,9 @@ impl Capture {
         own_cgroup: u64,
         netns: NetnsCookie,
         pins: &Pins,
-    ) -> Result<(Maps, Listening, Option<EventLog>), Error> {
-        let mut ebpf = programs::load(pins)?;
+    ) -> Result<Attached, Error> {
         // What this kernel does not take must not disturb what an earlier process left in force.
-        programs::verify(&mut ebpf)?;
+        let (mut ebpf, snapshot_support) = programs::verified(pins)?;
         let own = interceptor_ebpf::Settings {
             own_cgroup,
             stale_after: settings.stale_after.map_or(0, |age| age.as_nanos() as u64),
@@ -153,13 +178,21 @@ impl Capture {
         let listening = maps.announce(netns, settings.listener_port)?;
         let log = EventLog::start(&mut ebpf)?;
         pins.attach(&mut ebpf, cgroup)?;
-        Ok((maps, listening, log))
+        Ok(Attached { maps, listening, log, snapshot_support })
     }
 
     /// The listener of the daemon's own network namespace, as announced by [`attach`](Self::attach).
     #[must_use]
     pub fn listening(&self) -> Listening {
         self.listening
+    }
+
+    /// Whether callers are named as they were at the connect call, or why they are named by what `/proc` says at accept.
+    ///
+    /// # Errors
+    /// What this kernel lacks. Capture is in force all the same.
+    pub fn snapshot_support(&self) -> Result<(), SnapshotUnsupported> {
+        self.snapshot_support.clone()
     }
 
     /// Announces a listener in another network namespace: its clients are sent to `port` at 127.0.0.1 or ::1 there.
@@ -177,6 +210,18 @@ impl Capture {
     /// When the kernel refuses.
     pub fn withdraw(&mut self, netns: NetnsCookie) -> Result<(), Error> {
         self.maps.withdraw(netns.0)
+    }
+
+    /// How many network namespaces have a listener, the daemon's own included.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn announced(&self) -> Result<usize, Error> {
+        self.maps
+            .listeners
+            .keys()
+            .try_fold(0, |count, key| key.map(|_| count + 1))
+            .map_err(Error::map(names::LISTENERS))
     }
 
     /// Makes the set of enrolled destinations exactly `endpoints`. New ones are added before others are removed.
@@ -246,7 +291,7 @@ impl Capture {
 
 impl Maps {
     fn take(ebpf: &mut Ebpf, own: interceptor_ebpf::Settings) -> Result<Self, Error> {
-        let waiting = ebpf.take_map(names::WAITING).ok_or(Error::Object { what: names::WAITING })?;
+        let waiting = take_map(ebpf, names::WAITING)?;
         Ok(Self {
             endpoints_v4: take(ebpf, names::ENDPOINTS_V4)?,
             endpoints_v6: take(ebpf, names::ENDPOINTS_V6)?,
@@ -255,7 +300,7 @@ impl Maps {
             counters: take(ebpf, names::COUNTERS)?,
             own,
             cgroup_rules: take(ebpf, names::CGROUPS)?,
-            flows: Flows::new(ebpf.take_map(names::FLOWS).ok_or(Error::Object { what: names::FLOWS })?, &waiting)?,
+            flows: Flows::new(take_map(ebpf, names::FLOWS)?, &waiting, take_map(ebpf, names::SNAPSHOTS)?)?,
             heartbeat: Some(Heartbeat(take(ebpf, names::HEARTBEAT)?)),
             events: Some(Events(take(ebpf, names::EVENTS)?)),
             dns: Some(DnsPackets(take(ebpf, names::DNS)?)),
@@ -300,8 +345,11 @@ impl Maps {
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, Error>
 where
-    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+    M: TryFrom<Map, Error = aya::maps::MapError>,
 {
-    let map = ebpf.take_map(name).ok_or(Error::Object { what: name })?;
-    M::try_from(map).map_err(Error::map(name))
+    M::try_from(take_map(ebpf, name)?).map_err(Error::map(name))
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or(Error::Object { what: name })
 }

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -38,11 +40,26 @@ impl Netns {
     /// # Errors
     /// When the process is gone, or its namespace may not be entered (needs `CAP_SYS_ADMIN`).
     pub fn of_process(tgid: u32) -> Result<Self, Error> {
-        let path = format!("/proc/{tgid}/ns/net");
-        let file = File::open(&path).map_err(Error::file(&path))?;
+        Self::at(Path::new(&format!("/proc/{tgid}/ns/net")))
+    }
+
+    /// The network namespace that a path names, such as `/proc/PID/task/TID/ns/net`.
+    ///
+    /// # Errors
+    /// When there is nothing (any more), or it may not be entered.
+    pub fn at(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::file(path))?;
         let cookie = inside(&file, || NetnsCookie::own().map_err(io::Error::other));
         let cookie = cookie.map_err(Error::file(path))?;
         Ok(Self { cookie, file })
+    }
+
+    /// Its inode number: what `/proc/PID/ns/net` shows. Of no other namespace as long as this one is open.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn inode(&self) -> Result<u64, Error> {
+        self.file.metadata().map(|metadata| metadata.ino()).map_err(Error::file("/proc/PID/ns/net"))
     }
 
     /// A socket in this namespace; it stays there wherever it is used. Non-blocking and close-on-exec.

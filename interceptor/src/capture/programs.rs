@@ -9,19 +9,36 @@ use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use interceptor_ebpf::{ABI, names};
+use interceptor_ebpf::{ABI, Offsets, names};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::sys::PinnedLink;
-use super::{Error, cgroup, events};
+use super::{Error, SnapshotUnsupported, cgroup, events, offsets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/interceptor-programs.o"));
 
+/// The programs, taken by the kernel's verifier: with snapshots of callers where this kernel allows them.
+pub(super) fn verified(pins: &Pins) -> Result<(Ebpf, Result<(), SnapshotUnsupported>), Error> {
+    let found = offsets::find();
+    let mut ebpf = load(pins, found.as_ref().unwrap_or(&Offsets::OFF))?;
+    match (verify(&mut ebpf), found) {
+        (Ok(()), found) => Ok((ebpf, found.map(|_| ()))),
+        (Err(error), Err(_)) => Err(error),
+        (Err(error), Ok(_)) => {
+            // Nobody who calls may go uncaptured because not everything can be told of them.
+            let mut ebpf = load(pins, &Offsets::OFF)?;
+            verify(&mut ebpf)?;
+            Ok((ebpf, Err(SnapshotUnsupported::Verifier(error.to_string()))))
+        }
+    }
+}
+
 /// Parses the object and makes its maps, or finds those of an earlier process at their pins.
-pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
+fn load(pins: &Pins, offsets: &Offsets) -> Result<Ebpf, Error> {
     let level = events::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, true);
+    loader.override_global(names::SNAPSHOT_OFFSETS, offsets, true);
     let netns_of_packet =
         u8::from(KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 15, 0)));
     loader.override_global(names::NETNS_OF_PACKET, &netns_of_packet, true);
@@ -32,7 +49,7 @@ pub(super) fn load(pins: &Pins) -> Result<Ebpf, Error> {
 }
 
 /// Hands every program to the kernel's verifier.
-pub(super) fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
+fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
     names::PROGRAMS.into_iter().try_for_each(|name| load_program(program(ebpf, name)?).map_err(Error::program(name)))
 }
 
@@ -57,12 +74,7 @@ impl Pins {
 
     /// Holds the directory until the file is closed.
     pub(super) fn lock(&self) -> Result<File, Error> {
-        let directory = File::open(&self.version).map_err(Error::file(&self.version))?;
-        match directory.try_lock() {
-            Ok(()) => Ok(directory),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.version.clone() }),
-            Err(fs::TryLockError::Error(error)) => Err(Error::file(&self.version)(error)),
-        }
+        lock(&self.version)
     }
 
     /// Whether an earlier process left something attached.
@@ -103,18 +115,8 @@ impl Pins {
 
     /// Detaches and removes everything, the redirecting programs first.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for name in names::PROGRAMS.iter().rev() {
-            let at = self.link(name);
-            result = result.and(detach(&at)).and(remove_if_present(&at)).and(remove_if_present(&self.fresh_link(name)));
-        }
-        for name in names::MAPS {
-            result = result.and(remove_if_present(&self.map(name)));
-        }
-        for directory in [self.links(), self.maps(), self.version.clone(), self.instance.clone()] {
-            result = result.and(fs::remove_dir(&directory).map_err(Error::file(directory)));
-        }
-        result
+        let removed = remove_version(&self.version);
+        removed.and(fs::remove_dir(&self.instance).map_err(Error::file(&self.instance)))
     }
 
     fn maps(&self) -> PathBuf {
@@ -193,6 +195,49 @@ fn attach(program: &mut Program, cgroup: &File) -> Result<FdLink, ProgramError> 
     };
     // Only before Linux 5.7.
     link.map_err(|_| ProgramError::NotAttached)
+}
+
+/// Holds the pins of a layout version until the file is closed.
+pub(super) fn lock(version: &Path) -> Result<File, Error> {
+    let directory = File::open(version).map_err(Error::file(version))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: version.to_path_buf() }),
+        Err(fs::TryLockError::Error(error)) => Err(Error::file(version)(error)),
+    }
+}
+
+/// Detaches and removes what is pinned below `version`, by whichever program it was made, the redirecting programs first.
+pub(super) fn remove_version(version: &Path) -> Result<(), Error> {
+    let (links, maps) = (version.join("links"), version.join("maps"));
+    let mut attached = entries(&links)?;
+    let order = |path: &PathBuf| names::PROGRAMS.iter().rposition(|name| path.ends_with(name));
+    attached.sort_by_key(|path| std::cmp::Reverse(order(path)));
+    let mut result = Ok(());
+    for link in attached {
+        result = result.and(detach(&link)).and(remove_if_present(&link));
+    }
+    for map in entries(&maps)? {
+        result = result.and(remove_if_present(&map));
+    }
+    for directory in [&links, &maps, &version.to_path_buf()] {
+        result = result.and(fs::remove_dir(directory).map_err(Error::file(directory)));
+    }
+    result
+}
+
+/// What a directory holds, sorted; nothing when there is none.
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.map_err(Error::file(directory))?,
+    };
+    let mut paths = Vec::new();
+    for entry in listed {
+        paths.push(entry.map_err(Error::file(directory))?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 fn detach(at: &Path) -> Result<(), Error> {

@@ -70,6 +70,17 @@ pub struct DnsPacket {
 pub struct DnsPackets(pub(super) RingBuf<MapData>);
 
 impl Events {
+    /// Makes it awaitable on the current runtime.
+    ///
+    /// # Errors
+    /// When it cannot be registered there.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn watch(self) -> io::Result<AsyncFd<Self>> {
+        sys::watch(self)
+    }
+
     /// The next one, if there is one now.
     pub fn take(&mut self) -> Option<Event> {
         loop {

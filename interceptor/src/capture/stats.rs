@@ -30,6 +30,11 @@ impl Stats {
         Counter::ALL.into_iter().zip(self.0)
     }
 
+    /// The counters that are not 0, by name.
+    pub fn nonzero(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        self.iter().filter(|(_, count)| *count > 0).map(|(counter, count)| (format!("{counter:?}"), count))
+    }
+
     /// Connections and datagrams refused, for whatever reason.
     #[must_use]
     pub fn refused(&self) -> u64 {

@@ -17,11 +17,12 @@ use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{DnsPackets, Error};
+use super::{DnsPackets, Error, Events};
 
 // Commands of bpf(2), include/uapi/linux/bpf.h.
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
@@ -74,6 +75,28 @@ struct LinkInfo {
     reserved2: u32,
 }
 
+/// BPF_PROG_QUERY's part of `union bpf_attr`, up to what Linux 5.15 knows.
+#[repr(C)]
+struct ProgQuery {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    reserved: u32,
+}
+
+/// What a link attaches, and to which cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CgroupHook {
+    /// 0 once the cgroup is gone, or the link detached.
+    pub(super) cgroup_id: u64,
+    /// `enum bpf_attach_type`.
+    pub(super) attach_type: u32,
+    pub(super) program_id: u32,
+}
+
 /// bpf(2) with one of the argument structs above.
 ///
 /// # Safety
@@ -104,6 +127,17 @@ impl PinnedLink {
 
     /// The cgroup it is attached to; 0 once that cgroup is gone.
     pub(super) fn cgroup_id(&self) -> Result<u64, Error> {
+        Ok(self.info()?.cgroup_id)
+    }
+
+    /// What it attaches where; none when it is no link to a cgroup.
+    pub(super) fn cgroup_hook(&self) -> Result<Option<CgroupHook>, Error> {
+        const BPF_LINK_TYPE_CGROUP: u32 = 3;
+        let LinkInfo { kind, program_id, cgroup_id, attach_type, .. } = self.info()?;
+        Ok((kind == BPF_LINK_TYPE_CGROUP).then_some(CgroupHook { cgroup_id, attach_type, program_id }))
+    }
+
+    fn info(&self) -> Result<LinkInfo, Error> {
         let mut info = LinkInfo::default();
         let attr = InfoByFd {
             bpf_fd: self.0.as_raw_fd() as u32,
@@ -112,7 +146,7 @@ impl PinnedLink {
         };
         // SAFETY: the kernel writes at most `info_len` bytes to `info`, all plain integers.
         unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }.map_err(Error::syscall("bpf(BPF_OBJ_GET_INFO_BY_FD)"))?;
-        Ok(info.cgroup_id)
+        Ok(info)
     }
 
     /// Swaps the program: there is no moment without one.
@@ -135,6 +169,38 @@ impl PinnedLink {
         unsafe { bpf(BPF_LINK_DETACH, &attr) }.map_err(Error::syscall("bpf(BPF_LINK_DETACH)"))?;
         Ok(())
     }
+}
+
+/// Ids of the programs that run at a hook for processes in `cgroup`, those attached to its ancestors included.
+pub(super) fn effective_programs(cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
+    const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+    /// The kernel allows 64 programs for each cgroup of a path.
+    const MOST: usize = 1024;
+    let mut ids = vec![0_u32; MOST];
+    let mut attr = ProgQuery {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_type,
+        query_flags: BPF_F_QUERY_EFFECTIVE,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: MOST as u32,
+        reserved: 0,
+    };
+    let at = &raw mut attr;
+    // SAFETY: the kernel writes at most `prog_cnt` numbers to `prog_ids`, and their count into the struct, which is
+    // therefore passed by a pointer that may be written through.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, at, mem::size_of::<ProgQuery>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    ids.truncate(attr.prog_cnt as usize);
+    Ok(ids)
+}
+
+/// Makes a ring buffer awaitable on the current runtime.
+pub(super) fn watch(events: Events) -> io::Result<AsyncFd<Events>> {
+    // SAFETY: `Events` owns its ring buffer, whose descriptor it neither replaces nor closes before it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?)
 }
 
 /// Reads and removes an entry of a hash map in one step.

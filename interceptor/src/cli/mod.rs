@@ -6,7 +6,9 @@ mod log;
 mod mask;
 mod run;
 mod scan;
+mod status;
 mod tokens;
+mod unenroll;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +63,10 @@ impl Global {
 enum Command {
     /// Run the daemon: capture, mask, audit
     Run(run::Args),
+    /// Show how the daemon is; test it
+    Status(status::Args),
+    /// Take the kernel programs away: connections go direct
+    Unenroll(unenroll::Args),
     /// Read, verify and unseal the audit log
     Log(log::Args),
     /// Find sensitive values in JSON Lines {"id","text"} from standard input
@@ -79,6 +85,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Run(args) => run::run(args, &cli.global),
+        Command::Status(args) => status::run(args, &cli.global),
+        Command::Unenroll(args) => unenroll::run(args, &cli.global),
         Command::Log(args) => log::run(args, &cli.global),
         Command::Scan(args) => scan::run(args, &cli.global),
         Command::Mask(args) => mask::run(args, &cli.global),

@@ -109,6 +109,10 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections of one user open at once.
     pub connections_per_user: usize,
+    /// Network namespaces, besides the daemon's own, that may have a listener at once.
+    pub namespaces: usize,
+    /// Of those, namespaces of processes of one user; root may have all.
+    pub namespaces_per_user: usize,
     /// Seconds a client may take to send its TLS hello or one request.
     pub request_timeout_s: u64,
     /// Seconds a client or an endpoint may take no byte of what it is sent.
@@ -179,6 +183,8 @@ impl Default for Limits {
             buffered_bytes_per_user: 512 << 20,
             connections: 8192,
             connections_per_user: 2048,
+            namespaces: 256,
+            namespaces_per_user: 64,
             request_timeout_s: 60,
             write_timeout_s: 60,
             keep_alive_s: 300,
@@ -210,6 +216,10 @@ impl Config {
         let Listen { port, .. } = self.listen;
         if port == 0 || port >= 1024 {
             return Err(format!("listen.port is {port}; choose one from 1 to 1023, which only root can bind"));
+        }
+        // The map of listeners has room for so many, the daemon's own included.
+        if self.limits.namespaces >= interceptor_ebpf::MAX_LISTENERS {
+            return Err(format!("limits.namespaces must be below {}", interceptor_ebpf::MAX_LISTENERS));
         }
         if self.capture.mark == 0 {
             return Err("capture.mark is 0, which every socket has; choose another number".into());

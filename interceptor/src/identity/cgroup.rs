@@ -67,6 +67,14 @@ impl CgroupPath {
         below_manager.find(|name| is_unit(name))
     }
 
+    /// logind's name of the login session: N of `session-N.scope`.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.components()
+            .find_map(|name| name.strip_prefix("session-")?.strip_suffix(".scope"))
+            .filter(|id| !id.is_empty())
+    }
+
     /// The innermost container.
     #[must_use]
     pub fn container(&self) -> Option<Container> {
@@ -75,8 +83,13 @@ impl CgroupPath {
             let parent = at.checked_sub(1).map(|at| names[at]);
             container_of(names[at], parent)
         })?;
-        let pod = names.iter().rev().find_map(|name| pod_of(name));
-        Some(Container { runtime, id, pod })
+        Some(Container { runtime, id, pod: self.pod() })
+    }
+
+    /// UID of the innermost Kubernetes pod.
+    #[must_use]
+    pub fn pod(&self) -> Option<String> {
+        self.components().filter_map(pod_of).last()
     }
 
     fn components(&self) -> impl Iterator<Item = &str> {
@@ -126,11 +139,13 @@ fn is_unit(name: &str) -> bool {
 
 fn container_of(name: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
     /// What stands before the id: in a scope's name with the systemd driver, in a directory's with cgroupfs.
-    const PREFIXES: [(&str, Runtime); 5] = [
+    const PREFIXES: [(&str, Runtime); 6] = [
         ("docker-", Runtime::Docker),
         ("cri-containerd-", Runtime::Containerd),
         ("crio-", Runtime::CriO),
         ("libpod-", Runtime::Podman),
+        // The container's part of a service that podman runs in.
+        ("libpod-payload-", Runtime::Podman),
         ("nerdctl-", Runtime::Containerd),
     ];
     let stem = name.strip_suffix(".scope").unwrap_or(name);
@@ -138,18 +153,26 @@ fn container_of(name: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
         let runtime = if parent == Some("docker") { Runtime::Docker } else { Runtime::Unknown };
         return Some((runtime, stem.to_owned()));
     }
-    let named = PREFIXES.iter().find_map(|&(prefix, runtime)| Some((runtime, stem.strip_prefix(prefix)?)));
-    if let Some((runtime, id)) = named
+    // A runtime with the cgroupfs driver that was given the names of the systemd driver: SLICE:PREFIX:ID.
+    if let [_, prefix, id] = name.split(':').collect::<Vec<_>>()[..]
         && is_id(id)
     {
+        let known = PREFIXES.iter().find(|(known, _)| known.strip_suffix('-') == Some(prefix));
+        return Some((known.map_or(Runtime::Unknown, |&(_, runtime)| runtime), id.to_owned()));
+    }
+    let id_after = |prefix| stem.strip_prefix(prefix).filter(|id| is_id(id));
+    if let Some((runtime, id)) = PREFIXES.iter().find_map(|&(prefix, runtime)| Some((runtime, id_after(prefix)?))) {
         return Some((runtime, id.to_owned()));
     }
-    if let Some(payload) = name.strip_prefix("lxc.payload.") {
+    let payload = name.strip_prefix("lxc.payload.").or_else(|| (parent == Some("lxc")).then_some(name));
+    if let Some(payload) = payload {
         return Some((Runtime::Lxc, payload.to_owned()));
     }
     let machine = stem.strip_prefix("machine-").filter(|_| name.ends_with(".scope"));
     let nspawn = name.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service"));
-    machine.or(nspawn).map(|escaped| (Runtime::Machined, unescape(escaped)))
+    let machine = machine.or(nspawn).map(unescape)?;
+    // libvirt's virtual machines: what runs there on this host is the hypervisor.
+    (!machine.starts_with("qemu-")).then_some((Runtime::Machined, machine))
 }
 
 fn is_id(text: &str) -> bool {
@@ -158,6 +181,7 @@ fn is_id(text: &str) -> bool {
 
 /// `kubepods-burstable-podUID.slice` with underscores in the UID, or `podUID`.
 fn pod_of(name: &str) -> Option<String> {
+    let name = name.split(':').next().unwrap_or(name);
     let stem = name.strip_suffix(".slice").unwrap_or(name);
     let at = if stem.starts_with("kubepods") { stem.find("-pod")? + 1 } else { 0 };
     let uid = stem[at..].strip_prefix("pod")?.replace('_', "-");
@@ -221,6 +245,31 @@ mod tests {
             (format!("{burstable}/cri-containerd-ID.scope"), Runtime::Containerd, Some(POD)),
             (format!("{burstable}/crio-ID.scope"), Runtime::CriO, Some(POD)),
             (format!("/kubepods/besteffort/pod{POD}/ID"), Runtime::Unknown, Some(POD)),
+            // cri-dockerd.
+            (format!("{burstable}/docker-ID.scope"), Runtime::Docker, Some(POD)),
+            // A guaranteed pod has no class of its own.
+            (format!("/kubepods.slice/kubepods-pod{under}.slice/crio-ID.scope"), Runtime::CriO, Some(POD)),
+            // kind: a kubelet in a container.
+            (format!("/system.slice/docker-ID.scope/kubelet.slice/kubelet{burstable}/cri-containerd-ID.scope"),
+                Runtime::Containerd, Some(POD)),
+            // containerd with the cgroupfs driver below a kubelet with the systemd driver.
+            (format!("/system.slice/containerd.service/kubepods-burstable-pod{under}.slice:cri-containerd:ID"),
+                Runtime::Containerd, Some(POD)),
+            (format!("/kubepods/burstable/pod{POD}/crio-ID"), Runtime::CriO, Some(POD)),
+            ("/default/ID".to_owned(), Runtime::Unknown, None),
+            ("/system.slice/nerdctl-ID.scope".to_owned(), Runtime::Containerd, None),
+            // Rootless docker and podman.
+            ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope".to_owned(), Runtime::Docker, None),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_ID.slice/libpod-ID.scope/container"
+                    .to_owned(),
+                Runtime::Podman,
+                None,
+            ),
+            ("/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope".to_owned(), Runtime::Podman, None),
+            ("/libpod_parent/libpod-ID".to_owned(), Runtime::Podman, None),
+            // A service that podman runs in (Quadlet).
+            ("/system.slice/web.service/libpod-payload-ID".to_owned(), Runtime::Podman, None),
         ] {
             assert_eq!(container(&path), known(runtime, pod), "{path}");
         }
@@ -232,6 +281,8 @@ mod tests {
             (r"/machine.slice/machine-build\x2dbox.scope", Runtime::Machined, "build-box"),
             ("/machine.slice/systemd-nspawn@deb.service/payload", Runtime::Machined, "deb"),
             ("/lxc.payload.web/system.slice", Runtime::Lxc, "web"),
+            ("/lxc/101/ns/system.slice/nginx.service", Runtime::Lxc, "101"),
+            (r"/machine.slice/machine-lxc\x2d4242\x2dweb.scope", Runtime::Machined, "lxc-4242-web"),
         ] {
             let expected = Container { runtime, id: id.to_owned(), pod: None };
             assert_eq!(CgroupPath::new(path).container(), Some(expected), "{path}");
@@ -240,9 +291,37 @@ mod tests {
 
     #[test]
     fn takes_no_monitor_or_short_number_for_a_container() {
-        for path in ["/machine.slice/libpod-conmon-ID.scope", "/system.slice/crio-conmon-ID.scope", "/docker/abc", "/"]
-        {
+        for path in [
+            "/machine.slice/libpod-conmon-ID.scope",
+            "/system.slice/crio-conmon-ID.scope",
+            r"/machine.slice/machine-qemu\x2d1\x2dwindows.scope/libvirt/emulator",
+            "/lxc.monitor.web",
+            "/docker/abc",
+            "/system.slice/docker.service",
+            "/",
+        ] {
             assert_eq!(container(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_pods_without_a_container() {
+        const STATIC: &str = "8a1c3b5d7e9f8a1c3b5d7e9f8a1c3b5d";
+        let path = format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{STATIC}.slice");
+        assert_eq!(CgroupPath::new(path).pod().as_deref(), Some(STATIC));
+        assert_eq!(CgroupPath::new("/kubepods/besteffort").pod(), None);
+        assert_eq!(CgroupPath::new("/system.slice/podman.service").pod(), None);
+    }
+
+    #[test]
+    fn names_login_sessions() {
+        for (path, session) in [
+            ("/user.slice/user-1000.slice/session-3.scope", Some("3")),
+            ("/user.slice/user-0.slice/session-c2.scope/child", Some("c2")),
+            ("/user.slice/user-1000.slice/session-.scope", None),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/session-x.service", None),
+        ] {
+            assert_eq!(CgroupPath::new(path).session(), session, "{path}");
         }
     }
 
@@ -270,7 +349,7 @@ mod tests {
         #[test]
         fn any_path_is_read_without_a_panic(path in "(/[a-z0-9@._\\\\-]{0,80}){0,6}") {
             let path = CgroupPath::new(path);
-            let _ = (path.unit(), path.user_unit(), path.container());
+            let _ = (path.unit(), path.user_unit(), path.container(), path.pod(), path.session());
         }
     }
 }

@@ -1,19 +1,39 @@
 //! The text files of procfs (proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5)). Lenient about what is new,
 //! strict about what is used: anything odd is unknown.
 
-use crate::capture::BootTime;
+use crate::capture::{BootTime, Image};
 
 /// Unit of the start times in `stat`: 100 to the second on every architecture that Rust supports.
 pub(super) const USER_HZ: u64 = 100;
 
-/// Field 22 of `/proc/PID/stat`. The second field, the thread's name in parentheses, may itself hold blanks, line
-/// breaks and parentheses.
-pub(super) fn start_time(stat: &[u8]) -> Option<BootTime> {
-    const FIELDS_BEFORE: usize = 22 - 3;
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Its parent, field 4.
+    pub(super) parent: u32,
+    /// When it started, field 22, rounded down to a tick.
+    pub(super) started_at: BootTime,
+    /// Which program it runs, fields 26 and 48. Zeros for who may not know.
+    pub(super) image: Image,
+}
+
+/// Nanoseconds of a tick.
+pub(super) const TICK: u64 = 1_000_000_000 / USER_HZ;
+
+/// Reads `/proc/PID/stat`. The second field, the thread's name in parentheses, may itself hold blanks, line breaks and
+/// parentheses.
+pub(super) fn stat(stat: &[u8]) -> Option<Stat> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    let fields = std::str::from_utf8(&stat[after_name..]).ok()?;
-    let ticks: u64 = fields.split_ascii_whitespace().nth(FIELDS_BEFORE)?.parse().ok()?;
-    ticks.checked_mul(1_000_000_000 / USER_HZ).map(BootTime::from_nanos)
+    // Whole, or its last number may have been cut.
+    let text = std::str::from_utf8(&stat[after_name..]).ok()?.strip_suffix('\n')?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    // The first two fields stand before.
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        parent: u32::try_from(field(4)?).ok()?,
+        started_at: field(22)?.checked_mul(TICK).map(BootTime::from_nanos)?,
+        image: Image { start_code: field(26)?, arg_start: field(48)? },
+    })
 }
 
 /// The `Groups:` line of `/proc/PID/status`; none when it is missing or cut off.
@@ -39,26 +59,35 @@ mod tests {
 
     use super::*;
 
-    const STAT: &str = "4242 (python3) S 1 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200 \
-                        18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n";
+    const STAT: &str = "4242 (python3) S 17 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1000 200 \
+                        18446744073709551615 4198400 4998400 140730000000000 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 \
+                        5000000 5100000 30000000 140730000001000 140730000002000 140730000002000 140730000003000 0\n";
+
+    fn expected() -> Option<Stat> {
+        Some(Stat {
+            parent: 17,
+            started_at: BootTime::from_nanos(9_876_540_000_000),
+            image: Image { start_code: 4_198_400, arg_start: 140_730_000_001_000 },
+        })
+    }
 
     #[test]
-    fn reads_the_start_time() {
-        assert_eq!(start_time(STAT.as_bytes()), Some(BootTime::from_nanos(9_876_540_000_000)));
+    fn reads_parent_start_and_image() {
+        assert_eq!(stat(STAT.as_bytes()), expected());
     }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         for name in ["a) S 1 2 3", "(((", ") ) )", "x\ny", "\u{fffd}"] {
-            let stat = STAT.replace("python3", name);
-            assert_eq!(start_time(stat.as_bytes()), Some(BootTime::from_nanos(9_876_540_000_000)), "{name:?}");
+            assert_eq!(stat(STAT.replace("python3", name).as_bytes()), expected(), "{name:?}");
         }
     }
 
     #[test]
     fn a_short_or_foreign_stat_is_unknown() {
-        for stat in ["", ")", "1 (x) S 1", "1 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 nonsense"] {
-            assert_eq!(start_time(stat.as_bytes()), None, "{stat:?}");
+        let cut = &STAT[..STAT.len() - 64];
+        for text in ["", ")", "1 (x) S 1", "1 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 nonsense", cut] {
+            assert_eq!(stat(text.as_bytes()), None, "{text:?}");
         }
     }
 
@@ -86,7 +115,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            let _ = (start_time(&bytes), groups(&bytes), cmdline(&bytes));
+            let _ = (stat(&bytes), groups(&bytes), cmdline(&bytes));
         }
     }
 }

@@ -9,11 +9,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::budget::Slot;
+use super::canary;
 use super::exchange::{self, Next};
 use super::record;
 use super::worker::Worker;
 use crate::audit;
-use crate::capture::{Endpoint, Flow};
+use crate::capture::{Endpoint, Flow, Listening, Reason};
 use crate::flow::{ClientAddr, ExchangeId};
 use crate::http::{ReadError, Reader};
 use crate::identity::Caller;
@@ -52,13 +53,16 @@ pub(super) enum Upstream {
     None,
 }
 
-/// Takes an accepted connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr) {
-    let flow = match worker.shared.flows.take(client, worker.shared.listening) {
+/// Takes a connection that this listener accepted to its end.
+pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
         Err(e) => return log::warn!("closing a connection from {client}: {e}"),
     };
+    if flow.reason == Reason::Canary {
+        return canary::answer(stream).await;
+    }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         return log::warn!("closing a connection of uid {}: too many are open", flow.uid);
     };

@@ -5,9 +5,11 @@
 //! `record`.
 
 mod budget;
+mod canary;
 mod connection;
 mod exchange;
 mod inspect;
+mod orders;
 mod record;
 mod relay;
 mod reply;
@@ -16,5 +18,7 @@ mod tokens;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};
+pub use canary::CANARY_ANSWER;
+pub use orders::{Order, Pulse};
 pub use tokens::Tokens;
 pub use worker::{Settings, Shared, Worker};

@@ -1,7 +1,7 @@
 //! What is written down of an exchange: stage results become the audit record's fields, values masked first.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -10,8 +10,8 @@ use super::exchange::Progress;
 use super::reply::Refusal;
 use super::safe::{Safe, is_credential, may_be_credential};
 use super::worker::Worker;
-use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record};
-use crate::capture::Flow;
+use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record, Time};
+use crate::capture::{BootTime, Flow};
 use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta};
 use crate::http::{RequestHead, Version};
 use crate::identity::Caller;
@@ -125,17 +125,39 @@ pub(super) fn caller(worker: &Worker, caller: &Caller) -> audit::Caller {
     let mut safe = Safe { scanner: &mut scanner, key: &key };
     audit::Caller {
         uid: Some(caller.uid),
+        gid: Some(caller.gid),
         user: caller.user.clone(),
         groups: caller.groups.clone(),
+        groups_cut: caller.groups_cut,
         pid: Some(caller.pid),
+        started_at: caller.started_at.and_then(BootTime::to_system_time).and_then(time),
         exe: caller.exe.as_deref().map(|exe| safe.text(&exe.to_string_lossy())),
+        exe_sha256: caller.exe_sha256.clone(),
         cmdline: caller.cmdline.as_ref().map(|words| safe.command_line(words)),
         cwd: caller.cwd.as_deref().map(|cwd| safe.text(&cwd.to_string_lossy())),
         cgroup: caller.cgroup.as_ref().map(|cgroup| safe.text(&cgroup.to_string())),
         container: caller.container().map(|container| safe.text(&container.id)),
+        pod: caller.pod(),
         unit: caller.unit().map(|unit| safe.text(unit)),
+        user_unit: caller.user_unit().map(|unit| safe.text(unit)),
+        session: caller.session().map(|session| safe.text(&session)),
+        loginuid: caller.login_uid,
+        parents: caller
+            .parents
+            .iter()
+            .map(|parent| audit::Parent {
+                pid: parent.pid,
+                exe: parent.exe.as_deref().map(|exe| safe.text(&exe.to_string_lossy())),
+                comm: parent.comm.as_deref().filter(|_| parent.exe.is_none()).map(|comm| safe.text(comm)),
+            })
+            .collect(),
         identity: None,
     }
+}
+
+fn time(at: SystemTime) -> Option<Time> {
+    let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since_1970.as_nanos()).ok().map(Time::from_unix_ns)
 }
 
 fn called(id: ExchangeId, flow: &Flow, caller: audit::Caller) -> Record {

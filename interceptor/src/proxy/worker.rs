@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Budget, Tokens, connection};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use super::{Budget, Order, Pulse, Tokens, connection};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, Listening};
 use crate::http;
@@ -27,8 +31,6 @@ pub struct Shared {
     pub catalogue: Catalogue,
     /// Flow records, written by the kernel programs.
     pub flows: Flows,
-    /// The listener that flow records must be made for.
-    pub listening: Listening,
     /// Names the callers.
     pub callers: Resolver,
     /// Certificates of the internal CA.
@@ -75,22 +77,36 @@ impl Worker {
         Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer })
     }
 
-    /// Accepts from `listeners` until the runtime ends.
-    pub async fn serve(self: Rc<Self>, listeners: Vec<Listener>) {
-        let accepting: Vec<_> =
-            listeners.into_iter().map(|listener| tokio::task::spawn_local(Rc::clone(&self).accept(listener))).collect();
-        for task in accepting {
-            if let Err(e) = task.await {
-                log::error!("a listener ended: {e}");
+    /// Accepts where it is told to, until nobody can tell it anything any more. Gives signs of life meanwhile.
+    pub async fn serve(self: Rc<Self>, mut orders: UnboundedReceiver<Order>, pulse: Arc<Pulse>) {
+        let mut alive = JoinSet::new();
+        alive.spawn_local(async move { pulse.keep().await });
+        let mut accepting: Vec<(Listening, JoinSet<()>)> = Vec::new();
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Listen { listening, sockets } => accepting.push((listening, self.listen(listening, sockets))),
+                // Dropped, the set aborts its tasks, and they close their sockets.
+                Order::Close(listening) => accepting.retain(|(open, _)| *open != listening),
             }
         }
     }
 
-    async fn accept(self: Rc<Self>, listener: Listener) {
+    fn listen(self: &Rc<Self>, listening: Listening, sockets: Vec<TcpListener>) -> JoinSet<()> {
+        let mut accepting = JoinSet::new();
+        for socket in sockets {
+            match Listener::from_std(socket, self.dialer.transport) {
+                Ok(listener) => drop(accepting.spawn_local(Rc::clone(self).accept(listener, listening))),
+                Err(e) => log::error!("a listener cannot be used: {e}; its connections are not served"),
+            }
+        }
+        accepting
+    }
+
+    async fn accept(self: Rc<Self>, listener: Listener, listening: Listening) {
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, client));
+                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, client, listening));
                 }
                 Err(e) => {
                     log::warn!("cannot accept a connection: {e}");

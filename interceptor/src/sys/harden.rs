@@ -80,11 +80,10 @@ fn has_capability(capability: u32) -> io::Result<bool> {
 /// Descriptors kept for the log, the programs and what libraries open.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
-/// Raises the limit of open files to what is permitted, and says for how many client connections it suffices: each needs
-/// one descriptor for the client and one for the endpoint. Running out of them would stop everyone's connections, and the
-/// log.
+/// Raises the limit of open files to what is permitted, and says how many there are for connections and listeners. Running
+/// out of them would stop everyone's connections, and the log.
 #[must_use]
-pub fn descriptors_for_connections() -> usize {
+pub fn descriptors() -> usize {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -92,10 +91,10 @@ pub fn descriptors_for_connections() -> usize {
         Ok(hard)
     });
     match raised {
-        Ok(limit) => usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX),
+        Ok(limit) => usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX),
         Err(errno) => {
             log::warn!("the limit of open files cannot be raised: {errno}");
-            RESERVED_DESCRIPTORS as usize
+            2 * RESERVED_DESCRIPTORS as usize
         }
     }
 }

@@ -28,9 +28,27 @@ impl Listener {
     /// # Errors
     /// When the address is taken by a socket of another user or without `SO_REUSEPORT`, or is not this host's.
     pub fn bind_std(addr: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+        Self::listen(addr, backlog, false)
+    }
+
+    /// As [`Listener::bind_std`], also where the host does not have the address yet: a fresh network namespace has no
+    /// loopback address before somebody sets `lo` up (`IP_FREEBIND`, ip(7)).
+    ///
+    /// # Errors
+    /// When the address is taken, or its family is not there.
+    pub fn bind_anywhere(addr: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+        Self::listen(addr, backlog, true)
+    }
+
+    fn listen(addr: SocketAddr, backlog: u32, anywhere: bool) -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), None)?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
+        }
+        match addr {
+            SocketAddr::V4(_) if anywhere => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) if anywhere => socket.set_freebind_v6(true)?,
+            _ => {}
         }
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;

@@ -8,6 +8,7 @@
 mod connect;
 mod harden;
 mod listen;
+mod peer;
 mod ring;
 mod secret_file;
 mod stream;
@@ -16,8 +17,9 @@ mod tests;
 mod worker;
 
 pub use connect::connect;
-pub use harden::{HardenError, MemoryLock, descriptors_for_connections, harden};
+pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
+pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};
 pub use worker::{Transport, run_worker, spawn_worker};

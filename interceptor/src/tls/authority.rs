@@ -182,6 +182,13 @@ impl Authority {
         })
     }
 
+    /// Days until the certificate expires; none when it has expired, or the clock is wrong.
+    #[must_use]
+    pub fn days_left(&self) -> Option<i64> {
+        let (_, parsed) = X509Certificate::from_der(&self.certificate).ok()?;
+        Some(parsed.validity().time_to_expiration()?.whole_days())
+    }
+
     pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::accesses::{outcome, who};
 use super::table::{Style, clean, clean_lines, colour, decision_style};
-use crate::audit::{Access, Encoding, Record, State};
+use crate::audit::{Access, Encoding, Parent, Record, State};
 
 /// Writes the record; nothing in it was ever sealed.
 pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) -> io::Result<()> {
@@ -48,11 +48,19 @@ impl<W: Write> Card<'_, W> {
         let uid = caller.uid.map(|uid| format!("uid {uid}"));
         let pid = caller.pid.map(|pid| format!("pid {pid}"));
         self.line("caller", join([user, uid, pid, caller.exe.as_deref().map(clean)]))?;
+        let sha256 = caller.exe_sha256.as_deref().map(|hash| format!("SHA-256 {}", clean(hash)));
+        let started = caller.started_at.map(|at| format!("started {at}"));
+        self.line("program", join([sha256, started]))?;
         self.line("command", caller.cmdline.as_deref().map(clean))?;
         self.line("directory", caller.cwd.as_deref().map(clean))?;
+        self.line("parents", parents(&caller.parents))?;
         let cgroup = caller.cgroup.as_deref().map(clean);
-        let unit = caller.unit.as_deref().map(clean);
-        self.line("cgroup", join([cgroup, unit, caller.container.as_deref().map(clean)]))?;
+        let [unit, user_unit] = [&caller.unit, &caller.user_unit].map(|unit| unit.as_deref().map(clean));
+        let container = caller.container.as_deref().map(|id| format!("container {}", clean(id)));
+        let pod = caller.pod.as_deref().map(|pod| format!("pod {}", clean(pod)));
+        self.line("cgroup", join([cgroup, unit, user_unit, container, pod]))?;
+        let session = caller.session.as_deref().map(clean);
+        self.line("session", join([session, caller.loginuid.map(|uid| format!("login uid {uid}"))]))?;
         let identity = caller.identity.as_ref().and_then(|i| i.subject.as_deref().map(clean));
         self.line("identity", identity)
     }
@@ -148,6 +156,15 @@ impl<W: Write> Card<'_, W> {
 fn join<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The nearest first, each by what it runs or by the name it gave itself.
+fn parents(parents: &[Parent]) -> Option<String> {
+    let names = parents.iter().map(|parent| {
+        let name = parent.exe.as_deref().or(parent.comm.as_deref()).map(clean).unwrap_or_default();
+        format!("{name} ({})", parent.pid)
+    });
+    (!parents.is_empty()).then(|| names.collect::<Vec<_>>().join(" < "))
 }
 
 /// Whether something came back. A recorded request that could not be delivered ends with an error, or with nothing.

@@ -15,10 +15,16 @@ pub(super) fn listener_addresses(config: &Config) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
+/// Worker threads to start.
+pub(super) fn workers(config: &Config) -> usize {
+    match config.listen.workers {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        workers => workers,
+    }
+}
+
 /// The sockets of every worker, listening before the first connection is redirected to them.
-pub(super) fn bind(config: &Config) -> Result<Vec<Vec<TcpListener>>, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = if config.listen.workers == 0 { cores } else { config.listen.workers };
+pub(super) fn bind(config: &Config) -> Result<Vec<TcpListener>, Failure> {
     // SO_REUSEPORT would let a second daemon share the port and take half of this one's connections.
     for addr in listener_addresses(config) {
         TcpListener::bind(addr).map_err(|e| {
@@ -29,5 +35,5 @@ pub(super) fn bind(config: &Config) -> Result<Vec<Vec<TcpListener>>, Failure> {
         Listener::bind_std(addr, BACKLOG)
             .map_err(|e| Failure::from(format!("cannot listen on {addr}: {e}; choose another listen.port")))
     };
-    (0..workers).map(|_| listener_addresses(config).into_iter().map(listen).collect()).collect()
+    (0..workers(config)).flat_map(|_| listener_addresses(config)).map(listen).collect()
 }

@@ -6,7 +6,6 @@ mod names;
 mod settings;
 mod state;
 
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +15,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::listeners::bind;
 use self::modes::Modes;
 use self::names::Names;
-use self::settings::{audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host};
+use self::settings::{
+    audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
+    supervisor_settings,
+};
+pub(super) use self::state::daemon_pid;
 use self::state::{PidFile, prepare};
 use super::{Failure, Global, tokens};
-use crate::audit::{self, Log};
-use crate::capture::{Capture, Catalogue, Flows};
+use crate::audit::Log;
+use crate::capture::{Capture, Catalogue, Flows, Namespaces};
 use crate::config::{Config, StatePaths};
+use crate::daemon::{Facts, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
 use crate::policy::Policy;
-use crate::proxy::{Budget, Shared, Worker};
-use crate::sys::{self, Listener, Transport};
+use crate::proxy::{Budget, Shared};
+use crate::sys::{self, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
-use crate::upstream::Dialer;
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -73,7 +76,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
             "memory may be swapped: RLIMIT_MEMLOCK is {limit} bytes; set LimitMEMLOCK=infinity, or run without swap"
         ),
     }
-    Daemon::start(args, &config, &paths)?.run()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Daemon::start(args, &config, &paths)?.run().await })
 }
 
 /// What runs, and what must be undone when it stops.
@@ -81,13 +85,17 @@ struct Daemon {
     capture: Capture,
     names: Names,
     modes: Modes,
+    authority: Arc<Authority>,
     log: Log,
+    workers: Workers,
+    supervisor: Supervisor,
     detach_on_exit: bool,
+    _heart: Heart,
     _pid_file: PidFile,
 }
 
 impl Daemon {
-    /// Everything that can fail does so before the first connection is redirected.
+    /// Everything that can fail does so before the first connection is redirected. To be called inside a runtime.
     fn start(args: &Args, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
         // What the configuration gets wrong is found before anything is made.
         let audit_settings = audit_settings(args, config, paths)?;
@@ -95,7 +103,7 @@ impl Daemon {
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
         let modes = Modes::new(config, &capture_settings.cgroup)?;
-        let listeners = bind(config)?;
+        let sockets = bind(config)?;
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
         let log = Log::open(audit_settings)?;
@@ -108,23 +116,27 @@ impl Daemon {
 
         let mut capture = Capture::attach(&capture_settings)?;
         modes.apply(&mut capture)?;
+        let namespaces = Namespaces::default();
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
-            listening: capture.listening(),
             callers: Resolver::new(),
-            leaves: leaves(authority, &catalogue)?,
+            leaves: leaves(Arc::clone(&authority), &catalogue)?,
             tokens,
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
             engine,
         });
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            start_worker(number, Arc::clone(&shared), log.worker()?, dialer.clone(), listeners)?;
-        }
+        let mut workers = Workers::start(listeners::workers(config), &shared, &log, &dialer)?;
+        workers.listen(capture.listening(), sockets)?;
+        let heart = start_heart(&mut capture, &workers)?;
         let endpoints = catalogue.describe();
         let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
+        let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
+        let settings = supervisor_settings(config, &capture_settings, &modes, paths, transport);
+        let mut supervisor = Supervisor::start(settings, events, namespaces)?;
+        supervisor.adopt(&mut capture, &mut workers);
         let pid_file = PidFile::create(&paths.run())?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -132,12 +144,23 @@ impl Daemon {
             capture_settings.cgroup.display(),
             capture_settings.pin_dir.display(),
         );
-        Ok(Self { capture, names, modes, log, detach_on_exit: config.capture.detach_on_exit, _pid_file: pid_file })
+        Ok(Self {
+            capture,
+            names,
+            modes,
+            authority,
+            log,
+            workers,
+            supervisor,
+            detach_on_exit: config.capture.detach_on_exit,
+            _heart: heart,
+            _pid_file: pid_file,
+        })
     }
 
-    fn run(mut self) -> Result<ExitCode, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.until_stopped())?;
+    /// Serves until it is told to stop.
+    async fn run(mut self) -> Result<ExitCode, Failure> {
+        self.until_stopped().await?;
         log::info!("stopping");
         self.log.close()?;
         if self.detach_on_exit {
@@ -155,6 +178,14 @@ impl Daemon {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                task = self.supervisor.next() => {
+                    let facts = || Facts {
+                        endpoints: self.names.facts(),
+                        audit: self.log.trouble(),
+                        ca_days: self.authority.days_left(),
+                    };
+                    self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
+                }
                 changed = self.names.changed() => {
                     changed?;
                     if let Err(e) = self.names.enrol(&mut self.capture) {
@@ -174,23 +205,10 @@ impl Daemon {
     }
 }
 
-fn start_worker(
-    number: usize,
-    shared: Arc<Shared>,
-    audit: audit::Worker,
-    dialer: Dialer,
-    listeners: Vec<TcpListener>,
-) -> Result<(), Failure> {
-    let scanner = shared.engine.scanner()?;
-    let transport = dialer.transport;
-    sys::spawn_worker(format!("worker-{number}"), transport, move || async move {
-        let listeners = listeners.into_iter().map(|socket| Listener::from_std(socket, transport)).collect();
-        match listeners {
-            Ok(listeners) => Worker::new(shared, scanner, audit, dialer).serve(listeners).await,
-            Err(e) => log::error!("worker {number} cannot use its listeners: {e}"),
-        }
-    })?;
-    Ok(())
+/// From here on, a worker that hangs means refused connections.
+fn start_heart(capture: &mut Capture, workers: &Workers) -> Result<Heart, Failure> {
+    let mut heartbeat = capture.take_heartbeat().ok_or("the heartbeat is taken")?;
+    Ok(Heart::start(workers.pulses(), move |at| heartbeat.beat(at))?)
 }
 
 /// Leaves for endpoints, and for nothing else that the CA's constraints cover.

@@ -37,6 +37,16 @@ impl Modes {
         &self.list
     }
 
+    /// Path and mode of each, for the status.
+    pub(super) fn describe(&self) -> Vec<(String, String)> {
+        let word = |mode| match mode {
+            Mode::Names => "names",
+            Mode::Strict => "strict",
+            Mode::Exempt => "exempt",
+        };
+        self.list.iter().map(|CgroupMode { path, mode }| (path.display().to_string(), word(*mode).to_owned())).collect()
+    }
+
     /// Puts them in force, before the first connection.
     pub(super) fn apply(&self, capture: &mut Capture) -> Result<(), Failure> {
         capture.set_modes(&self.list)?;

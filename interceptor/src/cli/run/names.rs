@@ -15,6 +15,7 @@ use crate::capture::{
     self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, Lookup, NetnsCookie,
     Resolvers, Scope, destroy_direct, destroy_leaving,
 };
+use crate::daemon::Endpoints;
 
 /// How often endpoint names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -126,6 +127,13 @@ impl Names {
         suspects.extend(fresh);
         complain(destroy_direct(&suspects, &self.scope()));
         Ok(())
+    }
+
+    /// What the status says of them.
+    pub(super) fn facts(&self) -> Endpoints {
+        let mut unresolved: Vec<_> = self.failing.iter().map(ToString::to_string).collect();
+        unresolved.sort_unstable();
+        Endpoints { names: self.catalogue.names().len(), addresses: self.addresses.current().len(), unresolved }
     }
 
     fn scope(&self) -> Scope<'_> {

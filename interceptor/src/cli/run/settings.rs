@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::listeners::listener_addresses;
+use super::listeners::{self, listener_addresses};
+use super::modes::Modes;
 use super::{Args, Failure};
 use crate::audit::{self, AuditorPublic};
-use crate::capture::Cgroups;
+use crate::capture::{Cgroups, Heartbeat};
 use crate::config::{Config, StatePaths};
 use crate::mask::Engine;
 use crate::policy;
@@ -15,7 +16,7 @@ use crate::proxy::{self, BudgetLimits};
 use crate::sys::{self, Transport};
 use crate::tls::{Roots, UpstreamTls};
 use crate::upstream::Dialer;
-use crate::{capture, http};
+use crate::{capture, daemon, http};
 
 /// A rule for a type that nothing finds would silently never apply.
 pub(super) fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
@@ -65,19 +66,56 @@ pub(super) fn capture_settings(config: &Config) -> Result<capture::Settings, Fai
         pin_dir: config.capture.pin.clone(),
         mark: config.capture.mark,
         listener_port: config.listen.port,
-        stale_after: None,
+        stale_after: Some(Heartbeat::STALE_AFTER),
         waiting_per_user: capture::Settings::WAITING_PER_USER,
     })
 }
 
+pub(super) fn supervisor_settings(
+    config: &Config,
+    capture: &capture::Settings,
+    modes: &Modes,
+    paths: &StatePaths,
+    transport: Transport,
+) -> daemon::Settings {
+    let namespaces = namespaces(config, sys::descriptors());
+    if namespaces < config.limits.namespaces {
+        log::warn!("only {namespaces} network namespaces can have a listener; raise LimitNOFILE for limits.namespaces");
+    }
+    daemon::Settings {
+        cgroup: capture.cgroup.clone(),
+        pins: capture.pin_dir.clone(),
+        port: config.listen.port,
+        control: daemon::control_socket(&paths.run()),
+        transport,
+        modes: modes.describe(),
+        features: serde_json::Value::Null,
+        namespaces,
+        namespaces_per_user: config.limits.namespaces_per_user,
+    }
+}
+
 pub(super) fn budget_limits(config: &Config) -> BudgetLimits {
     let limits = &config.limits;
+    let descriptors = sys::descriptors();
+    let for_namespaces = namespaces(config, descriptors) * descriptors_a_namespace(config);
     BudgetLimits {
-        connections: limits.connections.min(sys::descriptors_for_connections()),
+        // One descriptor for the client and one for the endpoint.
+        connections: limits.connections.min((descriptors - for_namespaces) / 2),
         connections_per_user: limits.connections_per_user,
         bytes: limits.buffered_bytes,
         bytes_per_user: limits.buffered_bytes_per_user,
     }
+}
+
+/// How many network namespaces may have a listener: no more than a quarter of the descriptors go to them.
+fn namespaces(config: &Config, descriptors: usize) -> usize {
+    config.limits.namespaces.min(descriptors / 4 / descriptors_a_namespace(config))
+}
+
+/// Two address families, each socket held by a worker and by the main thread.
+fn descriptors_a_namespace(config: &Config) -> usize {
+    4 * listeners::workers(config)
 }
 
 pub(super) fn connection_settings(config: &Config) -> proxy::Settings {

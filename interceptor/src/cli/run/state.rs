@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::config::StatePaths;
 
+const PID_FILE: &str = "daemon.pid";
+
 /// The state directories, closed to others.
 pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
     let state = fs::DirBuilder::new().recursive(true).mode(0o750).create(paths.root());
@@ -21,12 +23,18 @@ pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The daemon that said so last, if it is still there.
+pub(in crate::cli) fn daemon_pid(run: &Path) -> Option<u32> {
+    let pid: u32 = fs::read_to_string(run.join(PID_FILE)).ok()?.trim().parse().ok()?;
+    Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+}
+
 /// Says that the daemon is ready, and who it is; gone after a clean stop.
 pub(super) struct PidFile(PathBuf);
 
 impl PidFile {
     pub(super) fn create(run: &Path) -> Result<Self, Failure> {
-        let path = run.join("daemon.pid");
+        let path = run.join(PID_FILE);
         fs::write(&path, format!("{}\n", std::process::id()))
             .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         Ok(Self(path))

@@ -1,0 +1,345 @@
+//! The verdict: what the self-test found, against how it should be.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interceptor_ebpf::{Counter, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS};
+use jiff::Timestamp;
+
+use super::status::{Canary, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
+use super::supervisor::{Facts, Settings};
+use crate::capture::{BootTime, Capture, Effective, Error, Pinned, Stats};
+use crate::proxy::Pulse;
+
+/// A worker that was silent for so long is stuck.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// A map that is fuller than this many percent is worth a warning: full, it makes connections fail.
+const FULL: usize = 80;
+
+/// Days before the CA's certificate expires from which on it is worth a warning.
+const CA_DAYS: i64 = 30;
+
+/// What is new since the last test is trouble; what was before has been reported.
+const LOSSES: [(Counter, &str, &str); 4] = [
+    (
+        Counter::FlowLost,
+        "redirected connections were lost because the map of flows was full",
+        "find out who opens so many connections; limits per user hold them back",
+    ),
+    (
+        Counter::EventLost,
+        "events of the kernel programs were lost",
+        "namespaces and refusals may have gone unseen; find out who causes so many",
+    ),
+    (
+        Counter::DnsLost,
+        "DNS answers were lost",
+        "addresses of endpoints may be missing; enrol strict mode where that matters",
+    ),
+    (
+        Counter::RefusedStale,
+        "connections were refused because a worker gave no sign of life",
+        "see the log for the worker's name; give the daemon more CPU time (CPUWeight)",
+    ),
+];
+
+/// The last verdict, and what it rests on.
+pub(super) struct Health {
+    settings: Settings,
+    started: Timestamp,
+    since: Timestamp,
+    reasons: Vec<Reason>,
+    found: Found,
+    /// Counters at the test before, to tell what is new.
+    before: Option<Stats>,
+    namespaces_refused: u64,
+}
+
+#[derive(Default)]
+struct Found {
+    tested_at: Option<Timestamp>,
+    ipv4: Canary,
+    ipv6: Canary,
+    effective: Effective,
+    maps: Vec<Gauge>,
+    counters: BTreeMap<String, u64>,
+    workers: Vec<WorkerSign>,
+    namespaces: NamespaceCount,
+    facts: Facts,
+}
+
+impl Health {
+    pub(super) fn new(settings: Settings) -> Self {
+        let started = Timestamp::now();
+        Self {
+            settings,
+            started,
+            since: started,
+            reasons: Vec::new(),
+            found: Found::default(),
+            before: None,
+            namespaces_refused: 0,
+        }
+    }
+
+    /// Whether there is a verdict.
+    pub(super) fn tested(&self) -> bool {
+        self.found.tested_at.is_some()
+    }
+
+    /// Looks at everything and comes to a verdict.
+    pub(super) fn judge(
+        &mut self,
+        canaries: (Canary, Canary),
+        capture: &Capture,
+        pulses: &[Arc<Pulse>],
+        namespaces: NamespaceCount,
+        facts: Facts,
+    ) {
+        let mut reasons = Reasons::default();
+        let effective = reasons.or_default(self.effective(), "the attached programs cannot be asked for");
+        let stats = capture.stats();
+        let waiting = reasons.or_default(capture.flows().waiting(), "the map of flows cannot be read");
+        let announced = reasons.or_default(capture.announced(), "the map of listeners cannot be read");
+        let gauge = |name: &str, used, capacity| Gauge { name: name.to_owned(), used, capacity };
+        let (ipv4, ipv6) = match effective.covers_daemon {
+            true => canaries,
+            // Not captured, so that nothing can be learnt from it.
+            false => (Canary::Untried, Canary::Untried),
+        };
+        let now = BootTime::now();
+        let signs = pulses.iter().map(|pulse| WorkerSign {
+            name: pulse.name().to_owned(),
+            silent_ms: pulse.age(now).as_millis().try_into().unwrap_or(u64::MAX),
+        });
+        self.found = Found {
+            tested_at: Some(Timestamp::now()),
+            ipv4,
+            ipv6,
+            effective,
+            maps: vec![
+                gauge("endpoints", facts.endpoints.addresses, MAX_ENDPOINTS),
+                gauge("flows", waiting, MAX_FLOWS),
+                gauge("listeners", announced, MAX_LISTENERS),
+            ],
+            counters: stats.iter().flat_map(Stats::nonzero).collect(),
+            workers: signs.collect(),
+            namespaces,
+            facts,
+        };
+        self.found.complain(&mut reasons);
+        if let Some(stats) = reasons.or_none(stats, "the counters cannot be read") {
+            self.complain_of_losses(&stats, &mut reasons);
+            self.before = Some(stats);
+        }
+        if self.found.namespaces.refused
+            > std::mem::replace(&mut self.namespaces_refused, self.found.namespaces.refused)
+        {
+            reasons.add(
+                "network namespaces got no listener: enrolled connections are refused in them",
+                "see the log for why; limits.namespaces and limits.namespaces_per_user bound them",
+            );
+        }
+        self.conclude(reasons.0);
+    }
+
+    fn effective(&self) -> Result<Effective, Error> {
+        match Pinned::find(&self.settings.pins)? {
+            Some(pinned) => pinned.effective(&self.settings.cgroup),
+            None => Ok(Effective { gone: true, ..Effective::default() }),
+        }
+    }
+
+    fn complain_of_losses(&self, stats: &Stats, reasons: &mut Reasons) {
+        let Some(before) = &self.before else { return };
+        for (counter, what, remedy) in LOSSES {
+            let new = stats.get(counter).saturating_sub(before.get(counter));
+            if new > 0 {
+                reasons.add(format!("{new} {what}"), remedy);
+            }
+        }
+    }
+
+    fn conclude(&mut self, reasons: Vec<Reason>) {
+        let before = self.state();
+        for reason in reasons.iter().filter(|reason| !self.reasons.contains(reason)) {
+            log::warn!("degraded: {}; {}", reason.what, reason.remedy);
+        }
+        self.reasons = reasons;
+        if self.state() != before {
+            self.since = Timestamp::now();
+            if self.state() == State::Healthy {
+                log::info!("healthy again");
+            }
+        }
+    }
+
+    fn state(&self) -> State {
+        if self.reasons.is_empty() { State::Healthy } else { State::Degraded }
+    }
+
+    /// The report; `namespaces` as they are now.
+    pub(super) fn status(&self, namespaces: NamespaceCount) -> Status {
+        let Settings { cgroup, pins, port, transport, modes, features, .. } = self.settings.clone();
+        let found = &self.found;
+        Status {
+            state: self.state(),
+            since: self.since.to_string(),
+            reasons: self.reasons.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started.to_string(),
+            transport,
+            cgroup,
+            pins,
+            port,
+            modes: modes.into_iter().collect(),
+            features,
+            endpoints: found.facts.endpoints.clone(),
+            namespaces,
+            workers: found.workers.clone(),
+            maps: found.maps.clone(),
+            counters: found.counters.clone(),
+            self_test: SelfTest {
+                at: found.tested_at.map(|at| at.to_string()),
+                ipv4: found.ipv4.clone(),
+                ipv6: found.ipv6.clone(),
+                foreign: found.effective.foreign.clone(),
+            },
+            ca_days: found.facts.ca_days,
+        }
+    }
+}
+
+impl Found {
+    fn complain(&self, reasons: &mut Reasons) {
+        const AGAIN: &str = "restart the daemon: it attaches what is missing";
+        if self.effective.gone {
+            reasons.add("the pins of the kernel programs are gone", AGAIN);
+        }
+        for fault in &self.effective.faults {
+            reasons.add(fault, AGAIN);
+        }
+        for (family, canary) in [("IPv4", &self.ipv4), ("IPv6", &self.ipv6)] {
+            let Canary::Failed(why) = canary else { continue };
+            let others: Vec<_> = self.effective.foreign.iter().map(ToString::to_string).collect();
+            let remedy = match others.as_slice() {
+                [] => "restart the daemon; if that does not help, run it with INTERCEPTOR_LOG=debug".to_owned(),
+                others => format!("look at the programs of others at the same hooks: {}", others.join(", ")),
+            };
+            reasons.add(format!("a test connection over {family} did not come through: {why}"), remedy);
+        }
+        for WorkerSign { name, silent_ms } in &self.workers {
+            if u128::from(*silent_ms) > SILENT.as_millis() {
+                let what = format!("{name} gives no sign of life since {silent_ms} ms");
+                reasons.add(what, "restart the daemon if it does not recover; the log says what it did last");
+            }
+        }
+        for Gauge { name, used, capacity } in &self.maps {
+            if used * 100 > capacity * FULL {
+                let what = format!("the map of {name} is almost full: {used} of {capacity}");
+                reasons.add(what, "enrol fewer addresses, or find out who holds so many");
+            }
+        }
+        if let Some(why) = &self.facts.audit {
+            reasons.add(format!("the audit log takes no records: {why}"), "requests are denied until it does");
+        }
+        if let Some(days) = self.facts.ca_days.filter(|days| *days < CA_DAYS) {
+            let what = format!("the internal CA's certificate expires in {days} days");
+            reasons.add(what, "remove ca/ and restart, then distribute the new certificate to the clients");
+        }
+        if !self.facts.endpoints.unresolved.is_empty() {
+            let names = self.facts.endpoints.unresolved.join(", ");
+            reasons.add(
+                format!("endpoints do not resolve: {names}"),
+                "only addresses known from before, or seen in DNS answers, are captured; configure addresses",
+            );
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reasons(Vec<Reason>);
+
+impl Reasons {
+    fn add(&mut self, what: impl Display, remedy: impl Into<String>) {
+        self.0.push(Reason { what: what.to_string(), remedy: remedy.into() });
+    }
+
+    fn or_none<T>(&mut self, result: Result<T, Error>, what: &str) -> Option<T> {
+        result.map_err(|e| self.add(format!("{what}: {e}"), "the message names the remedy, if there is one")).ok()
+    }
+
+    fn or_default<T: Default>(&mut self, result: Result<T, Error>, what: &str) -> T {
+        self.or_none(result, what).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Fault, Foreign};
+    use crate::daemon::status::Endpoints;
+
+    fn complaints(found: &Found) -> Vec<Reason> {
+        let mut reasons = Reasons::default();
+        found.complain(&mut reasons);
+        reasons.0
+    }
+
+    #[test]
+    fn nothing_wrong_is_healthy() {
+        let found = Found { ipv4: Canary::Answered, ipv6: Canary::Answered, ..Found::default() };
+        assert_eq!(complaints(&found), []);
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_is_named_with_its_remedy() {
+        let sign = WorkerSign { name: "worker-3".to_owned(), silent_ms: 1700 };
+        let gauge = Gauge { name: "flows".to_owned(), used: 90, capacity: 100 };
+        let unresolved = vec!["llm.corp.example: no such name".to_owned()];
+        let rows: [(Found, &str); 6] = [
+            (
+                Found {
+                    effective: Effective {
+                        faults: vec![Fault::Detached { program: "connect4".to_owned() }],
+                        ..Effective::default()
+                    },
+                    ..Found::default()
+                },
+                "connect4 is detached",
+            ),
+            (Found { ipv6: Canary::Failed("refused".to_owned()), ..Found::default() }, "over IPv6"),
+            (Found { workers: vec![sign], ..Found::default() }, "worker-3"),
+            (Found { maps: vec![gauge], ..Found::default() }, "90 of 100"),
+            (
+                Found { facts: Facts { audit: Some("no space".to_owned()), ..Facts::default() }, ..Found::default() },
+                "no space",
+            ),
+            (
+                Found {
+                    facts: Facts { endpoints: Endpoints { unresolved, ..Endpoints::default() }, ..Facts::default() },
+                    ..Found::default()
+                },
+                "llm.corp.example",
+            ),
+        ];
+        for (found, what) in rows {
+            let reasons = complaints(&found);
+            assert_eq!(reasons.len(), 1, "{reasons:?}");
+            assert!(reasons[0].what.contains(what) && !reasons[0].remedy.is_empty(), "{reasons:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_denies_is_named() {
+        let foreign = Foreign { hook: "connect4".to_owned(), id: 77, name: Some("deny_all".to_owned()) };
+        let effective = Effective { foreign: vec![foreign], ..Effective::default() };
+        let found = Found { effective, ipv4: Canary::Failed("EPERM".to_owned()), ..Found::default() };
+        let reasons = complaints(&found);
+        assert!(reasons[0].remedy.contains("deny_all (id 77) at connect4"), "{reasons:?}");
+    }
+}

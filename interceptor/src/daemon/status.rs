@@ -1,0 +1,141 @@
+//! What the daemon says about itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capture::Foreign;
+use crate::sys::Transport;
+
+/// Whether what is enrolled is intercepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Everything that the self-test looks at is as it should be.
+    Healthy,
+    /// Something is not; see the reasons.
+    Degraded,
+    /// No daemon runs.
+    Stopped,
+}
+
+/// Why the state is not `healthy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The whole report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The verdict.
+    pub state: State,
+    /// When the state became this one; RFC 3339, UTC.
+    pub since: String,
+    /// Why it is degraded; empty when it is not.
+    pub reasons: Vec<Reason>,
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// When it started; RFC 3339, UTC.
+    pub started: String,
+    /// How its workers wait for their sockets.
+    pub transport: Transport,
+    /// The enrolled cgroup2 directory.
+    pub cgroup: PathBuf,
+    /// Where links and maps are pinned.
+    pub pins: PathBuf,
+    /// The loopback port that connections are redirected to.
+    pub port: u16,
+    /// How cgroups are enrolled, where that is not `names`: path and mode.
+    pub modes: BTreeMap<String, String>,
+    /// What this kernel can do, by name.
+    pub features: serde_json::Value,
+    /// What is enrolled.
+    pub endpoints: Endpoints,
+    /// Listeners outside the daemon's own network namespace.
+    pub namespaces: NamespaceCount,
+    /// The workers' signs of life.
+    pub workers: Vec<WorkerSign>,
+    /// How full the maps are.
+    pub maps: Vec<Gauge>,
+    /// The kernel programs' counters that are not 0.
+    pub counters: BTreeMap<String, u64>,
+    /// The last self-test.
+    pub self_test: SelfTest,
+    /// Days until the internal CA's certificate expires.
+    pub ca_days: Option<i64>,
+}
+
+/// What is enrolled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Names in the catalogue.
+    pub names: usize,
+    /// Addresses and prefixes that are captured.
+    pub addresses: usize,
+    /// Names without an address, and why.
+    pub unresolved: Vec<String>,
+}
+
+/// Network namespaces other than the daemon's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceCount {
+    /// With a listener.
+    pub listening: usize,
+    /// The most there may be.
+    pub limit: usize,
+    /// How often one got none.
+    pub refused: u64,
+}
+
+/// A worker's last sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSign {
+    /// Its thread's name.
+    pub name: String,
+    /// Milliseconds ago.
+    pub silent_ms: u64,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// Which.
+    pub name: String,
+    /// Entries in use.
+    pub used: usize,
+    /// Entries there can be.
+    pub capacity: usize,
+}
+
+/// What the last self-test found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTest {
+    /// When; RFC 3339, UTC. None before the first.
+    pub at: Option<String>,
+    /// A connection of the daemon's own over IPv4, through the kernel programs and back.
+    pub ipv4: Canary,
+    /// The same over IPv6.
+    pub ipv6: Canary,
+    /// Programs of others at the hooks of ours: they may refuse or redirect what we see.
+    pub foreign: Vec<Foreign>,
+}
+
+/// What came of a canary connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Canary {
+    /// Not tried yet, or the daemon is outside of the enrolled cgroup, so that its connections are not captured.
+    #[default]
+    Untried,
+    /// It was redirected to a worker, which answered.
+    Answered,
+    /// It was not: why.
+    Failed(String),
+}

@@ -71,7 +71,7 @@ END
         network = script("second_network.sh"),
         body = body("from a container", true),
     ));
-    run.ok();
+    let _ = run.ok();
     let record = only_record(&lab);
     let pid = std::fs::read_to_string(lab.state().join("pid")).expect("the client's pid");
     assert_eq!(record["caller"]["pid"].to_string(), pid.trim(), "as the host numbers it: {record}");

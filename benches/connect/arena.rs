@@ -146,11 +146,9 @@ impl Arena {
             let prefix = |ip: IpAddr, prefix| EndpointAddr { prefix, ..EndpointAddr::single(ip, 443) };
             [prefix(v4.into(), 24), prefix(v6.into(), 64)]
         });
-        let host = u8::from(setting.enrolled) * 20;
-        // As many entries in either case; 203.0.113.0 is nobody's.
-        let last = Ipv4Addr::new(203, 0, 113, host);
-        let last_v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host / 10 * 16));
-        let own = [EndpointAddr::single(last.into(), 443), EndpointAddr::single(last_v6.into(), 443)];
+        // As many entries in either case.
+        let port = if setting.enrolled { 443 } else { 444 };
+        let own = [EndpointAddr::single(SERVER_V4.into(), port), EndpointAddr::single(SERVER_V6.into(), port)];
         capture.enrol(&others.chain(own).collect::<Vec<_>>())?;
         if setting.rules {
             let strict = if setting.strict { "client" } else { "other" };

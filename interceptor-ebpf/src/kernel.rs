@@ -5,7 +5,7 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user};
 use interceptor_ebpf::{At, Offsets};
 
 /// Written by the loader, before the section is frozen; the verifier then takes its fields for constants.
@@ -68,6 +68,16 @@ pub(crate) fn number(base: u64, member: At) -> u32 {
 pub(crate) unsafe fn copy(to: *mut u8, len: u64, from: u64) -> bool {
     // SAFETY: the caller's promise, which the verifier checks.
     unsafe { bpf_probe_read_kernel(to.cast(), len as u32, from as *const _) == 0 }
+}
+
+/// Copies a string of the kernel's, cut to fit, with its NUL.
+///
+/// # Safety
+/// `len` bytes at `to` may be written.
+#[inline(always)]
+pub(crate) unsafe fn copy_text(to: *mut u8, len: u32, from: u64) {
+    // SAFETY: the caller's promise, which the verifier checks.
+    unsafe { bpf_probe_read_kernel_str(to.cast(), len, from as *const _) };
 }
 
 /// Copies memory of the calling process.

@@ -26,10 +26,10 @@ layout!(FlowKey, 32, align 8, netns_cookie @ 0, client @ 8);
 layout!(Flow, 96, align 8, original @ 0, netns_cookie @ 24, socket_cookie @ 32, task_cgroup @ 40, socket_cgroup @ 48,
     connected_at @ 56, generation @ 64, tgid @ 72, tid @ 76, uid @ 80, gid @ 84, reason @ 88, reserved @ 92);
 layout!(Pending, 136, align 8, flow @ 0, key @ 96, stage @ 128, reserved @ 132);
-layout!(Snapshot, 2040, align 8, connected_at @ 0, started_at @ 8, start_code @ 16, arg_start @ 24, exe_inode @ 32,
+layout!(Snapshot, 3000, align 8, connected_at @ 0, started_at @ 8, start_code @ 16, arg_start @ 24, exe_inode @ 32,
     exe_magic @ 40, exe_device @ 48, flags @ 52, login_uid @ 56, session @ 60, net_namespace @ 64, mount_namespace @ 68,
     pid_namespace @ 72, namespace_pid @ 76, group_count @ 80, ancestor_count @ 84, argv_len @ 88, exe_at @ 92, cwd_at @ 96,
-    reserved @ 100, comm @ 104, groups @ 120, ancestors @ 248, exe @ 504, cwd @ 1016, argv @ 1528);
+    cgroup_depth @ 100, comm @ 104, cgroup @ 120, groups @ 1080, ancestors @ 1208, exe @ 1464, cwd @ 1976, argv @ 2488);
 layout!(Ancestor, 32, align 8, started_at @ 0, tgid @ 8, reserved @ 12, comm @ 16);
 const _: () = assert!(size_of::<Offsets>() == 4 + 4 * MEMBER_COUNT && align_of::<Offsets>() == 4);
 layout!(Listener, 16, align 8, generation @ 0, port @ 8, reserved @ 10);

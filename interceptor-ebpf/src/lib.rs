@@ -31,8 +31,8 @@ pub use event::{Event, kind};
 pub use flow::{Flow, FlowKey, Pending, reason, stage};
 pub use listener::{Listener, Settings};
 pub use snapshot::{
-    Ancestor, At, MAX_ANCESTORS, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT, MEMBERS, Member, Offsets, Snapshot,
-    flag,
+    Ancestor, At, MAX_ANCESTORS, MAX_CGROUP_DEPTH, MAX_CGROUP_NAME, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT,
+    MEMBERS, Member, Offsets, Snapshot, flag,
 };
 pub use stats::Counter;
 

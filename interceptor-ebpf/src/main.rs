@@ -39,7 +39,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// Reading a task (`bpf_get_current_task`, `bpf_probe_read_kernel`, `bpf_probe_read_user`) is granted to programs under a
+/// Reading a task (`bpf_get_current_task`, `bpf_probe_read_kernel` and the like) is granted to programs under a
 /// licence that is compatible with the GPL only. So this crate, alone in the workspace, is under MIT or GPL-2.0, in the
 /// words the kernel knows.
 #[unsafe(link_section = "license")]

@@ -10,6 +10,12 @@ pub const MAX_GROUPS: usize = 32;
 /// Ancestors kept, the parent first.
 pub const MAX_ANCESTORS: usize = 8;
 
+/// Levels kept of a cgroup's path.
+pub const MAX_CGROUP_DEPTH: usize = 10;
+
+/// Bytes kept of a cgroup's name, with its NUL: some more than `cri-containerd-ID.scope` takes.
+pub const MAX_CGROUP_NAME: usize = 96;
+
 /// Snapshots that wait for the daemon. More than flows: one of a connection that is being made has no flow yet.
 pub const MAX_SNAPSHOTS: usize = 65_536;
 
@@ -55,10 +61,12 @@ pub struct Snapshot {
     pub exe_at: u32,
     /// First byte of `cwd`.
     pub cwd_at: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Entries of `cgroup`; more than [`MAX_CGROUP_DEPTH`]: the path is longer.
+    pub cgroup_depth: u32,
     /// Name of the process's first thread.
     pub comm: [u8; 16],
+    /// Names from the task's cgroup up to the one below the root. One of [`MAX_CGROUP_NAME`]` - 1` bytes may be cut.
+    pub cgroup: [[u8; MAX_CGROUP_NAME]; MAX_CGROUP_DEPTH],
     /// Supplementary groups.
     pub groups: [u32; MAX_GROUPS],
     /// The parent, its parent, and so on.
@@ -150,6 +158,13 @@ members! {
     TaskPid = "task_struct"."thread_pid", 8;
     TaskLoginUid = "task_struct"."loginuid", 4 optional;
     TaskSession = "task_struct"."sessionid", 4 optional;
+    TaskCgroups = "task_struct"."cgroups", 8;
+    CssSetCgroup = "css_set"."dfl_cgrp", 8;
+    CgroupNode = "cgroup"."kn", 8;
+    NodeName = "kernfs_node"."name", 8;
+    // Its name differs by version.
+    NodeParent = "kernfs_node"."parent", 8 optional;
+    NodeParentNow = "kernfs_node"."__parent", 8 optional;
     MemoryExe = "mm_struct"."exe_file", 8;
     MemoryArgStart = "mm_struct"."arg_start", 8;
     MemoryArgEnd = "mm_struct"."arg_end", 8;
@@ -225,8 +240,9 @@ impl Snapshot {
         argv_len: 0,
         exe_at: 0,
         cwd_at: 0,
-        reserved: 0,
+        cgroup_depth: 0,
         comm: [0; 16],
+        cgroup: [[0; MAX_CGROUP_NAME]; MAX_CGROUP_DEPTH],
         groups: [0; MAX_GROUPS],
         ancestors: [Ancestor { started_at: 0, tgid: 0, reserved: 0, comm: [0; 16] }; MAX_ANCESTORS],
         exe: [0; MAX_TEXT],

@@ -3,9 +3,11 @@
 use core::hint::black_box;
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
-use interceptor_ebpf::{Ancestor, At, Counter, Flow, MAX_ANCESTORS, MAX_GROUPS, MAX_TEXT, Snapshot, flag};
+use interceptor_ebpf::{
+    Ancestor, At, Counter, Flow, MAX_ANCESTORS, MAX_CGROUP_DEPTH, MAX_CGROUP_NAME, MAX_GROUPS, MAX_TEXT, Snapshot, flag,
+};
 
-use crate::kernel::{copy, copy_user, has, is_enabled, number, offset, word};
+use crate::kernel::{copy, copy_text, copy_user, has, is_enabled, number, offset, word};
 use crate::maps::{BLANK, SNAPSHOTS, count};
 use crate::path;
 
@@ -43,6 +45,7 @@ fn take(socket_cookie: u64, connected_at: u64) -> u64 {
         ancestors(snapshot, leader);
         credentials(snapshot, task);
         namespaces(snapshot, task, leader);
+        cgroup(snapshot, task);
         program(snapshot, word(task, At::TaskMemory));
         directory(snapshot, word(task, At::TaskFs));
         (&raw mut (*snapshot).connected_at).write_volatile(connected_at);
@@ -112,6 +115,32 @@ unsafe fn namespaces(snapshot: *mut Snapshot, task: u64, leader: u64) {
         (*snapshot).mount_namespace = number(word(proxy, At::NsproxyMount), At::MountInode);
         (*snapshot).namespace_pid = number(innermost, At::UpidNumber);
         (*snapshot).pid_namespace = number(word(innermost, At::UpidNamespace), At::PidInode);
+    }
+}
+
+/// The path of its cgroup, which may be gone by the time the daemon looks its id up.
+#[inline(never)]
+unsafe fn cgroup(snapshot: *mut Snapshot, task: u64) {
+    let up = if has(At::NodeParentNow) { At::NodeParentNow } else { At::NodeParent };
+    if !has(up) {
+        return;
+    }
+    let mut node = word(word(word(task, At::TaskCgroups), At::CssSetCgroup), At::CgroupNode);
+    for index in 0..=MAX_CGROUP_DEPTH {
+        let parent = word(node, up);
+        // The root has no name.
+        if parent == 0 {
+            return;
+        }
+        // SAFETY: the caller's; the index is checked.
+        unsafe {
+            (*snapshot).cgroup_depth = index as u32 + 1;
+            if index < MAX_CGROUP_DEPTH {
+                let to = &raw mut (*snapshot).cgroup[index];
+                copy_text(to.cast(), MAX_CGROUP_NAME as u32, word(node, At::NodeName));
+            }
+        }
+        node = parent;
     }
 }
 

@@ -211,7 +211,7 @@ fn answer(
             ["name", client] => {
                 let taken = flows.take(ClientAddr(client.parse()?), at);
                 let caller = taken.map(|flow| json!({"tgid": flow.tgid, "caller": name(&resolver.resolve(&flow))}));
-                say(&json!({"name": caller.map_or_else(|error| error.to_string().into(), |caller| caller)}));
+                say(&json!({"name": caller.unwrap_or_else(|error| error.to_string().into())}));
             }
             ["announce"] => {
                 at = capture.announce(at.netns, port)?;

@@ -266,6 +266,24 @@ fn a_program_that_removed_its_own_file_is_named_as_deleted() {
 }
 
 #[test]
+fn a_cgroup_that_went_with_its_caller_is_named() {
+    const ID: &str = "3f1ae5b0c9d24a6e8b7f0123456789abcdef0123456789abcdef0123456789ab";
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon_that("hold", &ENROLLED);
+    let name = format!("client/docker-{ID}.scope");
+    let directory = host.cgroup().join(&name);
+    fs::create_dir(&directory).unwrap();
+    let mut command = host.in_cgroup(&name, python().to_str().unwrap());
+    command.arg(script(&host, "connect(45011)\nos._exit(0)"));
+    run(command);
+    eventually("the cgroup is gone", || fs::remove_dir(&directory).is_ok());
+    let caller = named(&mut daemon, 45011)["caller"].clone();
+    let parent = host.cgroup().file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(caller["cgroup"], format!("/{parent}/{name}"));
+    assert_eq!(caller["container"], format!("docker:{ID}"));
+}
+
+#[test]
 fn snapshots_go_with_the_connections_they_belong_to() {
     let Some(host) = Host::new() else { return };
     let mut daemon = host.daemon_that("hold", &ENROLLED);

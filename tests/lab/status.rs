@@ -4,7 +4,7 @@ use interceptor_tests::{Lab, OPENAI, Run, body, program, script};
 
 /// Runs a shell script in the lab in which `status` is `interceptor status` with the lab's configuration.
 fn with_status(lab: &Lab, text: &str) -> Run {
-    lab.sh(&format!(
+    let script = format!(
         "interceptor() {{ command=$1; shift; {interceptor} $command --config $INTERCEPTOR_STATE/lab/config.toml \"$@\"; }}
          status() {{ interceptor status \"$@\"; }}
          request() {{ curl -sS --max-time 20 {OPENAI} -H content-type:application/json -d '{body}' \"$@\" 2>&1; }}
@@ -13,7 +13,8 @@ fn with_status(lab: &Lab, text: &str) -> Run {
          {text}",
         interceptor = program("interceptor").display(),
         body = body("hello", false),
-    ))
+    );
+    lab.run(&["timeout", "120", "bash", "-c", &script])
 }
 
 #[test]

@@ -19,9 +19,9 @@ const GRACE: Duration = Duration::from_secs(24 * 3600);
 /// The longest TTL that is believed (RFC 8767, section 4, has the same cap for caches).
 const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Room for observed addresses: half of what the kernel's maps hold, so that what others make the host look up leaves
+/// Room for observed addresses: half of what the kernel's maps hold (two entries each), so that what others look up leaves
 /// room for what the daemon looks up itself.
-const MAX_OBSERVED: usize = MAX_ENDPOINTS / 2;
+const MAX_OBSERVED: usize = MAX_ENDPOINTS / 4;
 
 /// Enrolled destinations, and until when.
 #[derive(Debug)]
@@ -104,6 +104,16 @@ impl Addresses {
             }
         }
         addresses
+    }
+
+    /// Adds destinations that are no endpoints of the catalogue and are captured for good.
+    pub fn fix(&mut self, destinations: impl IntoIterator<Item = EndpointAddr>) {
+        for EndpointAddr { ip, prefix, port, when_down } in destinations {
+            let destination = Destination { ip, prefix, port };
+            if self.fixed.insert(destination, when_down).is_none() {
+                self.fresh.push(destination);
+            }
+        }
     }
 
     /// Takes in a round of lookups of the daemon's own; true when [`current`](Self::current) changed. Addresses of a

@@ -54,6 +54,12 @@ impl Cgroups {
         Some(Path::new("/").join(below))
     }
 
+    /// A path from the root of the hierarchy, below the mount. None when it is not visible from here.
+    #[must_use]
+    pub fn below_mount(&self, path: &Path) -> Option<PathBuf> {
+        path.strip_prefix(&self.root).ok().map(|below| Path::new("/").join(below))
+    }
+
     /// Id of this process's cgroup.
     pub(super) fn own(&self) -> Result<u64, Error> {
         let path = "/proc/self/cgroup";

@@ -173,6 +173,9 @@ impl Capture {
             cgroup_rules: 0,
             max_waiting: settings.waiting_per_user,
         };
+        if let Err(why) = &snapshot_support {
+            log::warn!("callers that exit before they are accepted will be known by their ids alone: {why}");
+        }
         let mut maps = Maps::take(&mut ebpf, own)?;
         maps.take_over()?;
         let listening = maps.announce(netns, settings.listener_port)?;

@@ -31,6 +31,7 @@ pub(super) fn find() -> Result<Offsets, SnapshotUnsupported> {
     for (helper, name) in [
         (BpfHelper::BPF_FUNC_get_current_task, "bpf_get_current_task"),
         (BpfHelper::BPF_FUNC_probe_read_kernel, "bpf_probe_read_kernel"),
+        (BpfHelper::BPF_FUNC_probe_read_kernel_str, "bpf_probe_read_kernel_str"),
         (BpfHelper::BPF_FUNC_probe_read_user, "bpf_probe_read_user"),
     ] {
         // Where that cannot be told, the verifier will.

@@ -1,10 +1,10 @@
 //! Callers, as the kernel programs saw them at the connect call.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use interceptor_ebpf::{MAX_ANCESTORS, MAX_GROUPS, MAX_TEXT, flag};
+use interceptor_ebpf::{MAX_ANCESTORS, MAX_CGROUP_NAME, MAX_GROUPS, MAX_TEXT, flag};
 
 use super::BootTime;
 
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub session: Option<u32>,
     /// The parent, its parent, and so on.
     pub ancestors: Vec<Ancestor>,
+    /// Path of the task's cgroup from the root of the hierarchy; none when it is too long to be kept.
+    pub cgroup: Option<PathBuf>,
     /// Inode of the network namespace, as in `/proc/PID/ns/net`.
     pub net_namespace: u32,
     /// Inode of the mount namespace.
@@ -135,6 +137,7 @@ impl From<&interceptor_ebpf::Snapshot> for Snapshot {
                     comm: text(&ancestor.comm),
                 })
                 .collect(),
+            cgroup: cgroup(raw),
             net_namespace: raw.net_namespace,
             mount_namespace: raw.mount_namespace,
             pid_namespace: raw.pid_namespace,
@@ -151,6 +154,18 @@ const UNSET: u32 = u32::MAX;
 
 fn set(id: u32) -> Option<u32> {
     (id != UNSET).then_some(id)
+}
+
+/// None when not every name is whole.
+fn cgroup(raw: &interceptor_ebpf::Snapshot) -> Option<PathBuf> {
+    let names = raw.cgroup.get(..raw.cgroup_depth as usize)?;
+    let mut path = PathBuf::from("/");
+    for name in names.iter().rev() {
+        let end = name.iter().position(|&byte| byte == 0).filter(|end| (1..MAX_CGROUP_NAME - 1).contains(end))?;
+        path.push(OsStr::from_bytes(&name[..end]));
+    }
+    // No names at all: the kernel has another way up than the programs know.
+    (!names.is_empty()).then_some(path)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -186,6 +201,20 @@ mod tests {
         raw.flags = 0;
         assert_eq!(Snapshot::from(&raw).cwd, None);
         assert!(!Snapshot::from(&raw).exe.unwrap().whole);
+    }
+
+    #[test]
+    fn a_cgroup_is_named_from_its_root_or_not_at_all() {
+        let mut raw = Raw { cgroup_depth: 2, ..Raw::EMPTY };
+        raw.cgroup[0][..12].copy_from_slice(b"cron.service");
+        raw.cgroup[1][..12].copy_from_slice(b"system.slice");
+        assert_eq!(Snapshot::from(&raw).cgroup, Some("/system.slice/cron.service".into()));
+        raw.cgroup[0] = [b'x'; MAX_CGROUP_NAME];
+        raw.cgroup[0][MAX_CGROUP_NAME - 1] = 0;
+        assert_eq!(Snapshot::from(&raw).cgroup, None, "perhaps cut");
+        for depth in [0, 3, 11] {
+            assert_eq!(Snapshot::from(&Raw { cgroup_depth: depth, ..raw }).cgroup, None);
+        }
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Resolver {
                 (None, Some(process)) => ancestry::of_process(process),
                 (None, None) => Vec::new(),
             },
-            cgroup: self.cgroup_path(flow.task_cgroup),
+            cgroup: self.cgroup_at_connect(flow),
             socket_cgroup: socket_cgroup.and_then(|id| self.cgroup_path(id)),
             login_uid: audit_id(snapshot, |s| s.login_uid, process.as_ref(), "loginuid"),
             audit_session: audit_id(snapshot, |s| s.session, process.as_ref(), "sessionid"),
@@ -191,6 +191,13 @@ impl Resolver {
             );
         }
         process.ok()
+    }
+
+    /// By the snapshot, as it may be gone by now.
+    fn cgroup_at_connect(&self, flow: &Flow) -> Option<CgroupPath> {
+        let in_snapshot = flow.snapshot.as_deref().and_then(|snapshot| snapshot.cgroup.as_deref());
+        let below_mount = self.cgroups.as_ref().zip(in_snapshot).and_then(|(cgroups, path)| cgroups.below_mount(path));
+        below_mount.map(CgroupPath::new).or_else(|| self.cgroup_path(flow.task_cgroup))
     }
 
     fn cgroup_path(&self, id: u64) -> Option<CgroupPath> {

@@ -18,6 +18,7 @@ fn snapshot() -> Snapshot {
         login_uid: Some(1000),
         session: Some(7),
         ancestors: vec![Ancestor { pid: 4_000_000, started_at: BootTime::from_nanos(4), comm: "sh".into() }],
+        cgroup: Some("/system.slice/agent.service".into()),
         net_namespace: 1,
         mount_namespace: 2,
         pid_namespace: 3,
@@ -53,6 +54,7 @@ fn a_caller_that_has_gone_is_named_by_the_snapshot_and_never_by_who_has_its_id_n
     assert_eq!(caller.parents, [Parent { pid: 4_000_000, exe: None, comm: Some("sh".into()) }]);
     assert_eq!((caller.login_uid, caller.session()), (Some(1000), Some("7".into())));
     assert_eq!(caller.started_at, Some(BootTime::from_nanos(5)));
+    assert_eq!(caller.unit(), Some("agent.service"));
     assert_eq!(caller.exe_sha256, None, "this process's file is not the caller's");
 }
 

@@ -57,6 +57,9 @@ fn configured_addresses_are_always_there() {
     assert!(addresses.current().iter().any(|address| address.to_string().contains("192.0.2.0/24 port 11434")));
     assert!(!addresses.learn(&[], now + hours(1000)));
     assert_eq!(addresses.current().len(), 2);
+    addresses.fix([EndpointAddr::single([203, 0, 113, 5].into(), 3128)]);
+    assert!(has(&addresses, "203.0.113.5", 3128));
+    assert_eq!(addresses.take_fresh().len(), 3);
 }
 
 #[test]

@@ -32,7 +32,9 @@ pub struct Catalogue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The configured ones first.
     list: Vec<Arc<Endpoint>>,
+    configured: usize,
     by_name: Index,
 }
 
@@ -57,7 +59,7 @@ impl Catalogue {
         }
         let names = list.iter().enumerate();
         let by_name = Index::new(names.flat_map(|(at, endpoint)| endpoint.names.iter().map(move |name| (name, at))));
-        Self(Arc::new(Inner { list, by_name }))
+        Self(Arc::new(Inner { list, configured: configured.len(), by_name }))
     }
 
     /// The endpoint with this name and port. Of several, an exact name wins over a wildcard, a more literal wildcard
@@ -65,8 +67,7 @@ impl Catalogue {
     #[must_use]
     pub fn find(&self, name: &str, port: u16) -> Option<&Arc<Endpoint>> {
         let name = normal(name);
-        let found = self.0.by_name.find(&name).map(|at| &self.0.list[at]).find(|e| e.ports.contains(&port));
-        found
+        self.0.by_name.find(&name).map(|at| &self.0.list[at]).find(|endpoint| endpoint.ports.contains(&port))
     }
 
     /// Whether `name` is that of a TLS endpoint, on whatever port: then, and only then, a leaf is minted for it.
@@ -80,15 +81,18 @@ impl Catalogue {
         self.0.by_name.find(&normal(name)).map(|at| &self.0.list[at]).collect()
     }
 
-    /// The plain-HTTP endpoint that is configured with this address and port: where there is no TLS, no name need
-    /// come. The first one configured wins.
+    /// Whether any endpoint has this name, on whatever port.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.by_name.find(&normal(name)).next().is_some()
+    }
+
+    /// The endpoint that is configured with this address and port: for plain HTTP, where no name need come. The first
+    /// one configured wins.
     #[must_use]
     pub fn by_address(&self, ip: IpAddr, port: u16) -> Option<&Arc<Endpoint>> {
-        self.0.list.iter().find(|endpoint| {
-            endpoint.protocol == Protocol::Http
-                && endpoint.ports.contains(&port)
-                && endpoint.addresses.iter().any(|prefix| prefix.contains(ip))
-        })
+        let at = |prefixes: &[Prefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
+        self.0.list.iter().find(|endpoint| endpoint.ports.contains(&port) && at(&endpoint.addresses))
     }
 
     /// Whether `name` only hides another one: it stands in the readable part of a TLS hello with an encrypted server
@@ -130,6 +134,14 @@ impl Catalogue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.list.is_empty()
+    }
+
+    /// Whether a name that does not resolve is a fault: a configured one without addresses is. A built-in one may be gone
+    /// for good, unless `nothing_resolves`.
+    #[must_use]
+    pub fn must_resolve(&self, name: &str, nothing_resolves: bool) -> bool {
+        let mut named = self.0.by_name.find(name);
+        named.any(|at| self.0.list[at].addresses.is_empty() && (at < self.0.configured || nothing_resolves))
     }
 
     /// All endpoints, the configured ones first.

@@ -58,6 +58,8 @@ fn configured_endpoints_stand_alone_unless_the_catalogue_is_asked_for() {
     assert_eq!(provider(&both, "api.groq.com"), Some(Provider::OpenAi));
     assert_eq!(provider(&both, "api.openai.com"), Some(Provider::Anthropic), "the configured one wins");
     assert!(Catalogue::new(&[], Some(Base::None)).is_empty());
+    assert!(both.must_resolve("llm.corp.example", false) && both.must_resolve("api.groq.com", true));
+    assert!(!both.must_resolve("api.groq.com", false));
 }
 
 #[test]
@@ -71,10 +73,12 @@ fn one_name_may_be_two_endpoints_on_two_ports() {
     );
     assert_eq!(catalogue.find("llm.corp.example", 443).unwrap().protocol, Protocol::Https);
     assert_eq!(catalogue.find("llm.corp.example", 11434).unwrap().protocol, Protocol::Http);
+    assert!(catalogue.find("llm.corp.example", 8443).is_none() && catalogue.knows("LLM.corp.example"));
+    assert!(!catalogue.knows("corp.example"));
 }
 
 #[test]
-fn only_plain_http_is_found_by_address() {
+fn an_endpoint_is_found_by_a_configured_address_and_port() {
     let catalogue = Catalogue::new(
         &[
             endpoint("provider = 'openai'\nnames = ['llm.corp.example']\naddresses = ['203.0.113.10']"),
@@ -90,7 +94,8 @@ fn only_plain_http_is_found_by_address() {
         assert_eq!((found.provider, found.when_down), (Provider::Ollama, WhenDown::Open), "{ip}");
     }
     assert!(catalogue.by_address("127.0.0.1".parse().unwrap(), 8000).is_none());
-    assert!(catalogue.by_address("203.0.113.10".parse().unwrap(), 443).is_none());
+    assert_eq!(catalogue.by_address("203.0.113.10".parse().unwrap(), 443).unwrap().protocol, Protocol::Https);
+    assert!(catalogue.by_address("203.0.113.11".parse().unwrap(), 443).is_none());
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(super) struct Names {
     netns: NetnsCookie,
     /// Names that did not resolve the last time, so that each is complained about once.
     failing: HashSet<Arc<str>>,
+    /// Whether no name resolved the last time.
+    no_resolver: bool,
+    /// Whether what is known was not enrolled, because that failed.
+    behind: bool,
     cgroup: PathBuf,
     modes: Vec<CgroupMode>,
     mark: u32,
@@ -68,6 +72,8 @@ impl Names {
             resolvers: Resolvers::system(resolvers, netns),
             netns,
             failing: HashSet::new(),
+            no_resolver: false,
+            behind: false,
             cgroup: settings.cgroup.clone(),
             modes: modes.to_vec(),
             mark: settings.mark,
@@ -99,7 +105,7 @@ impl Names {
                         // A resolver may take seconds.
                         work.lookups = Some(tokio::task::spawn_blocking(move || catalogue.resolve()));
                     }
-                    if !self.again.is_empty() {
+                    if self.behind || !self.again.is_empty() {
                         return Ok(());
                     }
                 }
@@ -120,7 +126,9 @@ impl Names {
     /// Captures what is known now, and resets connections that were made before it was.
     pub(super) fn enrol(&mut self, capture: &mut Capture) -> Result<(), Failure> {
         let endpoints = self.addresses.current();
+        self.behind = true;
         capture.enrol(&endpoints)?;
+        self.behind = false;
         log::debug!("{} endpoint addresses enrolled", endpoints.len());
         let fresh = self.addresses.take_fresh();
         let mut suspects = std::mem::replace(&mut self.again, fresh.clone());
@@ -131,9 +139,10 @@ impl Names {
 
     /// What the status says of them.
     pub(super) fn facts(&self) -> Endpoints {
-        let mut unresolved: Vec<_> = self.failing.iter().map(ToString::to_string).collect();
+        let telling = self.failing.iter().filter(|name| self.catalogue.must_resolve(name, self.no_resolver));
+        let mut unresolved: Vec<_> = telling.map(ToString::to_string).collect();
         unresolved.sort_unstable();
-        Endpoints { names: self.catalogue.names().len(), addresses: self.addresses.current().len(), unresolved }
+        Endpoints { names: self.catalogue.len(), addresses: self.addresses.current().len(), unresolved }
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -141,12 +150,13 @@ impl Names {
     }
 
     fn learn(&mut self, lookups: &[Lookup]) -> bool {
+        self.no_resolver = !lookups.is_empty() && lookups.iter().all(|lookup| lookup.result.is_err());
         for Lookup { name, result } in lookups {
             match result {
                 Ok(_) => {
                     self.failing.remove(name);
                 }
-                Err(error) if self.failing.insert(Arc::clone(name)) => {
+                Err(error) if self.failing.insert(Arc::clone(name)) && self.catalogue.must_resolve(name, true) => {
                     log::warn!(
                         "endpoint {name}: {error}; until it resolves, only addresses known from before or seen in DNS \
                          answers are captured"

@@ -1,11 +1,14 @@
 //! What the daemon keeps below its state directory while it runs.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::Group;
 
 use super::Failure;
 use crate::config::StatePaths;
+use crate::daemon::control;
 
 const PID_FILE: &str = "daemon.pid";
 
@@ -19,6 +22,13 @@ pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
             .mode(mode)
             .create(&dir)
             .map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+    }
+    // Whoever may ask for the daemon's state must reach its control socket.
+    if let Ok(Some(group)) = Group::from_name(control::GROUP) {
+        for dir in [paths.root().to_path_buf(), paths.run()] {
+            chown(&dir, None, Some(group.gid.as_raw()))
+                .map_err(|e| format!("cannot give {} to group {}: {e}", dir.display(), control::GROUP))?;
+        }
     }
     Ok(())
 }

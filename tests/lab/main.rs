@@ -6,11 +6,8 @@ mod crash;
 mod curl;
 mod hostile;
 mod leftovers;
-<<<<<<< HEAD
 mod lifecycle;
-=======
 mod names;
->>>>>>> main
 mod namespaces;
 mod record;
 mod sdks;

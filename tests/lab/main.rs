@@ -4,6 +4,7 @@ mod bad_input;
 mod contract;
 mod crash;
 mod curl;
+mod elsewhere;
 mod hostile;
 mod leftovers;
 mod lifecycle;

@@ -17,7 +17,7 @@ struct Rule {
     room: &'static str,
     /// Whole rooms.
     rooms: &'static [&'static str],
-    /// Single items of further rooms: the proof values that `upstream` demands before it sends.
+    /// Single items of further rooms: the proof values that `upstream` demands before it sends, and where it dials from.
     items: &'static [(&'static str, &'static str)],
 }
 
@@ -38,7 +38,7 @@ const RULES: &[Rule] = &[
     Rule {
         room: "upstream",
         rooms: &["flow", "sys", "tls", "http"],
-        items: &[("mask", "Masked"), ("policy", "Allowed"), ("audit", "Committed")],
+        items: &[("mask", "Masked"), ("policy", "Allowed"), ("audit", "Committed"), ("capture", "Netns")],
     },
     Rule { room: "proxy", rooms: STAGES, items: &[] },
     Rule { room: "config", rooms: STAGES, items: &[] },

@@ -321,6 +321,7 @@ impl Reader {
         record.response.error = completion.reason;
         record.timing = completion.timing;
         record.state = completion.state;
+        record.request.bytes = completion.request_bytes.or(record.request.bytes);
         Ok(())
     }
 

@@ -403,11 +403,19 @@ pub struct Completion {
     pub state: State,
     /// Why it was aborted.
     pub reason: Option<String>,
+    /// Bytes of the request, where they were not known when the record was opened: what was passed on unread.
+    pub request_bytes: Option<u64>,
 }
 
 impl Default for Completion {
     fn default() -> Self {
-        Self { response: Response::default(), timing: Timing::default(), state: State::Complete, reason: None }
+        Self {
+            response: Response::default(),
+            timing: Timing::default(),
+            state: State::Complete,
+            reason: None,
+            request_bytes: None,
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::audit::Durability;
-use crate::capture::{Base, Endpoint};
-use crate::policy;
+use crate::capture::{Base, Endpoint, HttpProxy};
+use crate::policy::{self, ConnectionRule};
+use crate::proxy::DialFrom;
 
 /// Where the configuration is looked for when no flag names one.
 const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";
@@ -32,6 +33,14 @@ pub struct Config {
     pub limits: Limits,
     /// What happens to requests.
     pub policy: policy::Settings,
+    /// What happens to captured connections that are not to an enrolled destination.
+    pub strict: policy::Strict,
+    /// Exceptions for connections, first match decides.
+    #[serde(rename = "connection")]
+    pub connections: Vec<ConnectionRule>,
+    /// The HTTP proxies that clients are configured to use.
+    #[serde(rename = "proxy")]
+    pub proxies: Vec<HttpProxy>,
     /// Model endpoints of this installation; see [`Capture::catalogue`] for the others.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<Endpoint>,
@@ -81,6 +90,8 @@ pub struct Upstream {
     pub connect_timeout_s: u64,
     /// Seconds without a byte from the endpoint until a response is given up. Reasoning models think for minutes.
     pub idle_timeout_s: u64,
+    /// Whose network endpoints are dialled from.
+    pub dial_from: DialFrom,
 }
 
 /// The `[audit]` table.
@@ -165,7 +176,7 @@ impl Default for Capture {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { roots: Vec::new(), connect_timeout_s: 10, idle_timeout_s: 900 }
+        Self { roots: Vec::new(), connect_timeout_s: 10, idle_timeout_s: 900, dial_from: DialFrom::Client }
     }
 }
 
@@ -232,6 +243,8 @@ impl Config {
                  ({needed}), or no large body could ever pass"
             ));
         }
+        self.connections.iter().try_for_each(ConnectionRule::check)?;
+        self.proxies.iter().try_for_each(HttpProxy::check)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }
@@ -265,6 +278,37 @@ mod tests {
         let missing = Path::new("/nonexistent/interceptor.toml");
         let message = Config::load(Some(missing)).unwrap_err().to_string();
         assert!(message.contains("/nonexistent/interceptor.toml"), "{message}");
+    }
+
+    #[test]
+    fn what_is_said_about_connections_is_read_and_checked() {
+        let config = Config::parse(
+            r#"
+            [strict]
+            no_name = "splice"
+            [upstream]
+            dial_from = "host"
+            [[proxy]]
+            addresses = ["203.0.113.5"]
+            [[connection]]
+            name = "backup"
+            exe = ["/usr/bin/restic"]
+            action = "splice"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.strict.no_name, policy::NoName::Splice);
+        assert_eq!(config.upstream.dial_from, DialFrom::Host);
+        assert_eq!((config.proxies[0].port, config.connections[0].name.as_str()), (3128, "backup"));
+        for (bad, expected) in [
+            ("[[proxy]]\naddresses = []", "no addresses"),
+            ("[[connection]]\nname = 'a'\naction = 'splice'", "condition"),
+            ("[[connection]]\nname = 'a'\naction = 'pass'", "pass"),
+            ("[strict]\nno_names = 'deny'", "no_names"),
+        ] {
+            let message = Config::parse(bad).unwrap_err();
+            assert!(message.contains(expected), "{bad}: {message}");
+        }
     }
 
     #[test]

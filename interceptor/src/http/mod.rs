@@ -16,6 +16,7 @@
 
 mod body;
 mod chunked;
+mod connect;
 mod error;
 mod fields;
 mod framing;
@@ -27,6 +28,7 @@ mod tests;
 mod writer;
 
 pub use body::{BodyDecoder, Decoded, encode_single_chunk, fuzz_body};
+pub use connect::{ConnectHead, fuzz_connect_head};
 pub use error::Error;
 pub use fields::Fields;
 pub use framing::BodyFraming;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{BodyDecoder, BodyFraming, Error, Limits, RequestHead, ResponseHead};
+use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, ResponseHead};
 
 /// Room made for one read when nothing says that more will come.
 const SMALL_READ: usize = 1 << 10;
@@ -53,6 +53,12 @@ pub enum ReadError {
 }
 
 impl Reader {
+    /// With bytes that were read before.
+    #[must_use]
+    pub fn holding(bytes: &[u8]) -> Self {
+        Self { buffer: bytes.into(), busy: false }
+    }
+
     /// What has been read and not taken.
     #[must_use]
     pub fn buffered(&self) -> &[u8] {
@@ -65,6 +71,11 @@ impl Reader {
     /// When fewer are buffered.
     pub fn take(&mut self, len: usize) -> Bytes {
         self.buffer.split_to(len).freeze()
+    }
+
+    /// Takes all that is buffered.
+    pub fn take_all(&mut self) -> Bytes {
+        self.buffer.split().freeze()
     }
 
     /// Reads once; 0 is the end. May be given up on without losing a byte, as far as `stream` allows that.
@@ -102,6 +113,18 @@ impl Reader {
         limits: &Limits,
     ) -> Result<Option<ResponseHead>, ReadError> {
         self.head(stream, limits, ResponseHead::parse).await
+    }
+
+    /// The next CONNECT request's head, or `None` when the connection ended before its first byte.
+    ///
+    /// # Errors
+    /// A malformed head, or a broken connection.
+    pub async fn connect_head<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        limits: &Limits,
+    ) -> Result<Option<ConnectHead>, ReadError> {
+        self.head(stream, limits, ConnectHead::parse).await
     }
 
     async fn head<S: AsyncRead + Unpin, H>(

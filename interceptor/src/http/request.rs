@@ -83,6 +83,21 @@ impl RequestHead {
         self.fields.get("host").and_then(|host| std::str::from_utf8(host).ok())
     }
 
+    /// The host and port the request is for, as its target in absolute-form or else its Host says; in lower case,
+    /// brackets of an IPv6 address removed. The port is none where it is left out.
+    #[must_use]
+    pub fn authority(&self) -> Option<(String, Option<u16>)> {
+        let absolute = self.absolute().map(|(_, authority)| authority);
+        let (host, port) = super::connect::split(absolute.or_else(|| self.host())?.as_bytes())?;
+        Some((host.to_ascii_lowercase(), port))
+    }
+
+    /// Scheme and authority of a target in absolute-form, as clients send it to proxies.
+    #[must_use]
+    pub fn absolute(&self) -> Option<(&str, &str)> {
+        self.target()[..self.target().len() - self.path().len()].split_once("://")
+    }
+
     /// Whether the client may send another request on this connection (RFC 9112, 9.3).
     #[must_use]
     pub fn keep_alive(&self) -> bool {
@@ -120,7 +135,7 @@ pub(super) fn keep_alive(fields: &Fields, version: Version) -> bool {
 }
 
 /// Splits the request line through httparse, which checks its grammar, and finds the parts' places in the head.
-fn request_line(fields: &Fields) -> Result<(Range<usize>, Range<usize>, Version), Error> {
+pub(super) fn request_line(fields: &Fields) -> Result<(Range<usize>, Range<usize>, Version), Error> {
     let raw = fields.raw();
     let mut headers = vec![httparse::EMPTY_HEADER; fields.len()];
     let mut request = httparse::Request::new(&mut headers);

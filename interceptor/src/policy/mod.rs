@@ -4,8 +4,12 @@
 //! [`Allowed`], one of the three proofs without which nothing is sent upstream, only together with the digest of the
 //! body that masking produced.
 
+mod connection;
 mod settings;
 
+pub use connection::{
+    Captured, ConnectionRule, Connections, Known, NoName, Opening, Said, Sentence, Strict, Treatment, Tunnel, Who,
+};
 pub use settings::{Matcher, OnOpaque, Rule, Settings};
 
 use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Located, Provider, RuleMeta, Severity};

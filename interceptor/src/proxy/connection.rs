@@ -1,4 +1,4 @@
-//! A client's connection: who called, which endpoint, the handshake, then request after request.
+//! A connection to an endpoint that is intercepted: request after request, each an exchange.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,22 +8,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::arrival::Arrival;
 use super::budget::Slot;
-use super::canary;
 use super::exchange::{self, Next};
-use super::record;
 use super::worker::Worker;
 use crate::audit;
-use crate::capture::{Endpoint, Flow, Listening, Reason};
-use crate::flow::{ClientAddr, ExchangeId};
+use crate::capture::{Endpoint, Flow};
+use crate::flow::ExchangeId;
 use crate::http::{ReadError, Reader};
 use crate::identity::Caller;
 use crate::sys::Stream;
-use crate::tls::{self, AlertDescription, Alpn, DnsName};
-use crate::upstream::{self, DialError};
+use crate::tls::{Alpn, Session};
+use crate::upstream::{self, DialError, Route};
 
-/// The client's side after the handshake.
-pub(super) type ClientStream = tokio_rustls::server::TlsStream<Stream>;
+/// The client's side: after its handshake, or in plain for a plain endpoint.
+pub(super) type ClientStream = Session<tokio_rustls::server::TlsStream<Stream>, Stream>;
 
 /// Everything that stays the same from request to request.
 pub(super) struct Connection {
@@ -42,8 +41,36 @@ pub(super) struct Peer {
     /// The caller, as records name it.
     pub(super) recorded: audit::Caller,
     pub(super) endpoint: Arc<Endpoint>,
-    /// The name in the TLS hello.
-    pub(super) name: DnsName<'static>,
+    /// What the endpoint is called on this connection.
+    pub(super) name: Name,
+    /// The way to it.
+    pub(super) route: Route,
+}
+
+/// What an endpoint is called on a connection.
+pub(super) enum Name {
+    /// The name in the TLS hello, in lower case.
+    Tls(String),
+    /// The name in the first request of a connection with plain HTTP, in lower case.
+    Plain(String),
+    /// An endpoint with plain HTTP that is configured by its address, and called by any name.
+    Address(String),
+}
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Tls(name) | Self::Plain(name) | Self::Address(name) => name,
+        }
+    }
+
+    /// Whether a request for `host` belongs on this connection.
+    pub(super) fn takes(&self, host: &str) -> bool {
+        match self {
+            Self::Tls(name) | Self::Plain(name) => host.trim_end_matches('.').eq_ignore_ascii_case(name),
+            Self::Address(_) => true,
+        }
+    }
 }
 
 /// The connection to the endpoint. It is dialled while the client's handshake runs.
@@ -53,72 +80,22 @@ pub(super) enum Upstream {
     None,
 }
 
-/// Takes a connection that this listener accepted to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
-    let flow = match worker.shared.flows.take(client, listening) {
-        Ok(flow) => flow,
-        // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
-        Err(e) => return log::warn!("closing a connection from {client}: {e}"),
-    };
-    if flow.reason == Reason::Canary {
-        return canary::answer(stream).await;
-    }
-    let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
-        return log::warn!("closing a connection of uid {}: too many are open", flow.uid);
-    };
-    let caller = worker.shared.callers.resolve(&flow);
-    if let Some(mut connection) = handshake(worker, stream, flow, caller, slot).await {
-        connection.run().await;
-    }
-}
-
-/// The TLS hello decides which endpoint this is. What fails here is recorded: the client only sees an alert.
-async fn handshake(worker: Rc<Worker>, stream: Stream, flow: Flow, caller: Caller, slot: Slot) -> Option<Connection> {
-    let deadline = tokio::time::Instant::now() + worker.shared.settings.request_timeout;
-    let hello = match tls::accept(stream, deadline).await {
-        Ok(hello) => hello,
-        Err(e) => {
-            record::tls_failure(&worker, &flow, &caller, None, "tls.hello", &e.to_string()).await;
-            return None;
-        }
-    };
-    let Some(name) = hello.sni.clone() else {
-        let reason = "the TLS hello names no server; a model endpoint is only reached by name";
-        record::tls_failure(&worker, &flow, &caller, None, "tls.name", reason).await;
-        hello.deny(AlertDescription::UnrecognisedName).await;
-        return None;
-    };
-    let host = name.as_ref();
-    let Some(endpoint) = worker.shared.catalogue.find(host, flow.original.port()).cloned() else {
-        let reason = format!("{host} is not an enrolled endpoint, but {} belongs to one", flow.original);
-        record::tls_failure(&worker, &flow, &caller, Some(host), "tls.name", &reason).await;
-        hello.deny(AlertDescription::UnrecognisedName).await;
-        return None;
-    };
-    let upstream = Upstream::dial(&worker, &flow, &name);
-    let leaf = match worker.shared.leaves.server_config(&name, &[Alpn::Http11]) {
-        Ok(leaf) => leaf,
-        Err(e) => {
-            record::tls_failure(&worker, &flow, &caller, Some(host), "tls.leaf", &e.to_string()).await;
-            hello.deny(AlertDescription::InternalError).await;
-            return None;
-        }
-    };
-    match hello.intercept(leaf, deadline).await {
-        Ok(client) => {
-            let recorded = record::caller(&worker, &caller);
-            let peer = Peer { flow, caller, recorded, endpoint, name };
-            Some(Connection { worker, client, reader: Reader::default(), peer, upstream, _slot: slot })
-        }
-        Err(e) => {
-            record::tls_failure(&worker, &flow, &caller, Some(host), "tls.handshake", &e.to_string()).await;
-            None
-        }
-    }
-}
-
 impl Connection {
-    async fn run(&mut self) {
+    pub(super) fn new(
+        arrival: Arrival,
+        client: ClientStream,
+        reader: Reader,
+        endpoint: Arc<Endpoint>,
+        name: Name,
+        route: Route,
+        upstream: Upstream,
+    ) -> Self {
+        let Arrival { worker, flow, caller, recorded, slot, .. } = arrival;
+        let peer = Peer { flow, caller, recorded, endpoint, name, route };
+        Self { worker, client, reader, peer, upstream, _slot: slot }
+    }
+
+    pub(super) async fn run(&mut self) {
         while self.wait_for_request().await {
             let limits = self.worker.shared.settings.http;
             let deadline = self.worker.shared.settings.request_timeout;
@@ -176,13 +153,17 @@ impl Connection {
 }
 
 impl Upstream {
-    fn dial(worker: &Rc<Worker>, flow: &Flow, name: &DnsName<'static>) -> Self {
-        let (worker, original, name) = (Rc::clone(worker), flow.original, name.clone());
+    /// Dials, or goes on with a `stream` that has come as far as the endpoint already.
+    pub(super) fn dial(worker: &Rc<Worker>, route: &Route, stream: Option<Stream>) -> Self {
+        let (worker, route) = (Rc::clone(worker), route.clone());
         Self::Dialling(tokio::task::spawn_local(async move {
-            let stream = worker.dialer.dial(original, &name, &[Alpn::Http11]).await?;
+            let session = match stream {
+                Some(stream) => worker.dialer.secure(stream, &route, &[Alpn::Http11]).await?,
+                None => worker.dialer.dial(&route, &[Alpn::Http11]).await?,
+            };
             let settings = &worker.shared.settings;
             let timeouts = upstream::Timeouts { idle: settings.upstream_idle, patience: settings.patience };
-            Ok(upstream::Connection::new(stream, settings.http, timeouts))
+            Ok(upstream::Connection::new(session, settings.http, timeouts))
         }))
     }
 
@@ -190,8 +171,7 @@ impl Upstream {
     pub(super) async fn open(
         &mut self,
         worker: &Rc<Worker>,
-        flow: &Flow,
-        name: &DnsName<'static>,
+        route: &Route,
     ) -> Result<&mut upstream::Connection, DialError> {
         if let Self::Open(connection) = self
             && connection.is_stale().await
@@ -199,7 +179,7 @@ impl Upstream {
             *self = Self::None;
         }
         if matches!(self, Self::None) {
-            *self = Self::dial(worker, flow, name);
+            *self = Self::dial(worker, route, None);
         }
         if let Self::Dialling(task) = self {
             let dialled = task.await;

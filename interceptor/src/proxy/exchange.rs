@@ -122,13 +122,13 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
     let host = head.host().unwrap_or_default();
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
-    if !name.eq_ignore_ascii_case(connection.peer.name.as_ref()) {
+    if !connection.peer.name.takes(name) {
         return Err(Rejection {
             refusal: Refusal::Misdirected,
             rule: "http.authority".into(),
             reason: format!(
-                "the Host header does not name {}, which the TLS connection is for",
-                connection.peer.name.as_ref()
+                "the Host header does not name {}, which the connection is for",
+                connection.peer.name.as_str()
             ),
         });
     }
@@ -169,7 +169,7 @@ async fn inspect(
     let request = inspect::Request {
         id,
         provider: peer.endpoint.provider,
-        host: peer.name.as_ref().to_owned(),
+        host: peer.name.as_str().to_owned(),
         user: peer.caller.user.clone(),
         groups: peer.caller.groups.clone().unwrap_or_default(),
         operation,
@@ -208,7 +208,7 @@ async fn send(
     let Connection { worker, upstream, peer, client, reader, .. } = connection;
     let sending = async {
         let endpoint = upstream
-            .open(worker, &peer.flow, &peer.name)
+            .open(worker, &peer.route)
             .await
             .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
         endpoint
@@ -344,7 +344,7 @@ impl Rejection {
 
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
         let message = format!("{} [rule {}]", self.reason, self.rule);
-        let provider = connection.peer.endpoint.provider;
+        let provider = Some(connection.peer.endpoint.provider);
         let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).

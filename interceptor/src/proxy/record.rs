@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use super::arrival::Arrival;
 use super::connection::{Connection, Peer};
 use super::exchange::Progress;
 use super::reply::Refusal;
@@ -67,6 +68,12 @@ impl StoredHead {
         record.request.operation = Some(operation.as_str().to_owned());
     }
 
+    /// Of a request that is for no endpoint, and so no operation of one.
+    pub(super) fn describe_request(&self, record: &mut Record) {
+        record.request.method.clone_from(&self.method);
+        record.request.path.clone_from(&self.path);
+    }
+
     /// Head and body, to be sealed.
     pub(super) fn original(&self, body: &[u8]) -> Vec<u8> {
         [&self.original[..], body].concat()
@@ -114,7 +121,7 @@ pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
     let Peer { flow, recorded, endpoint, name, .. } = &connection.peer;
     let mut record = called(id, flow, recorded.clone());
     record.endpoint.provider = Some(endpoint.provider.to_string());
-    record.endpoint.host = Some(name.as_ref().to_owned());
+    record.endpoint.host = Some(name.as_str().to_owned());
     record
 }
 
@@ -168,29 +175,60 @@ fn called(id: ExchangeId, flow: &Flow, caller: audit::Caller) -> Record {
     record
 }
 
-/// A connection that never became a request. The name is the client's claim, masked like any other text.
-pub(super) async fn tls_failure(
-    worker: &Worker,
-    flow: &Flow,
-    caller: &Caller,
-    name: Option<&str>,
+/// The record of a connection to `host`. The name is the client's claim, masked like any other text.
+pub(super) fn of_connection(id: ExchangeId, arrival: &Arrival, host: Option<&str>) -> Record {
+    let Arrival { worker, flow, recorded, .. } = arrival;
+    let mut record = called(id, flow, recorded.clone());
+    record.endpoint.host = host.map(|host| safe_text(worker, host));
+    let endpoint = host.and_then(|host| worker.shared.catalogue.find(host, flow.original.port()));
+    record.endpoint.provider = endpoint.map(|endpoint| endpoint.provider.to_string());
+    record
+}
+
+/// Records a connection that never became a request, or a request that was for no endpoint. `response` is what the
+/// client was told, where its protocol has words for it.
+pub(super) async fn connection_refused(
+    arrival: &Arrival,
+    host: Option<&str>,
     rule: &str,
     reason: &str,
-) {
-    let id = ExchangeId::new();
-    let mut record = called(id, flow, self::caller(worker, caller));
-    let safe = |text: &str| safe_text(worker, text);
-    let reason = safe(reason);
-    record.endpoint.host = name.map(safe);
-    record.endpoint.provider =
-        name.and_then(|name| worker.shared.catalogue.find(name, flow.original.port())).map(|e| e.provider.to_string());
+    told: Option<(&Record, u16, &[u8])>,
+) -> ExchangeId {
+    let id = told.map_or_else(ExchangeId::new, |(record, ..)| record.id);
+    let mut record = of_connection(id, arrival, host);
+    let reason = safe_text(&arrival.worker, reason);
     record.decision.action = Some("deny".into());
     record.decision.rule = Some(rule.into());
     record.decision.reason = Some(reason.clone());
-    log::info!("connection of pid {} to {} ended: {reason} [{rule}, audit {id}]", caller.pid, flow.original);
-    let refused = worker.audit.refuse(record, None, &[]);
-    if let Err(e) = refused.await {
+    let mut response: &[u8] = &[];
+    if let Some((asked, status, bytes)) = told {
+        record.request = asked.request.clone();
+        record.response.status = Some(status);
+        response = bytes;
+    }
+    let (pid, original) = (arrival.caller.pid, arrival.flow.original);
+    log::info!("connection of pid {pid} to {original} ended: {reason} [{rule}, audit {id}]");
+    if let Err(e) = arrival.worker.audit.refuse(record, None, response).await {
         log::error!("the end of connection {id} is not in the audit log: {e}");
+    }
+    id
+}
+
+/// Records connections that were closed without a look at them: `flow` is the last one's, where there is one.
+pub(super) async fn turned_away(worker: &Worker, flow: Option<&Flow>, rule: &str, reason: &str) {
+    let id = ExchangeId::new();
+    let mut record = match flow {
+        None => Record::new(id),
+        Some(flow) => {
+            let caller = audit::Caller { uid: Some(flow.uid), pid: Some(flow.tgid), ..audit::Caller::default() };
+            called(id, flow, caller)
+        }
+    };
+    record.decision.action = Some("deny".into());
+    record.decision.rule = Some(rule.into());
+    record.decision.reason = Some(reason.to_owned());
+    if let Err(e) = worker.audit.refuse(record, None, &[]).await {
+        log::error!("connections that were turned away are not in the audit log: {e}");
     }
 }
 
@@ -325,6 +363,8 @@ pub(super) fn dial_rule(error: &DialError) -> &'static str {
         DialError::Tls { source: ConnectError::Certificate { .. }, .. } => "upstream.certificate",
         DialError::Tls { .. } => "upstream.tls",
         DialError::Loop { .. } => "upstream.loop",
+        DialError::Namespace { .. } => "upstream.dial_from",
+        DialError::Tunnel { .. } | DialError::TunnelRefused { .. } => "upstream.proxy",
         _ => "upstream.connect",
     }
 }

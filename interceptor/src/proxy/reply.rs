@@ -80,8 +80,14 @@ impl Reply {
 
 /// The response to a request that is refused. The vendors' SDKs retry 5xx and 408 by themselves; `x-should-retry: false` is how
 /// they are told that it would not help.
-pub(super) fn render(provider: Provider, refusal: Refusal, message: &str, exchange: ExchangeId, close: bool) -> Reply {
-    let body = wire::error_body(Some(provider), refusal.status(), refusal.code(), message, exchange);
+pub(super) fn render(
+    provider: Option<Provider>,
+    refusal: Refusal,
+    message: &str,
+    exchange: ExchangeId,
+    close: bool,
+) -> Reply {
+    let body = wire::error_body(provider, refusal.status(), refusal.code(), message, exchange);
     let head = format!(
         "HTTP/1.1 {status} {phrase}\r\n\
          content-type: application/json\r\n\

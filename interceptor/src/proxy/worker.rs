@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::{Budget, Order, Pulse, Tokens, connection};
+use super::refused::Refused;
+use super::{Budget, DialFrom, Order, Pulse, Tokens, arrival};
 use crate::audit;
-use crate::capture::{Catalogue, Flows, Listening};
+use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
 use crate::http;
 use crate::identity::Resolver;
 use crate::mask::{Engine, Scanner};
-use crate::policy::Policy;
+use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
 use crate::upstream::Dialer;
@@ -31,6 +32,10 @@ pub struct Shared {
     pub catalogue: Catalogue,
     /// Flow records, written by the kernel programs.
     pub flows: Flows,
+    /// The network namespaces that clients are in.
+    pub namespaces: Namespaces,
+    /// The daemon's own.
+    pub own_netns: NetnsCookie,
     /// Names the callers.
     pub callers: Resolver,
     /// Certificates of the internal CA.
@@ -39,6 +44,10 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// The keys of this host's tokens.
     pub tokens: Tokens,
+    /// The HTTP proxies that clients are configured to use.
+    pub proxies: Vec<HttpProxy>,
+    /// Which connections are intercepted, which passed on.
+    pub connections: Connections,
     /// What may leave.
     pub policy: Policy,
     /// How much clients may make the daemon hold.
@@ -60,6 +69,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Until a silent endpoint is given up.
     pub upstream_idle: Duration,
+    /// Whose network connections are dialled from.
+    pub dial_from: DialFrom,
 }
 
 /// The state of one thread.
@@ -68,13 +79,14 @@ pub struct Worker {
     pub(super) scanner: RefCell<Scanner>,
     pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
+    pub(super) refused: Refused,
 }
 
 impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer })
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, refused: Refused::default() })
     }
 
     /// Accepts where it is told to, until nobody can tell it anything any more. Gives signs of life meanwhile.
@@ -106,7 +118,7 @@ impl Worker {
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
-                    tokio::task::spawn_local(connection::serve(Rc::clone(&self), stream, client, listening));
+                    tokio::task::spawn_local(arrival::serve(Rc::clone(&self), stream, client, listening));
                 }
                 Err(e) => {
                     log::warn!("cannot accept a connection: {e}");

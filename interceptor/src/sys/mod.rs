@@ -16,7 +16,7 @@ mod stream;
 mod tests;
 mod worker;
 
-pub use connect::connect;
+pub use connect::{connect, connect_from};
 pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
 pub use peer::peer_groups;

@@ -8,12 +8,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Transport;
 use super::ring::RingSocket;
+
+/// Silence after which a peer is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+
+/// How often it is asked again.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 
 /// A connected TCP socket of one worker thread.
 ///
@@ -89,6 +96,22 @@ impl Stream {
             Io::Ring(ring) => Handle::Ring(Rc::downgrade(ring.socket())),
             Io::Epoll(socket) => Handle::Epoll(Rc::downgrade(socket)),
         })
+    }
+
+    /// Lets the kernel find out that the peer is gone, for a connection that may be silent for as long as it likes: asked
+    /// after two minutes of silence, given up after about two more.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn keep_alive(&self) -> io::Result<()> {
+        let probes = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(4);
+        SockRef::from(self).set_tcp_keepalive(&probes)
+    }
+
+    /// Makes the peer see a reset when this is dropped: what it got is not the whole.
+    pub fn abort(&self) {
+        // On failure the peer sees an ordinary end.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {

@@ -83,28 +83,39 @@ pub enum AcceptError {
     Io(#[source] io::Error),
 }
 
-/// Reads the ClientHello until `deadline`, answering nothing unless it is malformed.
+/// Reads the ClientHello until `deadline`, answering nothing unless it is malformed. `read` are the bytes of it that
+/// were read before.
 ///
 /// # Errors
 /// See [`AcceptError`]. A malformed ClientHello has been answered with its alert.
-pub async fn accept<IO>(mut io: IO, deadline: Instant) -> Result<Hello<IO>, AcceptError>
+pub async fn accept<IO>(mut io: IO, read: &[u8], deadline: Instant) -> Result<Hello<IO>, AcceptError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut reader = HelloReader::default();
-    let mut piece = [0; PIECE];
+    let mut early = read.chunks(PIECE);
+    let mut buffer = [0; PIECE];
     loop {
-        let read = timeout_at(deadline, io.read(&mut piece)).await;
-        let len = read.map_err(|_| AcceptError::Timeout { stage: "ClientHello" })?.map_err(AcceptError::Io)?;
-        if len == 0 {
+        let piece = match early.next() {
+            Some(piece) => piece,
+            None => {
+                let read = timeout_at(deadline, io.read(&mut buffer)).await;
+                let len = read.map_err(|_| AcceptError::Timeout { stage: "ClientHello" })?.map_err(AcceptError::Io)?;
+                &buffer[..len]
+            }
+        };
+        if piece.is_empty() {
             return Err(match reader.bytes().len() {
                 0 => AcceptError::Closed,
                 received => AcceptError::Truncated { received },
             });
         }
-        match reader.push(&piece[..len]) {
+        match reader.push(piece) {
             Ok(None) => {}
-            Ok(Some(accepted)) => return Ok(Hello::new(accepted, reader.into_bytes(), io)),
+            Ok(Some(accepted)) => {
+                let bytes = [reader.into_bytes(), early.flatten().copied().collect()].concat();
+                return Ok(Hello::new(accepted, bytes, io));
+            }
             Err(Fault::NotTls { first }) => return Err(AcceptError::NotTls { first }),
             Err(Fault::TooLarge) => {
                 say_last(&mut io, &fatal(AlertDescription::RecordOverflow)).await;

@@ -11,6 +11,7 @@ mod connect;
 mod hello;
 mod leaf;
 mod roots;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -24,3 +25,4 @@ pub use leaf::{LeafCache, MintError};
 pub use roots::{Roots, RootsError};
 pub use rustls::AlertDescription;
 pub use rustls::pki_types::DnsName;
+pub use session::Session;

@@ -5,14 +5,31 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use socket2::{Domain, Type};
 use tokio_rustls::client::TlsStream;
 
+use crate::capture::Netns;
 use crate::flow::OriginalDst;
+use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
-use crate::tls::{Alpn, ConnectError, DnsName, UpstreamTls};
+use crate::tls::{Alpn, ConnectError, DnsName, Session, UpstreamTls};
 
-/// A verified session with an endpoint.
-pub type UpstreamStream = TlsStream<Stream>;
+/// A session with an endpoint: verified where it has TLS.
+pub type UpstreamStream = Session<TlsStream<Stream>, Stream>;
+
+/// The way to an endpoint.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Where the client meant to connect.
+    pub original: OriginalDst,
+    /// The network namespace to connect from; none: the daemon's own.
+    pub netns: Option<Arc<Netns>>,
+    /// When there is an HTTP proxy at that address: the client's CONNECT request for the endpoint, as it came.
+    pub tunnel: Option<Bytes>,
+    /// The name the endpoint must have a certificate for; none: plain HTTP.
+    pub name: Option<DnsName<'static>>,
+}
 
 /// How endpoints are dialled. One for each worker, or shared.
 #[derive(Clone, Debug)]
@@ -68,6 +85,30 @@ pub enum DialError {
         /// Where the client meant to connect.
         addr: SocketAddr,
     },
+    /// Ours, or of a client whose namespace is gone: nothing is dialled from where the client itself could not.
+    #[error("cannot open a connection to {addr} from the client's network namespace: {source}")]
+    Namespace {
+        /// Where the client meant to connect.
+        addr: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The proxy's: it does not connect us.
+    #[error("the proxy at {addr} refused the tunnel with status {status}")]
+    TunnelRefused {
+        /// The proxy.
+        addr: SocketAddr,
+        /// Its answer.
+        status: u16,
+    },
+    /// The proxy's: what it says is no answer to CONNECT.
+    #[error("the proxy at {addr} did not open the tunnel: {source}")]
+    Tunnel {
+        /// The proxy.
+        addr: SocketAddr,
+        /// What is wrong with its answer.
+        source: ReadError,
+    },
     /// The endpoint's, or whoever's answers in its place.
     #[error("{addr}: {source}")]
     Tls {
@@ -79,43 +120,81 @@ pub enum DialError {
 }
 
 impl Dialer {
-    /// Connects to `original` and opens a TLS session verified for `name`.
+    /// Goes the whole way of `route`: connects, asks a proxy for its tunnel, opens TLS.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn dial(
-        &self,
-        original: OriginalDst,
-        name: &DnsName<'_>,
-        alpn: &[Alpn],
-    ) -> Result<UpstreamStream, DialError> {
-        let stream = self.connect(original).await?;
-        self.tls
-            .connect(stream, name, alpn, self.handshake_timeout)
-            .await
-            .map_err(|source| DialError::Tls { addr: original.0, source })
+    pub async fn dial(&self, route: &Route, alpn: &[Alpn]) -> Result<UpstreamStream, DialError> {
+        let mut stream = self.connect(route).await?;
+        if let Some(request) = &route.tunnel {
+            self.open_tunnel(&mut stream, route.original, request).await?;
+        }
+        self.secure(stream, route, alpn).await
     }
 
-    /// Connects to `original`, without TLS.
+    /// Opens the session over a connection that is there already: TLS verified for the route's name, or none.
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn connect(&self, original: OriginalDst) -> Result<Stream, DialError> {
-        let addr = original.0;
+    pub async fn secure(&self, stream: Stream, route: &Route, alpn: &[Alpn]) -> Result<UpstreamStream, DialError> {
+        let Some(name) = &route.name else { return Ok(Session::Plain(stream)) };
+        match self.tls.connect(stream, name, alpn, self.handshake_timeout).await {
+            Ok(tls) => Ok(Session::Tls(Box::new(tls))),
+            Err(source) => Err(DialError::Tls { addr: route.original.0, source }),
+        }
+    }
+
+    /// Connects to the route's address, no more.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub async fn connect(&self, route: &Route) -> Result<Stream, DialError> {
+        let addr = route.original.0;
         if self.is_own(addr) {
             return Err(DialError::Loop { addr });
         }
-        sys::connect(addr, self.mark, self.connect_timeout, self.transport).await.map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
-                io::ErrorKind::TimedOut => DialError::Timeout { addr },
-                io::ErrorKind::PermissionDenied => DialError::Local { addr, source },
-                _ if matches!(source.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
-                    DialError::Local { addr, source }
-                }
-                _ => DialError::Unreachable { addr, source },
+        let connected = match &route.netns {
+            None => sys::connect(addr, self.mark, self.connect_timeout, self.transport).await,
+            Some(netns) => {
+                let socket = socket_in(netns, addr).await.map_err(|source| DialError::Namespace { addr, source })?;
+                sys::connect_from(socket, addr, self.mark, self.connect_timeout, self.transport).await
             }
+        };
+        connected.map_err(|source| match source.kind() {
+            io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
+            io::ErrorKind::TimedOut => DialError::Timeout { addr },
+            io::ErrorKind::PermissionDenied => DialError::Local { addr, source },
+            _ if matches!(source.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
+                DialError::Local { addr, source }
+            }
+            _ => DialError::Unreachable { addr, source },
         })
+    }
+
+    async fn open_tunnel(&self, stream: &mut Stream, proxy: OriginalDst, request: &[u8]) -> Result<(), DialError> {
+        let OriginalDst(addr) = proxy;
+        let broken = |source| DialError::Tunnel { addr, source };
+        let mut reader = Reader::default();
+        let asked = async {
+            http::write(stream, request, self.handshake_timeout).await?;
+            loop {
+                match reader.response_head(stream, &Limits::default()).await? {
+                    None => return Err(ReadError::Truncated),
+                    Some(head) if head.is_interim() => {}
+                    Some(head) => return Ok(head),
+                }
+            }
+        };
+        let head: ResponseHead = match tokio::time::timeout(self.handshake_timeout, asked).await {
+            Err(_) => return Err(DialError::Timeout { addr }),
+            Ok(head) => head.map_err(broken)?,
+        };
+        match head.status() {
+            // An endpoint does not speak before its client does.
+            200..300 if reader.buffered().is_empty() => Ok(()),
+            200..300 => Err(broken(ReadError::Http(http::Error::BodyForbidden))),
+            status => Err(DialError::TunnelRefused { addr, status }),
+        }
     }
 
     /// Whether dialling `addr` would reach one of our listeners: same port, and their address or any loopback or
@@ -126,6 +205,13 @@ impl Dialer {
             own.port() == addr.port() && (ip.is_loopback() || ip.is_unspecified() || own.ip().to_canonical() == ip)
         })
     }
+}
+
+/// Entering a namespace takes a thread and blocks for some microseconds: not on a worker's own.
+async fn socket_in(netns: &Arc<Netns>, addr: SocketAddr) -> io::Result<socket2::Socket> {
+    let netns = Arc::clone(netns);
+    let made = tokio::task::spawn_blocking(move || netns.socket(Domain::for_address(addr), Type::STREAM)).await;
+    made.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
 #[cfg(test)]
@@ -165,14 +251,18 @@ mod tests {
         }
     }
 
-    fn name(text: &str) -> DnsName<'_> {
-        DnsName::try_from(text).unwrap()
+    fn name(text: &str) -> DnsName<'static> {
+        DnsName::try_from(text.to_owned()).unwrap()
+    }
+
+    fn route(addr: SocketAddr, to: &str) -> Route {
+        Route { original: OriginalDst(addr), netns: None, tunnel: None, name: Some(name(to)) }
     }
 
     /// One session: says back what it hears.
     async fn endpoint(listener: Listener, leaves: LeafCache) {
         let (stream, _) = listener.accept().await.unwrap();
-        let hello = accept(stream, Instant::now() + LIMIT).await.unwrap();
+        let hello = accept(stream, &[], Instant::now() + LIMIT).await.unwrap();
         let config = leaves.server_config(&name(NAME), &[Alpn::Http11]).unwrap();
         // A refused certificate ends it here.
         if let Ok(mut tls) = hello.intercept(config, Instant::now() + LIMIT).await {
@@ -190,13 +280,82 @@ mod tests {
             let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 4, transport).unwrap();
             let addr = listener.local_addr().unwrap();
             tokio::task::spawn_local(endpoint(listener, leaves));
-            let mut tls = dialer.dial(OriginalDst(addr), &name(NAME), &[Alpn::Http11]).await.unwrap();
-            assert_eq!(tls.get_ref().0.peer_addr(), addr);
+            let mut tls = dialer.dial(&route(addr, NAME), &[Alpn::Http11]).await.unwrap();
+            assert!(matches!(&tls, Session::Tls(tls) if tls.get_ref().0.peer_addr() == addr));
             tls.write_all(b"ping").await.unwrap();
             tls.flush().await.unwrap();
             let mut heard = Vec::new();
             tls.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard, b"ping");
+        });
+    }
+
+    /// A proxy that answers every CONNECT with `answer`, and then is the endpoint itself.
+    async fn proxy(listener: Listener, answer: &'static str, leaves: LeafCache) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = Reader::default().connect_head(&mut stream, &Limits::default()).await.unwrap().unwrap();
+        assert_eq!((head.host.as_str(), head.port), (NAME, 443));
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        if let Ok(hello) = accept(stream, &[], Instant::now() + LIMIT).await {
+            let config = leaves.server_config(&name(NAME), &[Alpn::Http11]).unwrap();
+            let mut tls = hello.intercept(config, Instant::now() + LIMIT).await.unwrap();
+            let mut heard = [0; 4];
+            tls.read_exact(&mut heard).await.unwrap();
+            tls.write_all(&heard).await.unwrap();
+            tls.shutdown().await.unwrap();
+        }
+    }
+
+    #[test]
+    fn an_endpoint_behind_a_proxy_is_reached_and_verified_through_its_tunnel() {
+        on_each_transport(|transport| async move {
+            for (answer, status) in [
+                ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\n\r\n", None),
+                ("HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n", Some(407)),
+            ] {
+                let (leaves, dialer) = world(transport);
+                let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 4, transport).unwrap();
+                let addr = listener.local_addr().unwrap();
+                tokio::task::spawn_local(proxy(listener, answer, leaves));
+                let request = format!("CONNECT {NAME}:443 HTTP/1.1\r\nHost: {NAME}:443\r\n\r\n");
+                let route = Route { tunnel: Some(request.into()), ..route(addr, NAME) };
+                match (dialer.dial(&route, &[Alpn::Http11]).await, status) {
+                    (Ok(mut tls), None) => {
+                        tls.write_all(b"ping").await.unwrap();
+                        tls.flush().await.unwrap();
+                        let mut heard = Vec::new();
+                        tls.read_to_end(&mut heard).await.unwrap();
+                        assert_eq!(heard, b"ping");
+                    }
+                    (Err(DialError::TunnelRefused { status, .. }), Some(expected)) => assert_eq!(status, expected),
+                    (other, _) => panic!("{other:?}"),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_plain_endpoint_is_dialled_from_the_namespace_given() {
+        if std::env::var("INTERCEPTOR_TEST_UNPRIVILEGED").is_ok_and(|value| value == "1") {
+            return eprintln!("left out: a test with namespaces");
+        }
+        // Its loopback is down: what listens in the daemon's own namespace is not there.
+        let made = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("tests with namespaces need root");
+            Netns::own().unwrap()
+        });
+        let netns = Arc::new(made.join().unwrap());
+        on_each_transport(|transport| {
+            let netns = Arc::clone(&netns);
+            async move {
+                let (_, dialer) = world(transport);
+                let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                let here = Route { name: None, ..route(listener.local_addr().unwrap(), NAME) };
+                assert!(matches!(dialer.dial(&here, &[]).await, Ok(Session::Plain(_))));
+                let there = Route { netns: Some(netns), ..here };
+                assert!(dialer.dial(&there, &[]).await.is_err(), "a namespace without network stays without");
+            }
         });
     }
 
@@ -207,7 +366,7 @@ mod tests {
             let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 4, transport).unwrap();
             let addr = listener.local_addr().unwrap();
             tokio::task::spawn_local(endpoint(listener, leaves));
-            let error = dialer.dial(OriginalDst(addr), &name("other.test"), &[]).await.unwrap_err();
+            let error = dialer.dial(&route(addr, "other.test"), &[]).await.unwrap_err();
             let DialError::Tls { source: ConnectError::Certificate { fault, .. }, .. } = &error else {
                 panic!("{error}");
             };
@@ -225,7 +384,7 @@ mod tests {
             dialer.listeners = vec![listener.local_addr().unwrap()];
             for host in ["127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"] {
                 let addr = format!("{host}:{port}").parse().unwrap();
-                let error = dialer.connect(OriginalDst(addr)).await.unwrap_err();
+                let error = dialer.connect(&route(addr, NAME)).await.unwrap_err();
                 assert!(matches!(error, DialError::Loop { .. }), "{error}");
             }
             listener.set_nonblocking(true).unwrap();
@@ -240,14 +399,14 @@ mod tests {
             let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let addr = closed.local_addr().unwrap();
             drop(closed);
-            let error = dialer.dial(OriginalDst(addr), &name(NAME), &[]).await.unwrap_err();
+            let error = dialer.dial(&route(addr, NAME), &[]).await.unwrap_err();
             assert!(matches!(error, DialError::Refused { .. }), "{error}");
 
             // Connects, then says nothing.
             let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             dialer.handshake_timeout = Duration::from_millis(30);
             let addr = silent.local_addr().unwrap();
-            let error = dialer.dial(OriginalDst(addr), &name(NAME), &[]).await.unwrap_err();
+            let error = dialer.dial(&route(addr, NAME), &[]).await.unwrap_err();
             assert!(matches!(error, DialError::Tls { source: ConnectError::Timeout { .. }, .. }), "{error}");
 
             // Its backlog full, it does not answer at all.
@@ -257,7 +416,7 @@ mod tests {
             let addr = full.local_addr().unwrap().as_socket().unwrap();
             let _queued = std::net::TcpStream::connect(addr).unwrap();
             dialer.connect_timeout = Duration::from_millis(30);
-            let error = dialer.dial(OriginalDst(addr), &name(NAME), &[]).await.unwrap_err();
+            let error = dialer.dial(&route(addr, NAME), &[]).await.unwrap_err();
             assert!(matches!(error, DialError::Timeout { .. }), "{error}");
         });
     }

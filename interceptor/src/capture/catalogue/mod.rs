@@ -81,18 +81,18 @@ impl Catalogue {
         self.0.by_name.find(&normal(name)).map(|at| &self.0.list[at]).collect()
     }
 
-    /// Whether any endpoint has this name, on whatever port.
-    #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
-        self.0.by_name.find(&normal(name)).next().is_some()
-    }
-
     /// The endpoint that is configured with this address and port: for plain HTTP, where no name need come. The first
     /// one configured wins.
     #[must_use]
     pub fn by_address(&self, ip: IpAddr, port: u16) -> Option<&Arc<Endpoint>> {
         let at = |prefixes: &[Prefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
         self.0.list.iter().find(|endpoint| endpoint.ports.contains(&port) && at(&endpoint.addresses))
+    }
+
+    /// Whether any endpoint has this name, on whatever port.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        !self.endpoints_named(name).is_empty()
     }
 
     /// Whether `name` only hides another one: it stands in the readable part of a TLS hello with an encrypted server

@@ -28,7 +28,7 @@ use crate::config::{Config, StatePaths};
 use crate::daemon::{Facts, Heart, Supervisor, Workers};
 use crate::identity::Resolver;
 use crate::mask::Engine;
-use crate::policy::Policy;
+use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Shared};
 use crate::sys::{self, Transport};
 use crate::tls::{Authority, LeafCache, Roots};
@@ -120,9 +120,13 @@ impl Daemon {
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
+            namespaces: namespaces.clone(),
+            own_netns: capture.listening().netns,
             callers: Resolver::new(),
             leaves: leaves(Arc::clone(&authority), &catalogue)?,
             tokens,
+            proxies: config.proxies.clone(),
+            connections: Connections::new(config.connections.clone(), config.strict.clone()),
             policy: Policy::new(config.policy.clone()),
             budget: Budget::new(budget_limits(config)),
             settings: connection_settings(config),
@@ -132,7 +136,7 @@ impl Daemon {
         workers.listen(capture.listening(), sockets)?;
         let heart = start_heart(&mut capture, &workers)?;
         let endpoints = catalogue.describe();
-        let names = Names::start(&mut capture, catalogue, &capture_settings, &config.capture.resolvers, modes.list())?;
+        let names = Names::start(&mut capture, catalogue, &capture_settings, config, modes.list())?;
         let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
         let settings = supervisor_settings(config, &capture_settings, &modes, paths, transport);
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;

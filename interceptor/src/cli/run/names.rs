@@ -12,9 +12,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Failure;
 use crate::capture::{
-    self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, Lookup, NetnsCookie,
-    Resolvers, Scope, destroy_direct, destroy_leaving,
+    self, Addresses, Capture, Catalogue, CgroupMode, Destroyed, DnsPackets, EndpointAddr, HttpProxy, Lookup,
+    NetnsCookie, Resolvers, Scope, destroy_direct, destroy_leaving,
 };
+use crate::config::Config;
 use crate::daemon::Endpoints;
 
 /// How often endpoint names are resolved again.
@@ -27,6 +28,8 @@ const BATCH: usize = 256;
 pub(super) struct Names {
     catalogue: Catalogue,
     addresses: Addresses,
+    /// Where clients are configured to ask for tunnels.
+    proxies: Vec<EndpointAddr>,
     /// `capture.resolvers`.
     configured: Vec<IpAddr>,
     resolvers: Resolvers,
@@ -60,16 +63,20 @@ impl Names {
         capture: &mut Capture,
         catalogue: Catalogue,
         settings: &capture::Settings,
-        resolvers: &[IpAddr],
+        config: &Config,
         modes: &[CgroupMode],
     ) -> Result<Self, Failure> {
         let netns = capture.listening().netns;
-        let addresses = Addresses::new(catalogue.clone(), capture.enrolled()?, Instant::now());
+        // A port that no endpoint has was a proxy's, or of an endpoint that is not configured any more.
+        let served = |address: &EndpointAddr| catalogue.endpoints().any(|e| e.ports.contains(&address.port));
+        let enrolled = capture.enrolled()?.into_iter().filter(served);
+        let addresses = Addresses::new(catalogue.clone(), enrolled, Instant::now());
         let mut names = Self {
             catalogue,
             addresses,
-            configured: resolvers.to_vec(),
-            resolvers: Resolvers::system(resolvers, netns),
+            proxies: config.proxies.iter().flat_map(HttpProxy::destinations).collect(),
+            configured: config.capture.resolvers.clone(),
+            resolvers: Resolvers::system(&config.capture.resolvers, netns),
             netns,
             failing: HashSet::new(),
             no_resolver: false,
@@ -125,7 +132,8 @@ impl Names {
 
     /// Captures what is known now, and resets connections that were made before it was.
     pub(super) fn enrol(&mut self, capture: &mut Capture) -> Result<(), Failure> {
-        let endpoints = self.addresses.current();
+        let mut endpoints = self.addresses.current();
+        endpoints.extend(&self.proxies);
         self.behind = true;
         capture.enrol(&endpoints)?;
         self.behind = false;

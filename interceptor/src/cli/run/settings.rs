@@ -126,6 +126,7 @@ pub(super) fn connection_settings(config: &Config) -> proxy::Settings {
         keep_alive: Duration::from_secs(limits.keep_alive_s),
         patience: Duration::from_secs(limits.write_timeout_s),
         upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
+        dial_from: config.upstream.dial_from,
     }
 }
 

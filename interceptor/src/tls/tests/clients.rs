@@ -34,7 +34,7 @@ fn serve(pki: &Pki, clients: usize, client: impl FnOnce(u16) -> Output + Send + 
 
 async fn serve_one(pki: &Pki, listener: &Listener) -> Served {
     let (stream, _) = listener.accept().await.unwrap();
-    let hello = accept(stream, soon()).await?;
+    let hello = accept(stream, &[], soon()).await?;
     let Some(name) = hello.sni.clone().filter(|name| pki.authority.covers(name.as_ref())) else {
         hello.deny(AlertDescription::UnrecognisedName).await;
         return Ok(None);

@@ -48,7 +48,7 @@ fn verdict(bytes: &[u8]) -> (Result<(), AcceptError>, Vec<u8>) {
         let (mut near, far) = duplex(1 << 20);
         near.write_all(bytes).await.unwrap();
         near.shutdown().await.unwrap();
-        let verdict = accept(far, soon()).await.map(drop);
+        let verdict = accept(far, &[], soon()).await.map(drop);
         let mut answer = Vec::new();
         near.read_to_end(&mut answer).await.unwrap();
         (verdict, answer)
@@ -61,7 +61,7 @@ fn the_hello_is_known_before_anything_is_answered() {
     run(async {
         let (mut near, far) = duplex(1 << 16);
         near.write_all(&hello).await.unwrap();
-        let seen = accept(far, soon()).await.unwrap();
+        let seen = accept(far, &[], soon()).await.unwrap();
         assert_eq!(seen.sni, Some(name(NAME)));
         assert_eq!(seen.alpn, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         assert!(!seen.ech);
@@ -78,7 +78,7 @@ fn a_hello_without_a_dns_name_has_none() {
     let seen = run(async {
         let (mut near, far) = duplex(1 << 16);
         near.write_all(&hello).await.unwrap();
-        accept(far, soon()).await.unwrap()
+        accept(far, &[], soon()).await.unwrap()
     });
     assert_eq!((seen.sni, seen.alpn.len()), (None, 0));
 }
@@ -165,13 +165,13 @@ fn a_silent_client_meets_the_deadline() {
     run(async {
         let (mut near, far) = duplex(1 << 16);
         near.write_all(&client_hello(NAME, &[], false)[..50]).await.unwrap();
-        let result = accept(far, Instant::now() + Duration::from_millis(30)).await;
+        let result = accept(far, &[], Instant::now() + Duration::from_millis(30)).await;
         assert!(matches!(result, Err(AcceptError::Timeout { stage: "ClientHello" })));
 
         let (mut near, far) = duplex(1 << 16);
         near.write_all(&client_hello(NAME, &[], false)).await.unwrap();
         let config = Pki::new().leaves.server_config(&name(NAME), &[]).unwrap();
-        let hello = accept(far, soon()).await.unwrap();
+        let hello = accept(far, &[], soon()).await.unwrap();
         let result = hello.intercept(config, Instant::now() + Duration::from_millis(30)).await;
         assert!(matches!(result, Err(AcceptError::Timeout { stage: "handshake" })));
     });
@@ -182,7 +182,7 @@ fn denial_is_one_fatal_alert_and_the_end() {
     run(async {
         let (mut near, far) = duplex(1 << 16);
         near.write_all(&client_hello(NAME, &[], false)).await.unwrap();
-        let hello: Hello<_> = accept(far, soon()).await.unwrap();
+        let hello: Hello<_> = accept(far, &[], soon()).await.unwrap();
         hello.deny(AlertDescription::UnrecognisedName).await;
         let mut answer = Vec::new();
         near.read_to_end(&mut answer).await.unwrap();

@@ -19,7 +19,7 @@ fn shown(pki: &Pki, asked: &str) -> Vec<CertificateDer<'static>> {
         let tls = UpstreamTls::new(roots).unwrap();
         let asked = name(asked);
         let client = tls.connect(near, &asked, &[], std::time::Duration::from_secs(5));
-        let server = async { accept(far, soon()).await.unwrap().intercept(config, soon()).await };
+        let server = async { accept(far, &[], soon()).await.unwrap().intercept(config, soon()).await };
         let (client, server) = tokio::join!(client, server);
         server.unwrap();
         let (_, session) = client.unwrap().into_inner();

@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NAME: &str = "api.example.com";
+
+fn tls(name: Option<&str>, known: Known) -> Said<'_> {
+    Said::Tls { name, known, ech: false }
+}
+
+fn opening(captured: Captured, said: Said<'_>) -> Opening<'_> {
+    Opening { captured, port: 443, said, tunnel: None, caller: Who::default() }
+}
+
+fn decided(captured: Captured, said: Said<'_>) -> (Treatment, String) {
+    let sentence = Connections::default().decide(&opening(captured, said));
+    (sentence.treatment, sentence.rule)
+}
+
+fn rule(text: &str) -> ConnectionRule {
+    toml::from_str(text).unwrap()
+}
+
+#[test]
+fn each_first_word_has_its_default() {
+    use Captured::{Enrolled, Strict};
+    use Treatment::{Deny, Intercept, Splice};
+    let http = |known| Said::Http { host: Some(NAME), known };
+    for (captured, said, treatment, rule) in [
+        (Enrolled, tls(Some(NAME), Known::Tls), Intercept, "connection.endpoint"),
+        (Strict, tls(Some(NAME), Known::Tls), Intercept, "connection.endpoint"),
+        (Enrolled, tls(Some(NAME), Known::Foreign), Deny, "connection.foreign_name"),
+        (Strict, tls(Some(NAME), Known::Foreign), Splice, "connection.foreign_name"),
+        (Enrolled, tls(None, Known::Foreign), Deny, "connection.no_name"),
+        (Strict, tls(None, Known::Foreign), Deny, "strict.no_name"),
+        (Strict, tls(Some(NAME), Known::OtherPort), Deny, "connection.port"),
+        (Strict, tls(Some(NAME), Known::Plain), Deny, "connection.protocol"),
+        (Enrolled, http(Known::Plain), Intercept, "connection.endpoint"),
+        (Strict, http(Known::Tls), Deny, "connection.protocol"),
+        (Strict, http(Known::OtherPort), Deny, "connection.port"),
+        (Enrolled, http(Known::Foreign), Deny, "connection.protocol"),
+        (Strict, http(Known::Foreign), Splice, "connection.foreign_name"),
+        (Enrolled, Said::Nothing, Deny, "connection.protocol"),
+        (Enrolled, Said::Other, Deny, "connection.protocol"),
+        (Strict, Said::Nothing, Splice, "connection.server_first"),
+        (Strict, Said::Other, Splice, "connection.other_protocol"),
+    ] {
+        assert_eq!(decided(captured, said), (treatment, rule.to_owned()), "{captured:?} {said:?}");
+    }
+}
+
+#[test]
+fn an_encrypted_name_is_refused_where_it_cannot_be_read() {
+    let outer = |name, known, ech| decided(Captured::Strict, Said::Tls { name: Some(name), known, ech });
+    let known = outer("cloudflare-ech.com", Known::Public, true);
+    assert_eq!(known, (Treatment::Deny, "strict.ech_public_names".into()));
+    let own_site = outer("cloudflare-ech.com", Known::Public, false);
+    assert_eq!(own_site.0, Treatment::Splice, "without ECH it is a name like any other");
+    let configured = Strict { ech_public_names: vec![Matcher("*.front.example".into())], ..Strict::default() };
+    let hidden = Said::Tls { name: Some("a.front.example"), known: Known::Foreign, ech: true };
+    let sentence = Connections::new(Vec::new(), configured).decide(&opening(Captured::Strict, hidden));
+    assert_eq!(sentence.treatment, Treatment::Deny);
+    // GREASE offers ECH on every name: it must not cost anyone a connection.
+    let grease = Said::Tls { name: Some(NAME), known: Known::Tls, ech: true };
+    assert_eq!(decided(Captured::Enrolled, grease).0, Treatment::Intercept);
+}
+
+#[test]
+fn tls_without_a_name_is_passed_on_only_where_that_is_asked_for() {
+    let connections = Connections::new(Vec::new(), Strict { no_name: NoName::Splice, ..Strict::default() });
+    let nameless = |captured| connections.decide(&opening(captured, tls(None, Known::Foreign))).treatment;
+    assert_eq!(nameless(Captured::Strict), Treatment::Splice);
+    assert_eq!(nameless(Captured::Enrolled), Treatment::Deny, "an endpoint's address is another matter");
+}
+
+#[test]
+fn a_tunnel_and_the_name_in_it_must_agree_when_either_is_an_endpoint() {
+    let connections = Connections::default();
+    let treatment = |host, known, said| {
+        let tunnel = Some(Tunnel { host, known });
+        connections.decide(&Opening { tunnel, ..opening(Captured::Strict, said) }).treatment
+    };
+    assert_eq!(treatment(NAME, Known::Tls, tls(Some(NAME), Known::Tls)), Treatment::Intercept);
+    for said in [
+        tls(Some("other.example"), Known::Foreign),
+        tls(Some("other.example"), Known::Tls),
+        tls(None, Known::Foreign),
+        Said::Nothing,
+        Said::Other,
+        Said::Http { host: Some(NAME), known: Known::Tls },
+        Said::Http { host: Some("other.example"), known: Known::Foreign },
+    ] {
+        assert_eq!(treatment(NAME, Known::Tls, said), Treatment::Deny, "{said:?}");
+    }
+    assert_eq!(treatment("front.example", Known::Foreign, tls(Some(NAME), Known::Tls)), Treatment::Deny);
+    assert_eq!(treatment("a.example", Known::Foreign, tls(Some("b.example"), Known::Foreign)), Treatment::Splice);
+    assert_eq!(treatment("a.example", Known::Foreign, Said::Nothing), Treatment::Splice);
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let connections = Connections::new(
+        vec![
+            rule("name = 'no torrents'\nport = [6881]\naction = 'deny'"),
+            rule("name = 'backup'\nexe = ['/usr/bin/restic']\naction = 'splice'"),
+            rule("name = 'telemetry'\nsni = ['*.metrics.example']\naction = 'splice'"),
+            rule("name = 'the rest of alice'\nuser = ['alice']\naction = 'deny'"),
+            rule("name = 'agents'\ncgroup = ['*/agents.slice']\naction = 'intercept'"),
+        ],
+        Strict::default(),
+    );
+    let decide = |caller, port, said| {
+        let sentence = connections.decide(&Opening { caller, port, ..opening(Captured::Enrolled, said) });
+        (sentence.treatment, sentence.rule, sentence.for_all)
+    };
+    let (foreign, endpoint) = (tls(Some("eu.metrics.example"), Known::Foreign), tls(Some(NAME), Known::Tls));
+    let restic = Who { exe: Some("/usr/bin/restic"), ..Who::default() };
+    let alice = Who { user: Some("alice"), ..Who::default() };
+    let agents = Who { cgroup: Some("/work/agents.slice"), ..Who::default() };
+    assert_eq!(decide(restic, 6881, endpoint), (Treatment::Deny, "no torrents".into(), true));
+    assert_eq!(decide(restic, 443, endpoint), (Treatment::Splice, "backup".into(), true));
+    assert_eq!(decide(alice, 443, foreign), (Treatment::Splice, "telemetry".into(), false));
+    assert_eq!(decide(alice, 443, endpoint), (Treatment::Deny, "the rest of alice".into(), true));
+    assert_eq!(decide(agents, 443, endpoint), (Treatment::Intercept, "agents".into(), false));
+    assert_eq!(decide(agents, 443, Said::Other).0, Treatment::Deny, "what cannot be read cannot be intercepted");
+    assert_eq!(decide(Who::default(), 443, endpoint).1, "connection.endpoint");
+}
+
+#[test]
+fn a_rule_that_passes_everything_is_refused() {
+    assert!(rule("name = 'all'\naction = 'splice'").check().unwrap_err().contains("condition"));
+    assert!(rule("name = 'all'\naction = 'deny'").check().is_ok());
+    assert!(rule("name = ''\nport = [22]\naction = 'splice'").check().unwrap_err().contains("empty name"));
+    assert!(toml::from_str::<ConnectionRule>("name = 'a'\nhosts = []\naction = 'deny'").is_err(), "unknown key");
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    use Known::{Foreign, OtherPort, Plain, Public, Tls};
+    prop_oneof![Just(Foreign), Just(Tls), Just(Plain), Just(OtherPort), Just(Public)]
+}
+
+fn said() -> impl Strategy<Value = Said<'static>> {
+    let name = || prop::option::of(prop_oneof![Just(NAME), Just("other.example"), Just("cloudflare-ech.com")]);
+    prop_oneof![
+        Just(Said::Nothing),
+        Just(Said::Other),
+        (name(), known(), any::<bool>()).prop_map(|(name, known, ech)| Said::Tls { name, known, ech }),
+        (name(), known()).prop_map(|(host, known)| Said::Http { host, known }),
+    ]
+}
+
+proptest! {
+    /// Without a rule that says so, nothing is passed on unread that is for an endpoint or comes to its address.
+    #[test]
+    fn nothing_for_an_endpoint_is_passed_on_unread(
+        said in said(),
+        enrolled: bool,
+        tunnel in prop::option::of((prop_oneof![Just(NAME), Just("proxy.example")], known())),
+    ) {
+        let captured = if enrolled { Captured::Enrolled } else { Captured::Strict };
+        let tunnel = tunnel.map(|(host, known)| Tunnel { host, known });
+        let sentence = Connections::default().decide(&Opening { tunnel, ..opening(captured, said) });
+        let named = |known| matches!(known, Known::Tls | Known::Plain | Known::OtherPort);
+        let for_endpoint = match said {
+            Said::Tls { name: Some(_), known, .. } | Said::Http { known, .. } => named(known),
+            _ => false,
+        };
+        if enrolled || for_endpoint || tunnel.is_some_and(|tunnel| named(tunnel.known)) {
+            prop_assert_ne!(sentence.treatment, Treatment::Splice);
+        }
+        prop_assert!(!sentence.for_all && sentence.rule.contains('.'));
+    }
+}

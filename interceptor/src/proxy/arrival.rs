@@ -1,0 +1,175 @@
+//! A captured connection, from accept to the point where its first bytes are looked at.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::budget::Slot;
+use super::canary;
+use super::opening::{self, Side};
+use super::record;
+use super::refused::Cause;
+use super::worker::Worker;
+use crate::audit;
+use crate::capture::{Endpoint, Flow, Listening, Namespaces, Netns, Protocol, Reason};
+use crate::flow::ClientAddr;
+use crate::identity::Caller;
+use crate::policy::{Captured, Known, Opening, Said, Sentence, Tunnel, Who};
+use crate::sys::Stream;
+use crate::upstream::Route;
+
+/// Whose network connections are dialled from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DialFrom {
+    /// The client's: a sandbox without a network does not get one through the daemon.
+    #[default]
+    Client,
+    /// The daemon's own.
+    Host,
+}
+
+/// A captured connection of which nothing is known yet but who made it, and where to.
+pub(super) struct Arrival {
+    pub(super) worker: Rc<Worker>,
+    pub(super) flow: Flow,
+    pub(super) caller: Caller,
+    /// The caller, as records name it.
+    pub(super) recorded: audit::Caller,
+    pub(super) captured: Captured,
+    /// Where to dial from; none: the daemon's own network namespace.
+    pub(super) netns: Option<Arc<Netns>>,
+    pub(super) slot: Slot,
+}
+
+/// Takes a connection that this listener accepted to its end.
+pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    let flow = match worker.shared.flows.take(client, listening) {
+        Ok(flow) => flow,
+        // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
+        Err(e) => return worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}")),
+    };
+    if flow.reason == Reason::Canary {
+        return canary::answer(stream).await;
+    }
+    let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
+        let reason = format!("closing a connection of uid {}: too many are open", flow.uid);
+        return worker.refused(Some(&flow), Cause::TooMany, &reason);
+    };
+    let (caller, netns) = resolve(&worker, &flow).await;
+    let recorded = record::caller(&worker, &caller);
+    let captured = captured(&worker, &flow);
+    let arrival = |netns| Arrival { worker, flow, caller, recorded, captured, netns, slot };
+    match netns {
+        Ok(netns) => opening::run(arrival(netns), Side::new(stream)).await,
+        Err(reason) => arrival(None).refuse(None, "upstream.dial_from", &reason).await,
+    }
+}
+
+/// Why `flow` is here. A configured proxy is not an endpoint: what passes through it is judged by itself.
+fn captured(worker: &Worker, flow: &Flow) -> Captured {
+    let proxy = worker.shared.proxies.iter().any(|proxy| proxy.is_at(flow.original));
+    match flow.reason {
+        Reason::Enrolled if !proxy => Captured::Enrolled,
+        Reason::Enrolled | Reason::Strict | Reason::Canary => Captured::Strict,
+    }
+}
+
+/// The caller, and the network namespace to dial from. Both ask procfs, and the caller's names may come from a directory
+/// service: a worker does not wait for them.
+async fn resolve(worker: &Worker, flow: &Flow) -> (Caller, Result<Option<Arc<Netns>>, String>) {
+    let (shared, flow) = (Arc::clone(&worker.shared), flow.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let foreign = shared.settings.dial_from == DialFrom::Client && flow.netns != shared.own_netns;
+        let netns = foreign.then(|| client_namespace(&shared.namespaces, &flow)).transpose();
+        (shared.callers.resolve(&flow), netns)
+    });
+    asked.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+}
+
+fn client_namespace(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
+    if let Some(netns) = namespaces.get(flow.netns) {
+        return Ok(netns);
+    }
+    match Netns::of_process(flow.tgid) {
+        Ok(netns) if netns.cookie == flow.netns => Ok(Arc::new(netns)),
+        Ok(_) => Err("the client's network namespace is gone, so nothing can be dialled from it".into()),
+        Err(e) => Err(format!("the client's network namespace cannot be entered: {e}")),
+    }
+}
+
+impl Arrival {
+    /// The way to where the client meant to connect, without TLS.
+    pub(super) fn route(&self) -> Route {
+        Route { original: self.flow.original, netns: self.netns.clone(), tunnel: None, name: None }
+    }
+
+    /// What the catalogue says about a host: a name in lower case, or an address.
+    pub(super) fn known(&self, host: &str, port: u16) -> Known {
+        let catalogue = &self.worker.shared.catalogue;
+        match self.endpoint(host, port) {
+            Some(endpoint) if endpoint.protocol == Protocol::Http => Known::Plain,
+            Some(_) => Known::Tls,
+            None if catalogue.knows(host) => Known::OtherPort,
+            None if catalogue.is_ech_public_name(host) => Known::Public,
+            None => Known::Foreign,
+        }
+    }
+
+    /// The endpoint with that name or address.
+    pub(super) fn endpoint(&self, host: &str, port: u16) -> Option<&Arc<Endpoint>> {
+        let catalogue = &self.worker.shared.catalogue;
+        let by_address = |ip: IpAddr| catalogue.by_address(ip, port);
+        catalogue.find(host, port).or_else(|| host.parse().ok().and_then(by_address))
+    }
+
+    /// The plain-HTTP endpoint that is configured with the destination's address.
+    pub(super) fn plain_endpoint(&self) -> Option<&Arc<Endpoint>> {
+        let original = self.flow.original;
+        self.worker.shared.catalogue.by_address(original.ip(), original.port())
+    }
+
+    /// What happens to the connection, now that it has said something.
+    pub(super) fn decide(&self, said: Said<'_>, port: u16, tunnel: Option<Tunnel<'_>>) -> Sentence {
+        self.with_opening(said, port, tunnel, |opening| self.worker.shared.connections.decide(opening))
+    }
+
+    /// What a configured rule says about it.
+    pub(super) fn ruled(&self, said: Said<'_>, port: u16, tunnel: Option<Tunnel<'_>>) -> Option<Sentence> {
+        self.with_opening(said, port, tunnel, |opening| self.worker.shared.connections.ruled(opening))
+    }
+
+    fn with_opening<T>(
+        &self,
+        said: Said<'_>,
+        port: u16,
+        tunnel: Option<Tunnel<'_>>,
+        ask: impl FnOnce(&Opening<'_>) -> T,
+    ) -> T {
+        let exe = self.caller.exe.as_ref().map(|exe| exe.to_string_lossy());
+        let cgroup = self.caller.cgroup.as_ref().map(ToString::to_string);
+        let container = self.caller.container().map(|container| container.id);
+        let caller = Who {
+            exe: exe.as_deref(),
+            user: self.caller.user.as_deref(),
+            cgroup: cgroup.as_deref(),
+            container: container.as_deref(),
+        };
+        ask(&Opening { captured: self.captured, port, said, tunnel, caller })
+    }
+
+    /// Records that the connection ends here.
+    pub(super) async fn refuse(&self, host: Option<&str>, rule: &str, reason: &str) {
+        record::connection_refused(self, host, rule, reason, None).await;
+    }
+
+    /// How long a client may be silent before it is taken to wait for the server: only where such protocols pass.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        /// Decided for every strict connection, so it must not be felt; a client that speaks first does so in far less.
+        const PEEK: Duration = Duration::from_millis(200);
+        (self.captured == Captured::Strict).then_some(PEEK)
+    }
+}

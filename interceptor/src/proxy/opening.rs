@@ -1,0 +1,270 @@
+//! What a connection turns out to be: its first bytes are read, nothing is answered, and policy decides.
+//!
+//! A client that says nothing may be waiting for the server, or for the interceptor to lose patience. The server is
+//! dialled then, and whoever speaks first settles it: only a connection on which the server did is passed on unread.
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::arrival::Arrival;
+use super::connection::{Connection, Name};
+use super::first::{First, classify};
+use super::passage::{self, Passage};
+use super::{plain, record};
+use crate::http::{ConnectHead, Reader};
+use crate::policy::{self, Known, Said, Sentence, Treatment};
+use crate::sys::Stream;
+use crate::tls::{self, AlertDescription, Alpn, DnsName, Hello, Session};
+
+/// One side of a connection, and what it has said that nobody has taken yet.
+pub(super) struct Side {
+    pub(super) stream: Stream,
+    pub(super) reader: Reader,
+}
+
+/// A tunnel that a proxy has opened.
+pub(super) struct Tunnel {
+    pub(super) head: ConnectHead,
+    pub(super) known: Known,
+    /// The record of what goes through it, for a host that is no endpoint.
+    pub(super) passage: Option<Passage>,
+}
+
+/// A connection whose first bytes are awaited.
+pub(super) struct Incoming {
+    pub(super) arrival: Arrival,
+    pub(super) near: Side,
+    /// The other side, when it had to be dialled already.
+    pub(super) far: Option<Side>,
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+/// Why there are no first bytes to go by.
+enum Unclear {
+    /// The client waits for the server.
+    Quiet,
+    /// It went away.
+    Gone,
+    /// It stopped in the middle of what might become anything.
+    Undecided,
+}
+
+/// Takes a connection to its end.
+pub(super) async fn run(arrival: Arrival, near: Side) {
+    Incoming { arrival, near, far: None, tunnel: None }.run().await;
+}
+
+impl Side {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, reader: Reader::default() }
+    }
+
+    pub(super) async fn fill(&mut self) -> std::io::Result<usize> {
+        self.reader.fill(&mut self.stream).await
+    }
+}
+
+impl Incoming {
+    pub(super) async fn run(mut self) {
+        match self.first().await {
+            Ok(First::Tls) => self.tls().await,
+            Ok(First::Http) => plain::run(self).await,
+            Ok(First::Other) => self.unreadable(Said::Other).await,
+            Err(Unclear::Quiet) => self.quiet().await,
+            Err(Unclear::Gone) => {
+                self.refuse(None, "connection.empty", "the client closed without sending anything").await;
+            }
+            Err(Unclear::Undecided) => {
+                let reason = "the client did not finish its first line or TLS hello in time";
+                self.refuse(None, "limits.request_timeout_s", reason).await;
+            }
+        }
+    }
+
+    async fn first(&mut self) -> Result<First, Unclear> {
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        if self.near.reader.buffered().is_empty()
+            && let Some(patience) = self.arrival.patience()
+        {
+            match timeout(patience, self.near.fill()).await {
+                Err(_) => return Err(Unclear::Quiet),
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Err(Unclear::Gone),
+            }
+        }
+        loop {
+            if let Some(first) = classify(self.near.reader.buffered()) {
+                return Ok(first);
+            }
+            match timeout_at(deadline, self.near.fill()).await {
+                Err(_) => return Err(Unclear::Undecided),
+                Ok(Ok(1..)) => {}
+                // A word and no more: no request, and no hello.
+                Ok(Ok(0)) if !self.near.reader.buffered().is_empty() => return Ok(First::Other),
+                Ok(Ok(0) | Err(_)) => return Err(Unclear::Gone),
+            }
+        }
+    }
+
+    /// Waits for the server's first word, or for the client's after all.
+    async fn quiet(mut self) {
+        let sentence = self.decide(Said::Nothing);
+        if sentence.treatment != Treatment::Splice {
+            return self.refuse(None, &sentence.rule, &sentence.reason).await;
+        }
+        let mut far = match self.far.take() {
+            Some(far) => far,
+            None => match self.arrival.worker.dialer.connect(&self.arrival.route()).await {
+                Ok(stream) => Side::new(stream),
+                Err(e) => {
+                    self.near.stream.abort();
+                    return self.refuse(None, record::dial_rule(&e), &e.to_string()).await;
+                }
+            },
+        };
+        let server_first = far.reader.buffered().is_empty() && {
+            let keeping = self.near.stream.keep_alive().and_then(|()| far.stream.keep_alive());
+            keeping.unwrap_or_else(|e| log::debug!("no keep-alive: {e}"));
+            tokio::select! {
+                biased;
+                // What the client says decides, unless the rule did not depend on it.
+                said = self.near.fill() => sentence.for_all || !matches!(said, Ok(1..)),
+                _ = far.fill() => true,
+            }
+        } || !far.reader.buffered().is_empty();
+        self.far = Some(far);
+        if server_first { self.splice(&sentence, None).await } else { Box::pin(self.run()).await }
+    }
+
+    async fn unreadable(self, said: Said<'_>) {
+        let sentence = self.decide(said);
+        match sentence.treatment {
+            Treatment::Splice => self.splice(&sentence, None).await,
+            Treatment::Intercept | Treatment::Deny => self.refuse(None, &sentence.rule, &sentence.reason).await,
+        }
+    }
+
+    async fn tls(mut self) {
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        let read = self.near.reader.take_all();
+        let hello = match tls::accept(self.near.stream, &read, deadline).await {
+            Ok(hello) => hello,
+            Err(e) => return end(&self.arrival, self.tunnel, None, "tls.hello", &e.to_string()).await,
+        };
+        // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
+        let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
+        let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
+        let known = name.as_deref().map_or(Known::Foreign, |name| self.arrival.known(name, port));
+        let said = Said::Tls { name: name.as_deref(), known, ech: hello.ech };
+        let sentence = self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts));
+        match sentence.treatment {
+            Treatment::Intercept => {
+                let name = name.expect("only a name is intercepted");
+                intercept(self.arrival, hello, self.far, self.tunnel, name, port, deadline).await;
+            }
+            Treatment::Splice => {
+                let (stream, bytes) = hello.splice();
+                let near = Side { stream, reader: Reader::holding(&bytes) };
+                let incoming = Self { arrival: self.arrival, near, far: self.far, tunnel: self.tunnel };
+                incoming.splice(&sentence, name.as_deref()).await;
+            }
+            Treatment::Deny => {
+                end(&self.arrival, self.tunnel, name.as_deref(), &sentence.rule, &sentence.reason).await;
+                hello.deny(alert(&sentence)).await;
+            }
+        }
+    }
+
+    /// Passes everything on, unread and recorded as that.
+    pub(super) async fn splice(self, sentence: &Sentence, host: Option<&str>) {
+        let passage = match self.tunnel.and_then(|tunnel| tunnel.passage) {
+            Some(passage) => passage,
+            None => match Passage::open(&self.arrival, host, sentence).await {
+                Ok(passage) => passage,
+                // Nothing leaves unrecorded.
+                Err(e) => return log::error!("a connection is closed: the audit log cannot be written: {e}"),
+            },
+        };
+        let far = match self.far {
+            Some(far) => far,
+            None => match self.arrival.worker.dialer.connect(&self.arrival.route()).await {
+                Ok(stream) => Side::new(stream),
+                Err(e) => {
+                    self.near.stream.abort();
+                    return passage.end(None, Some(&e.to_string())).await;
+                }
+            },
+        };
+        passage::run(self.near, far, passage).await;
+    }
+
+    fn decide(&self, said: Said<'_>) -> Sentence {
+        let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
+        self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts))
+    }
+
+    async fn refuse(self, host: Option<&str>, rule: &str, reason: &str) {
+        end(&self.arrival, self.tunnel, host, rule, reason).await;
+    }
+}
+
+impl Tunnel {
+    pub(super) fn facts(&self) -> policy::Tunnel<'_> {
+        policy::Tunnel { host: &self.head.host, known: self.known }
+    }
+}
+
+/// Records the end of a connection, and of the tunnel it was in.
+async fn end(arrival: &Arrival, tunnel: Option<Tunnel>, host: Option<&str>, rule: &str, reason: &str) {
+    let asked = tunnel.as_ref().map(|tunnel| tunnel.head.host.clone());
+    if let Some(passage) = tunnel.and_then(|tunnel| tunnel.passage) {
+        passage.end(None, Some(&format!("{reason} [rule {rule}]"))).await;
+    }
+    arrival.refuse(host.or(asked.as_deref()), rule, reason).await;
+}
+
+/// `unrecognized_name` where another name would help, `access_denied` elsewhere (RFC 8446, 6.2; RFC 6066, 3).
+fn alert(sentence: &Sentence) -> AlertDescription {
+    match sentence.rule.as_str() {
+        "connection.foreign_name" | "connection.no_name" | "strict.no_name" => AlertDescription::UnrecognisedName,
+        _ => AlertDescription::AccessDenied,
+    }
+}
+
+/// Becomes the endpoint: the handshake with the client, while the real endpoint is dialled.
+async fn intercept(
+    arrival: Arrival,
+    hello: Hello<Stream>,
+    far: Option<Side>,
+    tunnel: Option<Tunnel>,
+    host: String,
+    port: u16,
+    deadline: Instant,
+) {
+    let Some(endpoint) = arrival.endpoint(&host, port).cloned() else {
+        return arrival
+            .refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more")
+            .await;
+    };
+    let name = match DnsName::try_from(host.clone()) {
+        Ok(name) => name,
+        Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
+    };
+    let leaf = match arrival.worker.shared.leaves.server_config(&name, &[Alpn::Http11]) {
+        Ok(leaf) => leaf,
+        Err(e) => {
+            arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
+            return hello.deny(AlertDescription::InternalError).await;
+        }
+    };
+    let mut route = arrival.route();
+    route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
+    route.name = Some(name);
+    let upstream = super::connection::Upstream::dial(&arrival.worker, &route, far.map(|far| far.stream));
+    match hello.intercept(leaf, deadline).await {
+        Ok(client) => {
+            let client = Session::Tls(Box::new(client));
+            Connection::new(arrival, client, Reader::default(), endpoint, Name::Tls(host), route, upstream).run().await;
+        }
+        Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,
+    }
+}

@@ -263,6 +263,16 @@ pub fn json_body(request: &str) -> Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("not JSON: {error}: {request}"))
 }
 
+/// How often a test that `cargo xtask soak` repeats is to run: once, unless it says otherwise.
+///
+/// # Panics
+/// When the variable is not a number.
+#[must_use]
+pub fn rounds() -> u32 {
+    const ROUNDS: &str = "INTERCEPTOR_TEST_ROUNDS";
+    std::env::var(ROUNDS).map_or(1, |text| text.parse().unwrap_or_else(|error| panic!("{ROUNDS}: {error}")))
+}
+
 /// Whether `value` stands in `bytes`.
 #[must_use]
 pub fn contains(bytes: &[u8], value: &str) -> bool {

@@ -238,6 +238,13 @@ pub(crate) fn is_stream(ctx: &SockContext) -> bool {
     load!(ctx.sock, type_) == SOCK_STREAM
 }
 
+/// Whether the socket of a `sock_create` program is UDP-Lite's (RFC 3828).
+#[inline(always)]
+pub(crate) fn is_udp_lite(ctx: &SockContext) -> bool {
+    const IPPROTO_UDPLITE: u32 = 136;
+    load!(ctx.sock, protocol) == IPPROTO_UDPLITE
+}
+
 /// Whether the socket of a `sock_release` program never got past its SYN, or has been reset.
 #[inline(always)]
 pub(crate) fn is_unconnected(ctx: &SockContext) -> bool {

@@ -32,7 +32,7 @@ counters! {
     RefusedNoSettings,
     /// Refused: datagrams (QUIC) to an enrolled destination.
     RefusedDatagram,
-    /// Refused: neither TCP nor UDP.
+    /// Refused: neither TCP nor UDP; UDP-Lite sockets, when they are made.
     RefusedProtocol,
     /// Refused: a client dialled the listener itself.
     RefusedListener,

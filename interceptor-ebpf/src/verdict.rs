@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_set_retval,
 };
 use interceptor_ebpf::{
-    ANY_PORT, Counter, EndpointRule, EndpointV4, EndpointV6, MAX_DEPTH, PORT_BITS, Peer, Settings, kind, mode, reason,
+    ANY_PORT, Address, Counter, EndpointRule, EndpointV4, EndpointV6, MAX_DEPTH, PORT_BITS, Peer, Settings, kind, mode, reason,
     rule,
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn judge(ctx: &SockAddr, destination: Peer, transport: Transport) -> 
     let why = match found {
         Some(rule) if rule.flags & rule::CANARY != 0 => reason::CANARY,
         Some(_) => reason::ENROLLED,
-        None if mode == mode::STRICT && is_strict_about(destination, transport) => reason::STRICT,
+        None if mode == mode::STRICT && is_strict_about(destination, transport) => strict_reason(destination),
         None => return Verdict::Pass,
     };
     if is_own(ctx, settings) {
@@ -101,9 +101,21 @@ fn is_strict_about(destination: Peer, transport: Transport) -> bool {
     match transport {
         Transport::Tcp | Transport::Other => true,
         Transport::Datagram => {
-            destination.port == HTTPS || enrolled(Peer::new(destination.address, ANY_PORT)).is_some()
+            destination.port == HTTPS || is_endpoints_address(destination.address)
         }
     }
+}
+
+/// An endpoint's address belongs to the endpoint on every port: what is not for it has no business there either.
+#[inline(always)]
+fn strict_reason(destination: Peer) -> u32 {
+    if is_endpoints_address(destination.address) { reason::ENROLLED } else { reason::STRICT }
+}
+
+/// Whether any port of the address is enrolled.
+#[inline(always)]
+fn is_endpoints_address(address: Address) -> bool {
+    enrolled(Peer::new(address, ANY_PORT)).is_some()
 }
 
 /// The mode of the nearest cgroup that has one.

@@ -154,6 +154,7 @@ fn describe(client: SocketAddr, flow: &Flow) -> Value {
         "task_cgroup": flow.task_cgroup,
         "socket_cgroup": flow.socket_cgroup,
         "netns": flow.netns.0,
+        "socket_cookie": flow.socket_cookie,
         "connected_at": flow.connected_at.as_nanos(),
         "reason": format!("{:?}", flow.reason),
     })

@@ -79,9 +79,22 @@ impl Host {
 
     /// Once nothing runs in them.
     pub(crate) fn remove_cgroups(&self) {
-        for directory in [self.cgroup.join("daemon"), self.cgroup.join("client"), self.cgroup.clone()] {
+        for directory in self.cgroups() {
             eventually("the cgroup is empty", || fs::remove_dir(&directory).is_ok() || !directory.exists());
         }
+    }
+
+    /// A further cgroup below the one that the programs are attached to.
+    pub(crate) fn make_cgroup(&self, name: &str) -> PathBuf {
+        let directory = self.cgroup.join(name);
+        fs::create_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        directory
+    }
+
+    /// All cgroups, children first.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.cgroup).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).chain([self.cgroup.clone()]).collect()
     }
 
     /// The directory that the programs are attached to.
@@ -143,9 +156,9 @@ impl Drop for Host {
         } else {
             // The daemon may still be going down; what was wrong has been told.
             for _ in 0..50 {
-                let left = [self.cgroup.join("daemon"), self.cgroup.join("client"), self.cgroup.clone()]
-                    .map(|directory| fs::remove_dir(&directory).is_err() && directory.exists());
-                if left == [false; 3] {
+                let left =
+                    self.cgroups().into_iter().filter(|cgroup| fs::remove_dir(cgroup).is_err() && cgroup.exists());
+                if left.count() == 0 {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -212,11 +225,27 @@ impl Daemon {
         let text = |value: &Value| value.as_str().expect("an address").trim_start_matches("::ffff:").to_owned();
         let ip = text(&local[0]);
         let expected = if ip.contains(':') { format!("[{ip}]:{}", local[1]) } else { format!("{ip}:{}", local[1]) };
-        self.wait_until(&format!("flow of {expected}"), |line| line["flow"]["client"] == expected)
+        self.flow_at(&expected)
+    }
+
+    /// The connection that came from there.
+    pub(crate) fn flow_at(&mut self, client: &str) -> Value {
+        self.wait_until(&format!("flow of {client}"), |line| line["flow"]["client"] == client)
     }
 
     pub(crate) fn wait_for(&mut self, key: &str) -> Value {
         self.wait_until(key, |line| line.get(key).is_some())
+    }
+
+    /// That many lines with `key`, in order.
+    pub(crate) fn collect(&mut self, key: &str, number: usize) -> Vec<Value> {
+        let (mut found, rest) =
+            std::mem::take(&mut self.aside).into_iter().partition::<Vec<_>, _>(|l| l.get(key).is_some());
+        self.aside = rest;
+        while found.len() < number {
+            found.push(self.wait_for(key));
+        }
+        found
     }
 
     pub(crate) fn wait_until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {

@@ -8,4 +8,7 @@ mod learnt;
 mod lifecycle;
 mod missing;
 mod modes;
+mod rows;
+mod storm;
+mod table;
 mod ways;

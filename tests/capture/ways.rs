@@ -1,9 +1,5 @@
-//! What becomes of a connection, by how it is made and where it goes.
+//! What becomes of a connection, by where it goes and who makes it; the ways to make one are in `rows.rs`.
 
-use std::collections::HashSet;
-use std::process::Stdio;
-
-use interceptor::capture::Cgroups;
 use serde_json::{Value, json};
 
 use crate::host::{DIRECT_V4, DIRECT_V6, Direct, Host, result_of, to};
@@ -17,60 +13,6 @@ const ENROLLED: [&str; 2] = ["203.0.113.10/32,443", "2001:db8::10/128,443"];
 fn with(mut spec: Value, more: &Value) -> Value {
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
-}
-
-#[test]
-fn every_way_to_connect_reaches_the_listener_with_its_flow() {
-    let Some(host) = Host::new() else { return };
-    let mut daemon = host.daemon(&ENROLLED);
-    let client_cgroup = Cgroups::find().unwrap().id_of(&host.cgroup().join("client")).unwrap();
-    let rows = [
-        ("IPv4", to(V4, 443)),
-        ("IPv6", to(V6, 443)),
-        ("v4-mapped", to(MAPPED, 443)),
-        ("IPV6_V6ONLY", with(to(V6, 443), &json!({"v6only": true}))),
-        ("bound IPv4 source", with(to(V4, 443), &json!({"source": DIRECT_V4}))),
-        ("bound IPv6 source", with(to(V6, 443), &json!({"source": DIRECT_V6}))),
-        ("non-blocking IPv4", with(to(V4, 443), &json!({"how": "nonblocking"}))),
-        ("non-blocking IPv6", with(to(V6, 443), &json!({"how": "nonblocking"}))),
-        ("another thread", with(to(V4, 443), &json!({"how": "thread"}))),
-        ("TCP Fast Open IPv4", with(to(V4, 443), &json!({"how": "fastopen"}))),
-        ("TCP Fast Open IPv6", with(to(V6, 443), &json!({"how": "fastopen"}))),
-        ("SO_BINDTODEVICE IPv4", with(to(V4, 443), &json!({"device": "outside"}))),
-        ("SO_BINDTODEVICE IPv6", with(to(V6, 443), &json!({"device": "outside"}))),
-        ("the daemon's mark in another cgroup", with(to(V4, 443), &json!({"mark": 0x1c7}))),
-    ];
-    for (name, spec) in rows {
-        let asked = spec["to"][0].as_str().unwrap();
-        let client = host.connect(&spec);
-        assert_eq!(client.get("error"), None, "{name}: {client}");
-        assert_eq!(client["peer"], json!([asked, 443]), "{name}: getpeername shows what was asked for");
-        let original = if asked == V6 { format!("[{V6}]:443") } else { format!("{V4}:443") };
-        assert_eq!(client["said"], original, "{name}");
-        let flow = &daemon.flow_of(&client)["flow"];
-        let expected = json!({
-            "original": original, "tgid": client["pid"], "tid": client["tid"], "uid": 0, "gid": 0,
-            "task_cgroup": client_cgroup, "socket_cgroup": client_cgroup, "netns": daemon.netns,
-        });
-        for (key, value) in expected.as_object().unwrap() {
-            assert_eq!(&flow[key], value, "{name}: {key} of {flow}");
-        }
-    }
-    assert_eq!(daemon.ask("waiting"), 0);
-}
-
-#[test]
-fn mptcp_is_captured() {
-    let Some(host) = Host::new() else { return };
-    let mut daemon = host.daemon(&ENROLLED);
-    for (address, original) in [(V4, "203.0.113.10:443"), (V6, "[2001:db8::10]:443")] {
-        let client = host.connect(&with(to(address, 443), &json!({"kind": "mptcp"})));
-        assert_eq!(client["said"], original, "{client}");
-        assert_eq!(client["peer"], json!([address, 443]));
-        let flow = &daemon.flow_of(&client)["flow"];
-        assert_eq!(flow["tgid"], client["pid"]);
-        assert_eq!(flow["socket_cgroup"], flow["task_cgroup"]);
-    }
 }
 
 #[test]
@@ -167,38 +109,6 @@ fn the_caller_is_named() {
     assert_eq!(caller["cgroup"], format!("/{name}/client"));
     let (started, connected) = (caller["started_at"].as_u64().unwrap(), flow["connected_at"].as_u64().unwrap());
     assert!(started <= connected && connected - started < 10_000_000_000, "{started} {connected}");
-}
-
-#[test]
-fn short_lived_processes_are_not_mixed_up() {
-    const PROCESSES: usize = 60;
-    let Some(host) = Host::new() else { return };
-    let mut daemon = host.daemon(&ENROLLED);
-    let children: Vec<_> =
-        (0..PROCESSES).map(|_| host.client(&to(V4, 443)).stdout(Stdio::piped()).spawn().expect("python3")).collect();
-    let mut ports = HashSet::new();
-    for child in children {
-        let client = result_of(&child.wait_with_output().unwrap());
-        assert_eq!(client["said"], "203.0.113.10:443", "{client}");
-        let flow = daemon.flow_of(&client);
-        assert_eq!(flow["flow"]["tgid"], client["pid"], "{flow}");
-        assert!(ports.insert(client["local"][1].clone()));
-    }
-    assert_eq!(daemon.ask("waiting"), 0);
-    assert_eq!(daemon.ask("stats")["FlowLost"], 0);
-}
-
-#[test]
-fn a_socket_made_in_one_cgroup_and_used_in_another_shows_both() {
-    let Some(host) = Host::new() else { return };
-    let mut daemon = host.daemon(&ENROLLED);
-    let procs = host.cgroup().join("daemon/cgroup.procs");
-    let client = host.connect(&with(to(V4, 443), &json!({"move": procs})));
-    let line = daemon.flow_of(&client);
-    let id = |name: &str| Cgroups::find().unwrap().id_of(&host.cgroup().join(name)).unwrap();
-    assert_eq!(line["flow"]["socket_cgroup"], id("client"));
-    assert_eq!(line["flow"]["task_cgroup"], id("daemon"));
-    assert!(line["caller"]["cgroup"].as_str().unwrap().ends_with("/daemon"), "{line}");
 }
 
 #[test]

@@ -40,11 +40,13 @@ enum Task {
     Lab(lab::Args),
     /// Run every test
     Test(checks::TestArgs),
+    /// Run a test for much longer than `test` does
+    Soak(checks::SoakArgs),
     /// Formatting, clippy, documentation, layers, and the licences of the dependencies
     Lint(LintArgs),
     /// Check which room of interceptor/src uses which
     Layers(LayersArgs),
-    /// Run Criterion's benchmarks
+    /// Run the benchmarks
     Bench(checks::BenchArgs),
     /// Run the capture tests on other kernels, in qemu
     Kernels(kernels::Args),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Task::Setup(args) => setup::run(&args),
         Task::Demo(demo::Args {}) => demo::run(),
         Task::Test(args) => checks::test(&args),
+        Task::Soak(args) => checks::soak(&args),
         Task::Lint(LintArgs {}) => checks::lint(),
         Task::Layers(LayersArgs {}) => layers::run(),
         Task::Bench(args) => checks::bench(&args),

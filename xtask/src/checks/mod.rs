@@ -1,7 +1,8 @@
-//! `cargo xtask test`, `lint` and `bench`: what CI runs, and what one runs before.
+//! `cargo xtask test`, `soak`, `lint` and `bench`: what CI runs, and what one runs before.
 #![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
 mod leftovers;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,6 +13,8 @@ use nix::unistd::geteuid;
 
 use crate::{layers, setup, workspace};
 use leftovers::Traces;
+
+pub(crate) use soak::{Args as SoakArgs, run as soak};
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -40,6 +43,7 @@ pub(crate) struct TestArgs {
 Examples:
   cargo xtask bench
   cargo xtask bench mask
+  cargo xtask bench connect   (as root)
 ")]
 pub(crate) struct BenchArgs {
     /// Run only benchmarks whose name contains this
@@ -92,10 +96,10 @@ pub(crate) fn lint() -> Result<()> {
     Ok(())
 }
 
-/// Criterion's benchmarks.
+/// The benchmarks.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
     let mut command = workspace::cargo();
-    command.args(["bench", "--package", "interceptor-benches"]);
+    command.args(["bench", "--package", "interceptor-benches", "--no-fail-fast"]);
     if let Some(name) = &args.name {
         command.args(["--", name]);
     }

@@ -1,12 +1,14 @@
 //! The lab's model endpoint: `xtask endpoint`, a process of the lab.
 //!
-//! It ends TLS with a certificate for the name asked for, keeps every request as it arrived, and either answers as
+//! It ends TLS with a certificate for the name asked for (or does without TLS, where the client does), keeps every
+//! request as it arrived, datagrams too, and either answers as
 //! OpenAI's Chat Completions and Anthropic's Messages do, or hands the bytes to a server given with `--upstream`.
 
 mod answer;
 mod anthropic;
 mod certificates;
 mod openai;
+mod other;
 mod record;
 mod serve;
 mod split;
@@ -18,11 +20,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::lab::names::{ENROLLED, PORT};
+use crate::lab::names::{ENROLLED, OTHER_PORTS, PORT};
 use crate::lab::netns;
 use certificates::Authority;
 use record::{Recorder, Tee};
@@ -62,10 +65,14 @@ async fn serve(args: &Args) -> Result<()> {
     std::fs::write(&args.ca, authority.certificate_pem())
         .with_context(|| format!("cannot write {}", args.ca.display()))?;
     let mut listeners = Vec::new();
+    let mut datagrams = Vec::new();
     for server in &ENROLLED {
         for address in [IpAddr::V4(server.v4), IpAddr::V6(server.v6)] {
-            let listener = TcpListener::bind((address, PORT)).await;
-            listeners.push(listener.with_context(|| format!("cannot listen on {address} port {PORT}"))?);
+            for port in [PORT].into_iter().chain(OTHER_PORTS) {
+                let listener = TcpListener::bind((address, port)).await;
+                listeners.push(listener.with_context(|| format!("cannot listen on {address} port {port}"))?);
+                datagrams.push(other::bind(SocketAddr::new(address, port)).await?);
+            }
         }
     }
     // The listeners stay where they were bound; what is dialled from now on leaves from the caller's network.
@@ -77,6 +84,9 @@ async fn serve(args: &Args) -> Result<()> {
         recorder: Recorder::new(&args.requests)?,
         upstream: args.upstream.clone(),
     });
+    for socket in datagrams {
+        tokio::task::spawn_local(other::datagrams(socket, shared.recorder.clone()));
+    }
     let mut accepting = Vec::new();
     for listener in listeners {
         accepting.push(tokio::task::spawn_local(accept(listener, Rc::clone(&shared))));
@@ -112,17 +122,27 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
 async fn connection(stream: TcpStream, peer: SocketAddr, shared: &Shared) -> Result<()> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
+    if !other::begins_tls(&stream).await? {
+        note(peer, &format!("connected to {local} without TLS"));
+        return answer(Tee::new(stream, shared.recorder.clone()), shared).await;
+    }
     let tls = shared.acceptor.accept(stream).await.context("TLS handshake")?;
     let name = tls.get_ref().1.server_name().unwrap_or("no name").to_owned();
     note(peer, &format!("connected to {local} for {name}"));
-    let tee = Tee::new(tls, shared.recorder.clone());
-    if shared.upstream.is_empty() { serve::answer(tee).await } else { forward(tee, &shared.upstream).await }
+    answer(Tee::new(tls, shared.recorder.clone()), shared).await
+}
+
+async fn answer<S>(client: Tee<S>, shared: &Shared) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    if shared.upstream.is_empty() { serve::answer(client).await } else { forward(client, &shared.upstream).await }
 }
 
 /// Passes bytes both ways, unmodified, until either side has no more.
 async fn forward<S>(mut client: Tee<S>, upstream: &[SocketAddr]) -> Result<()>
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut server =
         TcpStream::connect(upstream).await.with_context(|| format!("--upstream: no connection to {upstream:?}"))?;

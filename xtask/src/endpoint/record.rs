@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::split::Splitter;
 
-/// Numbers the requests: `0001.http`, `0002.http`; one that broke off is `0003.partial.http`.
+/// Numbers the requests: `0001.http`, `0002.http`; one that broke off is `0003.partial.http`, a datagram
+/// `0004.udp`.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     directory: PathBuf,
@@ -28,7 +29,8 @@ impl Recorder {
         Ok(Self { directory: directory.to_owned(), last: Rc::new(Cell::new(numbers.max().unwrap_or(0))) })
     }
 
-    fn keep(&self, request: &[u8], suffix: &str) {
+    /// Keeps what arrived as a file of its own.
+    pub(super) fn keep(&self, request: &[u8], suffix: &str) {
         let number = self.last.get() + 1;
         self.last.set(number);
         let path = self.directory.join(format!("{number:04}{suffix}"));

@@ -17,6 +17,9 @@ pub(crate) const CLIENT: (Ipv4Addr, Ipv6Addr) = (v4(2), v6(0x2));
 /// The port every name serves TLS on.
 pub(crate) const PORT: u16 = 443;
 
+/// Where the endpoint listens too, though nobody is told: what is enrolled is [`PORT`].
+pub(crate) const OTHER_PORTS: [u16; 2] = [80, 8443];
+
 /// A name whose certificate is good but for another name.
 pub(crate) const WRONG_CERTIFICATE: &str = "wrong-cert.lab.example";
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
-use crate::proxy::DialFrom;
+use crate::upstream::DialFrom;
 
 /// Where the configuration is looked for when no flag names one.
 const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";

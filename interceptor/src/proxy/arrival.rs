@@ -5,8 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::budget::Slot;
 use super::canary;
 use super::drain::Phase;
@@ -20,18 +18,7 @@ use crate::flow::ClientAddr;
 use crate::identity::Caller;
 use crate::policy::{Captured, Known, Opening, Said, Sentence, Tunnel, Who};
 use crate::sys::Stream;
-use crate::upstream::Route;
-
-/// Whose network connections are dialled from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DialFrom {
-    /// The client's: a sandbox without a network does not get one through the daemon.
-    #[default]
-    Client,
-    /// The daemon's own.
-    Host,
-}
+use crate::upstream::{DialFrom, Route};
 
 /// A captured connection of which nothing is known yet but who made it, and where to.
 pub(super) struct Arrival {

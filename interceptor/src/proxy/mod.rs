@@ -26,7 +26,6 @@ mod safe;
 mod tokens;
 mod worker;
 
-pub use arrival::DialFrom;
 pub use budget::{Budget, BudgetLimits};
 pub use canary::CANARY_ANSWER;
 pub use drain::{Drain, Phase};

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::refused::Refused;
-use super::{Budget, DialFrom, Drain, Order, Pulse, Tokens, arrival};
+use super::{Budget, Drain, Order, Pulse, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
 use crate::http;
@@ -20,7 +20,7 @@ use crate::mask::{Engine, Scanner};
 use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
-use crate::upstream::Dialer;
+use crate::upstream::{DialFrom, Dialer};
 
 /// Pause after a failed accept: descriptors may have run out, and trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 use socket2::{Domain, Type};
 use tokio_rustls::client::TlsStream;
 
@@ -14,6 +15,17 @@ use crate::flow::OriginalDst;
 use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
 use crate::tls::{Alpn, ConnectError, DnsName, Session, UpstreamTls};
+
+/// Whose network connections are dialled from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DialFrom {
+    /// The client's: a sandbox without a network does not get one through the daemon.
+    #[default]
+    Client,
+    /// The daemon's own.
+    Host,
+}
 
 /// A session with an endpoint: verified where it has TLS.
 pub type UpstreamStream = Session<TlsStream<Stream>, Stream>;

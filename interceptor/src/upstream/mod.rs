@@ -18,7 +18,7 @@ use crate::http::{
 use crate::mask::Masked;
 use crate::policy::Allowed;
 
-pub use dial::{DialError, Dialer, Route, UpstreamStream};
+pub use dial::{DialError, DialFrom, Dialer, Route, UpstreamStream};
 
 /// One verified connection to an endpoint, used for one request at a time.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::loaded_programs;
-use interceptor::capture::{BootTime, Capture, CgroupMode, Cgroups, EndpointAddr, Mode, Settings};
+use interceptor::capture::{BootTime, Capture, CgroupMode, Cgroups, EndpointAddr, Mode, Overrides, Settings};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
@@ -137,6 +137,7 @@ impl Arena {
             // Long enough for one heartbeat: the check is made, and passes.
             stale_after: Some(Duration::from_secs(24 * 3600)),
             waiting_per_user: Settings::WAITING_PER_USER,
+            overrides: Overrides::default(),
         })?;
         capture.take_heartbeat().context("a heartbeat")?.beat(BootTime::now())?;
         // Prefixes of 10.0.0.0/8 and of 2001:db8:1::/48: in the tries, never asked for.

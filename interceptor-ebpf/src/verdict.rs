@@ -5,8 +5,8 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_set_retval,
 };
 use interceptor_ebpf::{
-    ANY_PORT, Address, Counter, EndpointRule, EndpointV4, EndpointV6, MAX_DEPTH, PORT_BITS, Peer, Settings, kind, mode, reason,
-    rule,
+    ANY_PORT, Address, Counter, EndpointRule, EndpointV4, EndpointV6, MAX_DEPTH, PORT_BITS, Peer, Settings, kind, mode,
+    reason, rule,
 };
 
 use crate::context::{SockAddr, Transport};
@@ -100,9 +100,7 @@ fn is_strict_about(destination: Peer, transport: Transport) -> bool {
     }
     match transport {
         Transport::Tcp | Transport::Other => true,
-        Transport::Datagram => {
-            destination.port == HTTPS || is_endpoints_address(destination.address)
-        }
+        Transport::Datagram => destination.port == HTTPS || is_endpoints_address(destination.address),
     }
 }
 

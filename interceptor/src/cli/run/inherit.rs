@@ -147,7 +147,7 @@ impl Inheritance {
 /// What a successor cannot change.
 pub(super) fn facts(config: &Config, paths: &StatePaths) -> Facts {
     Facts {
-        abi: u32::from(ABI),
+        abi: ABI,
         port: config.listen.port,
         pin: config.capture.pin.clone(),
         state: paths.root().to_path_buf(),

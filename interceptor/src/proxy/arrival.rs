@@ -128,7 +128,9 @@ impl Arrival {
     /// The plain-HTTP endpoint that is configured with the destination's address.
     pub(super) fn plain_endpoint(&self) -> Option<&Arc<Endpoint>> {
         let original = self.flow.original;
-        self.worker.shared.catalogue.by_address(original.ip(), original.port())
+        let found = self.worker.shared.catalogue.by_address(original.ip(), original.port());
+        // One with TLS is not to be reached in the clear because its address is configured too.
+        found.filter(|endpoint| endpoint.protocol == Protocol::Http)
     }
 
     /// What happens to the connection, now that it has said something.

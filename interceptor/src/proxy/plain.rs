@@ -12,7 +12,7 @@ use super::reply::{self, Refusal};
 use crate::audit::Record;
 use crate::flow::ExchangeId;
 use crate::http::{self, BodyDecoder, BodyFraming, ConnectHead, Limits, ReadError, Reader, RequestHead, ResponseHead};
-use crate::policy::{Known, Said, Sentence, Treatment};
+use crate::policy::{Captured, Known, Said, Sentence, Treatment};
 use crate::tls::Session;
 
 /// A connection with HTTP on it.
@@ -236,6 +236,12 @@ impl Talk {
                 return Then::Ended;
             }
             Some(ruled) if ruled.treatment == Treatment::Splice => Some(ruled),
+            // The request would reach it as it is, whatever the client wrote into the head.
+            _ if arrival.captured == Captured::Enrolled => {
+                let reason = "a model endpoint is no proxy; if there is one at this address, name it in a [[proxy]] table";
+                self.refuse(Some(&host), None, Refusal::Denied, "connection.proxy", reason).await;
+                return Then::Ended;
+            }
             // What is for an endpoint is recorded request by request.
             _ => (!known.is_endpoint()).then(Sentence::tunnel),
         };

@@ -173,13 +173,15 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it hangs")
 }
 
-/// Begins exchanges, three to a segment, until one is refused.
-async fn begin_until_refused(worker: &Worker) -> Error {
+/// Begins exchanges, a few to a segment, until one is refused. They stay open meanwhile: an end that is written when one
+/// is dropped would be what meets the failing disk, now and then.
+async fn begin_until_refused(worker: &Worker, open: &mut Vec<Exchange>) -> Error {
     let big = vec![b'x'; 5_000];
     for _ in 0..1_000 {
         let outgoing = Outgoing { head: HEAD, body: &big };
-        if let Err(error) = in_time(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing)).await {
-            return error;
+        match in_time(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing)).await {
+            Ok((exchange, _)) => open.push(exchange),
+            Err(error) => return error,
         }
     }
     panic!("no segment was needed")
@@ -200,7 +202,7 @@ fn a_full_disk_refuses_by_name_keeps_room_for_ends_and_comes_back() {
     run(async {
         let (open, _) = begin(&mut worker).await.unwrap();
         disk.allocate.arm(0, usize::MAX);
-        let error = begin_until_refused(&worker).await;
+        let error = begin_until_refused(&worker, &mut Vec::new()).await;
         assert!(matches!(error, Error::Io { call: "fallocate", .. }), "{error}");
         // Nothing is allocated any more, and yet what has begun can end.
         in_time(in_time(open.complete(&Completion::default())).await.unwrap()).await.unwrap();
@@ -217,12 +219,15 @@ fn a_failed_rename_refuses_one_request_and_the_next_goes_on() {
     let (disk, log, mut worker) = open(&place);
     run(async {
         disk.rename.arm(0, 1);
-        let error = begin_until_refused(&worker).await;
+        let mut open_exchanges = Vec::new();
+        let error = begin_until_refused(&worker, &mut open_exchanges).await;
         assert!(matches!(error, Error::Io { call: "rename", .. }), "{error}");
         drop(in_time(begin(&mut worker)).await.unwrap());
         disk.rename.arm(0, usize::MAX);
-        assert!(matches!(begin_until_refused(&worker).await, Error::Io { call: "rename", .. }));
+        let error = begin_until_refused(&worker, &mut open_exchanges).await;
+        assert!(matches!(error, Error::Io { call: "rename", .. }), "{error}");
         disk.rename.arm(0, 0);
+        drop(open_exchanges);
         comes_back(&mut worker).await;
     });
     log.close().unwrap();

@@ -62,7 +62,11 @@ fn every_member_of_a_record_is_present() {
         assert_eq!(members, expected, "{pointer}");
     };
     sorted("", "id time host caller endpoint request findings coverage decision response timing log state");
-    sorted("/caller", "uid user groups pid exe cmdline cwd cgroup container unit identity");
+    sorted(
+        "/caller",
+        "uid gid user groups groups_cut pid started_at exe exe_sha256 cmdline cwd parents cgroup container pod unit \
+         user_unit session loginuid identity",
+    );
     sorted("/endpoint", "provider host ip port");
     sorted("/request", "method path operation model bytes text_bytes masked");
     sorted("/coverage", "scanned_bytes opaque_bytes parts");

@@ -35,7 +35,6 @@ fn the_built_in_wildcards_stand_for_the_names_in_use() {
         ("aiplatform.googleapis.com", Provider::Gemini),
         ("aiplatform.eu.rep.googleapis.com", Provider::Gemini),
         ("generativelanguage.googleapis.com", Provider::Gemini),
-        ("adb-1234567890.17.azuredatabricks.net", Provider::OpenAi),
         ("us-south.ml.cloud.ibm.com", Provider::Other),
         ("eu.api.openai.com", Provider::OpenAi),
         ("api.business.githubcopilot.com", Provider::OpenAi),

@@ -173,14 +173,14 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it hangs")
 }
 
-/// Begins exchanges, a few to a segment, until one is refused. They stay open meanwhile: an end that is written when one
-/// is dropped would be what meets the failing disk, now and then.
-async fn begin_until_refused(worker: &Worker, open: &mut Vec<Exchange>) -> Error {
+/// Begins exchanges, a few to a segment, until one is refused; each is given to `take`. One that is dropped there writes
+/// its end, which may then be what meets the failing disk.
+async fn begin_until_refused(worker: &Worker, mut take: impl FnMut(Exchange)) -> Error {
     let big = vec![b'x'; 5_000];
     for _ in 0..1_000 {
         let outgoing = Outgoing { head: HEAD, body: &big };
         match in_time(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing)).await {
-            Ok((exchange, _)) => open.push(exchange),
+            Ok((exchange, _)) => take(exchange),
             Err(error) => return error,
         }
     }
@@ -202,7 +202,7 @@ fn a_full_disk_refuses_by_name_keeps_room_for_ends_and_comes_back() {
     run(async {
         let (open, _) = begin(&mut worker).await.unwrap();
         disk.allocate.arm(0, usize::MAX);
-        let error = begin_until_refused(&worker, &mut Vec::new()).await;
+        let error = begin_until_refused(&worker, drop).await;
         assert!(matches!(error, Error::Io { call: "fallocate", .. }), "{error}");
         // Nothing is allocated any more, and yet what has begun can end.
         in_time(in_time(open.complete(&Completion::default())).await.unwrap()).await.unwrap();
@@ -219,15 +219,15 @@ fn a_failed_rename_refuses_one_request_and_the_next_goes_on() {
     let (disk, log, mut worker) = open(&place);
     run(async {
         disk.rename.arm(0, 1);
-        let mut open_exchanges = Vec::new();
-        let error = begin_until_refused(&worker, &mut open_exchanges).await;
+        let mut open = Vec::new();
+        let error = begin_until_refused(&worker, |exchange| open.push(exchange)).await;
         assert!(matches!(error, Error::Io { call: "rename", .. }), "{error}");
         drop(in_time(begin(&mut worker)).await.unwrap());
         disk.rename.arm(0, usize::MAX);
-        let error = begin_until_refused(&worker, &mut open_exchanges).await;
+        let error = begin_until_refused(&worker, |exchange| open.push(exchange)).await;
         assert!(matches!(error, Error::Io { call: "rename", .. }), "{error}");
         disk.rename.arm(0, 0);
-        drop(open_exchanges);
+        drop(open);
         comes_back(&mut worker).await;
     });
     log.close().unwrap();

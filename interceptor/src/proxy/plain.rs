@@ -238,7 +238,8 @@ impl Talk {
             Some(ruled) if ruled.treatment == Treatment::Splice => Some(ruled),
             // The request would reach it as it is, whatever the client wrote into the head.
             _ if arrival.captured == Captured::Enrolled => {
-                let reason = "a model endpoint is no proxy; if there is one at this address, name it in a [[proxy]] table";
+                let reason =
+                    "a model endpoint is no proxy; if there is one at this address, name it in a [[proxy]] table";
                 self.refuse(Some(&host), None, Refusal::Denied, "connection.proxy", reason).await;
                 return Then::Ended;
             }

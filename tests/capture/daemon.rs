@@ -118,9 +118,9 @@ fn parse(text: &str) -> Result<EndpointAddr> {
 }
 
 fn serve(listener: &TcpListener, flows: &Flows, at: Listening, resolver: &Resolver) {
-    for accepted in listener.incoming() {
-        let Ok(stream) = accepted else { continue };
-        let Ok(client) = stream.peer_addr() else { continue };
+    loop {
+        // With its address: one that has been reset meanwhile has none any more, and its flow waits all the same.
+        let Ok((stream, client)) = listener.accept() else { continue };
         match flows.take(ClientAddr(client), at) {
             Ok(flow) => {
                 say(&json!({"flow": describe(client, &flow), "caller": name(&resolver.resolve(&flow))}));

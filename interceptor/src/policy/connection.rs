@@ -88,6 +88,13 @@ pub struct Tunnel<'a> {
     pub known: Known,
 }
 
+impl Tunnel<'_> {
+    /// Whether the proxy was asked for an address, not a name.
+    fn is_to_address(&self) -> bool {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok()
+    }
+}
+
 /// The caller, as far as rules can name it. What is not known matches no condition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Who<'a> {
@@ -203,10 +210,15 @@ impl Connections {
     }
 
     fn by_default(&self, opening: &Opening<'_>) -> Sentence {
-        match opening.tunnel.filter(|tunnel| tunnel.known.is_endpoint()) {
-            Some(tunnel) if !opening.is_for(tunnel.host) => Sentence::deny(
+        match opening.tunnel {
+            Some(tunnel) if tunnel.known.is_endpoint() && !opening.is_for_endpoint(tunnel.host) => Sentence::deny(
                 "connection.tunnel",
                 format!("{} was to be reached through the proxy, so TLS must follow that names it", tunnel.host),
+            ),
+            // Where an address leads is not known here: it may be an endpoint's, behind another name.
+            Some(tunnel) if !tunnel.known.is_endpoint() && tunnel.is_to_address() => Sentence::deny(
+                "connection.tunnel_address",
+                format!("the proxy was asked for the address {}; ask it for a name", tunnel.host),
             ),
             _ => match opening.said {
                 Said::Tls { name, known, ech } => self.tls(opening, name, known, ech),
@@ -289,6 +301,11 @@ impl Opening<'_> {
             Said::Nothing | Said::Other => None,
         }
         .or(self.tunnel.map(|tunnel| tunnel.host))
+    }
+
+    /// Whether it is TLS for the endpoint `host`.
+    fn is_for_endpoint(&self, host: &str) -> bool {
+        self.is_for(host) && matches!(self.said, Said::Tls { known, .. } if known.is_endpoint())
     }
 
     fn is_for(&self, host: &str) -> bool {

@@ -95,6 +95,11 @@ fn a_tunnel_and_the_name_in_it_must_agree_when_either_is_an_endpoint() {
     assert_eq!(treatment("front.example", Known::Foreign, tls(Some(NAME), Known::Tls)), Treatment::Deny);
     assert_eq!(treatment("a.example", Known::Foreign, tls(Some("b.example"), Known::Foreign)), Treatment::Splice);
     assert_eq!(treatment("a.example", Known::Foreign, Said::Nothing), Treatment::Splice);
+    for address in ["203.0.113.10", "2001:db8::10", "[2001:db8::10]"] {
+        for said in [tls(Some("b.example"), Known::Foreign), tls(Some(NAME), Known::Tls), Said::Nothing] {
+            assert_eq!(treatment(address, Known::Foreign, said), Treatment::Deny, "{address} {said:?}");
+        }
+    }
 }
 
 #[test]

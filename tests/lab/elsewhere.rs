@@ -338,18 +338,21 @@ fn a_tunnel_must_hold_what_it_was_asked_for() {
 fn configured_rules_decide_first() {
     let config = format!(
         "{STRICT}[[connection]]\nname = 'no echo'\nport = [7]\naction = 'deny'\n\
-         [[connection]]\nname = 'curl is trusted'\nexe = ['*/curl']\nsni = ['api.openai.com']\naction = 'splice'\n"
+         [[connection]]\nname = 'curl is trusted'\nexe = ['*/curl']\nuser = ['root']\nsni = ['api.openai.com']\naction = 'splice'\n"
     );
     let elsewhere = Elsewhere::new(&config);
     let run = elsewhere.sh(&format!(
         "say 203.0.113.200 7 say:hello end rest; echo .
-         curl -sS --cacert $INTERCEPTOR_STATE/lab/endpoint-ca.pem {} -d '{}'",
+         trusted() {{ \"$@\" curl -sS --cacert $INTERCEPTOR_STATE/lab/endpoint-ca.pem {} -d '{}'; }}
+         trusted env
+         ! trusted unshare --mount 2> /dev/null",
         interceptor_tests::OPENAI,
         body("unread", false)
     ));
+    // Among mounts of its own, anything could be at curl's path: it is intercepted, and does not trust that.
     assert!(run.ok().contains("You said: unread"), "{run}");
     assert!(elsewhere.arrived("7").concat().is_empty(), "{run}");
-    assert_eq!(elsewhere.decisions(), pairs(&[("deny", "no echo"), ("splice", "curl is trusted")]));
+    assert_eq!(elsewhere.decisions(), pairs(&[("deny", "no echo"), ("splice", "curl is trusted"), ("deny", "tls.handshake")]));
 }
 
 #[test]

@@ -353,6 +353,7 @@ mod tests {
             [[connection]]
             name = "backup"
             exe = ["/usr/bin/restic"]
+            user = ["backup"]
             action = "splice"
             "#,
         )
@@ -363,6 +364,7 @@ mod tests {
         for (bad, expected) in [
             ("[[proxy]]\naddresses = []", "no addresses"),
             ("[[connection]]\nname = 'a'\naction = 'splice'", "condition"),
+            ("[[connection]]\nname = 'a'\nexe = ['/usr/bin/restic']\naction = 'splice'", "exe_sha256"),
             ("[[connection]]\nname = 'a'\naction = 'pass'", "pass"),
             ("[strict]\nno_names = 'deny'", "no_names"),
         ] {

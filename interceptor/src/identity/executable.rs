@@ -42,6 +42,13 @@ impl Executables {
         self.hashes.of(&file)
     }
 
+    /// Whether the caller of `flow` was among the daemon's own mounts at the connect call; false where the kernel took no
+    /// snapshot of it, for then what procfs shows may be a later program's.
+    pub(super) fn among_own_mounts(&self, flow: &Flow) -> bool {
+        let namespace = flow.snapshot.as_deref().map(|snapshot| snapshot.mount_namespace);
+        namespace.is_some() && namespace == self.own_mount_namespace
+    }
+
     /// By its path, from the root of the caller's mount namespace: the daemon's own or, as another's can only be entered
     /// through a process in it, that of an ancestor.
     fn found_again(&self, flow: &Flow, snapshot: &Snapshot) -> Option<File> {

@@ -46,6 +46,8 @@ pub struct Caller {
     pub exe: Option<PathBuf>,
     /// SHA-256 of that file, in hexadecimal.
     pub exe_sha256: Option<String>,
+    /// Whether the kernel saw it run that in the daemon's own mount namespace, where `exe` means the same to both.
+    pub own_mounts: bool,
     /// Its arguments, the first 4 KiB of them, or 512 bytes of a process that has exited. Any process may rewrite its own.
     /// Not masked: never store as it is.
     pub cmdline: Option<Vec<String>>,
@@ -153,6 +155,7 @@ impl Resolver {
             pid: flow.tgid,
             exe: kernel_path(snapshot.and_then(|s| s.exe.as_ref()), of_program.and_then(|seen| seen.exe.clone())),
             exe_sha256: self.executables.digest(flow, process.as_ref()),
+            own_mounts: self.executables.among_own_mounts(flow),
             cmdline: cmdline(snapshot, of_program),
             cwd: kernel_path(snapshot.and_then(|s| s.cwd.as_ref()), of_program.and_then(|seen| seen.cwd.clone())),
             parents: match (snapshot, &process) {

@@ -59,6 +59,17 @@ fn a_caller_that_has_gone_is_named_by_the_snapshot_and_never_by_who_has_its_id_n
 }
 
 #[test]
+fn only_a_snapshot_shows_that_a_caller_was_among_the_daemons_mounts() {
+    use std::os::unix::fs::MetadataExt;
+    let own = u32::try_from(std::fs::metadata("/proc/self/ns/mnt").unwrap().ino()).unwrap();
+    let of = |mount_namespace| flow(Some(Snapshot { mount_namespace, ..snapshot() }));
+    let resolver = Resolver::new();
+    assert!(resolver.resolve(&of(own)).own_mounts);
+    assert!(!resolver.resolve(&of(own + 1)).own_mounts, "another mount namespace has files of its own at the paths");
+    assert!(!resolver.resolve(&Flow { connected_at: BootTime::now(), ..flow(None) }).own_mounts);
+}
+
+#[test]
 fn without_a_snapshot_a_caller_that_has_gone_is_known_by_its_ids_alone() {
     let caller = Resolver::new().resolve(&flow(None));
     assert_eq!(caller.user.as_deref(), Some("root"));

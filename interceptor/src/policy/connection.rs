@@ -52,6 +52,8 @@ pub enum Said<'a> {
         /// What the catalogue says about that host, or about the destination's address.
         known: Known,
     },
+    /// A request to a SOCKS server, of version 4, 4a or 5 (RFC 1928): whom it is for is said later, and not looked for.
+    Socks,
     /// Something else.
     Other,
 }
@@ -98,8 +100,13 @@ impl Tunnel<'_> {
 /// The caller, as far as rules can name it. What is not known matches no condition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Who<'a> {
-    /// Path of the executable.
+    /// Path of the executable, as its own mount namespace names it.
     pub exe: Option<&'a str>,
+    /// SHA-256 of the executable, in hexadecimal.
+    pub exe_sha256: Option<&'a str>,
+    /// Whether the kernel saw it run that among the daemon's own mounts. Anybody may make a mount namespace, and in it put
+    /// any file at any path.
+    pub own_mounts: bool,
     /// Name of the user.
     pub user: Option<&'a str>,
     /// Path of the cgroup.
@@ -145,6 +152,9 @@ pub struct ConnectionRule {
     /// Paths of executables.
     #[serde(default)]
     pub exe: Vec<Matcher>,
+    /// SHA-256 of executables, in hexadecimal.
+    #[serde(default)]
+    pub exe_sha256: Vec<String>,
     /// Calling users.
     #[serde(default)]
     pub user: Vec<Matcher>,
@@ -223,9 +233,14 @@ impl Connections {
             _ => match opening.said {
                 Said::Tls { name, known, ech } => self.tls(opening, name, known, ech),
                 Said::Http { host, known } => http(opening, host, known),
-                Said::Nothing | Said::Other if opening.captured == Captured::Enrolled => Sentence::deny(
+                Said::Nothing | Said::Socks | Said::Other if opening.captured == Captured::Enrolled => Sentence::deny(
                     "connection.protocol",
                     "only TLS, and HTTP where it is configured, reach an endpoint",
+                ),
+                // It would hide where the connection goes, as CONNECT would if it were not read.
+                Said::Socks => Sentence::deny(
+                    "connection.socks",
+                    "a SOCKS proxy is not looked into; use an HTTP proxy, or pass this one on by a [[connection]] rule",
                 ),
                 Said::Nothing => Sentence::splice("connection.server_first"),
                 Said::Other => Sentence::splice("connection.other_protocol"),
@@ -298,7 +313,7 @@ impl Opening<'_> {
         match self.said {
             Said::Tls { name, .. } => name,
             Said::Http { host, .. } => host,
-            Said::Nothing | Said::Other => None,
+            Said::Nothing | Said::Socks | Said::Other => None,
         }
         .or(self.tunnel.map(|tunnel| tunnel.host))
     }
@@ -317,7 +332,7 @@ impl Opening<'_> {
         match self.said {
             Said::Tls { known, .. } => known == Known::Tls && tunnelled,
             Said::Http { known, .. } => known == Known::Plain && self.tunnel.is_none(),
-            Said::Nothing | Said::Other => false,
+            Said::Nothing | Said::Socks | Said::Other => false,
         }
     }
 }
@@ -327,17 +342,27 @@ impl ConnectionRule {
         let fits = |patterns: &[Matcher], value: Option<&str>| {
             patterns.is_empty() || value.is_some_and(|value| patterns.iter().any(|pattern| pattern.matches(value)))
         };
-        let Who { exe, user, cgroup, container } = opening.caller;
+        let Who { exe, exe_sha256, own_mounts, user, cgroup, container } = opening.caller;
+        // What a caller can arrange for itself counts against it, never for it.
+        let held_against = self.action == Treatment::Deny;
+        let ran = held_against || own_mounts;
+        let named = held_against || !self.user.is_empty() || !cgroup.is_some_and(is_named_by_user);
+        let digest = exe_sha256.filter(|_| ran);
         fits(&self.sni, opening.name())
-            && fits(&self.exe, exe)
+            && fits(&self.exe, exe.filter(|_| ran))
+            && (self.exe_sha256.is_empty()
+                || digest.is_some_and(|ran| self.exe_sha256.iter().any(|digest| digest.eq_ignore_ascii_case(ran))))
             && fits(&self.user, user)
-            && fits(&self.cgroup, cgroup)
-            && fits(&self.container, container)
+            && (self.cgroup.is_empty()
+                || cgroup.is_some_and(|path| {
+                    self.cgroup.iter().any(|pattern| pattern.matches(path) && (named || !pattern.0.contains('*')))
+                }))
+            && fits(&self.container, container.filter(|_| named))
             && (self.port.is_empty() || self.port.contains(&opening.port))
     }
 
     fn sentence(&self, opening: &Opening<'_>) -> Sentence {
-        let for_all = self.sni.is_empty();
+        let for_all = self.sni.is_empty() && self.port.is_empty();
         match self.action {
             Treatment::Splice => Sentence { for_all, ..Sentence::splice(&self.name) },
             Treatment::Deny => {
@@ -356,8 +381,26 @@ impl ConnectionRule {
         if self.name.is_empty() {
             return Err("a connection rule has an empty name; records refer to rules by name".into());
         }
-        let anything = [&self.sni, &self.exe, &self.user, &self.cgroup, &self.container].iter().all(|m| m.is_empty());
-        if anything && self.port.is_empty() && self.action == Treatment::Splice {
+        if let Some(digest) = self.exe_sha256.iter().find(|text| !is_sha256(text)) {
+            return Err(format!(
+                "connection rule {:?} has {digest:?} in `exe_sha256`, which is no SHA-256; sha256sum(1) prints its 64 \
+                 hexadecimal digits",
+                self.name
+            ));
+        }
+        if self.action != Treatment::Splice {
+            return Ok(());
+        }
+        let by_caller = [&self.user, &self.cgroup, &self.container].iter().any(|patterns| !patterns.is_empty())
+            || !self.exe_sha256.is_empty();
+        if !self.exe.is_empty() && !by_caller {
+            return Err(format!(
+                "connection rule {:?} would pass on unread whatever runs a program at that path, with any code loaded into \
+                 it; besides `exe`, give it `user`, `cgroup` or `exe_sha256`",
+                self.name
+            ));
+        }
+        if !by_caller && self.sni.is_empty() && self.port.is_empty() {
             return Err(format!(
                 "connection rule {:?} would pass every connection on unread; give it a condition",
                 self.name
@@ -365,6 +408,20 @@ impl ConnectionRule {
         }
         Ok(())
     }
+}
+
+/// Whether the path of a cgroup goes through what systemd gives to a user: who that is stands in the path, but the names
+/// below are the user's choice, those of containers too.
+fn is_named_by_user(path: &str) -> bool {
+    path.split('/').any(|name| {
+        let manager = name.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
+        let slice = || name.strip_prefix("user-").and_then(|rest| rest.strip_suffix(".slice"));
+        manager.or_else(slice).is_some()
+    })
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Sentence {

@@ -42,6 +42,8 @@ fn each_first_word_has_its_default() {
         (Strict, http(Known::Foreign), Splice, "connection.foreign_name"),
         (Enrolled, Said::Nothing, Deny, "connection.protocol"),
         (Enrolled, Said::Other, Deny, "connection.protocol"),
+        (Enrolled, Said::Socks, Deny, "connection.protocol"),
+        (Strict, Said::Socks, Deny, "connection.socks"),
         (Strict, Said::Nothing, Splice, "connection.server_first"),
         (Strict, Said::Other, Splice, "connection.other_protocol"),
     ] {
@@ -119,16 +121,114 @@ fn the_first_rule_that_matches_decides() {
         (sentence.treatment, sentence.rule, sentence.for_all)
     };
     let (foreign, endpoint) = (tls(Some("eu.metrics.example"), Known::Foreign), tls(Some(NAME), Known::Tls));
-    let restic = Who { exe: Some("/usr/bin/restic"), ..Who::default() };
+    let restic = Who { exe: Some("/usr/bin/restic"), own_mounts: true, ..Who::default() };
     let alice = Who { user: Some("alice"), ..Who::default() };
     let agents = Who { cgroup: Some("/work/agents.slice"), ..Who::default() };
-    assert_eq!(decide(restic, 6881, endpoint), (Treatment::Deny, "no torrents".into(), true));
+    assert_eq!(decide(restic, 6881, endpoint), (Treatment::Deny, "no torrents".into(), false));
     assert_eq!(decide(restic, 443, endpoint), (Treatment::Splice, "backup".into(), true));
     assert_eq!(decide(alice, 443, foreign), (Treatment::Splice, "telemetry".into(), false));
     assert_eq!(decide(alice, 443, endpoint), (Treatment::Deny, "the rest of alice".into(), true));
     assert_eq!(decide(agents, 443, endpoint), (Treatment::Intercept, "agents".into(), false));
     assert_eq!(decide(agents, 443, Said::Other).0, Treatment::Deny, "what cannot be read cannot be intercepted");
     assert_eq!(decide(Who::default(), 443, endpoint).1, "connection.endpoint");
+}
+
+/// Whether a rule with these conditions has the same effect on `caller`, when it passes connections on and when it ends them.
+fn passes_and_denies(conditions: &str, caller: Who<'_>) -> (bool, bool) {
+    let opening = Opening { caller, ..opening(Captured::Enrolled, tls(Some(NAME), Known::Tls)) };
+    let applies = |action| rule(&format!("name = 'rule'\n{conditions}\naction = '{action}'")).applies(&opening);
+    assert_eq!(applies("intercept"), applies("splice"), "a rule that comes before others is a permission, too");
+    (applies("splice"), applies("deny"))
+}
+
+#[test]
+fn what_runs_is_no_evidence_in_a_mount_namespace_of_the_callers_own() {
+    let digest = "aB".repeat(32);
+    let conditions = format!("exe = ['/usr/bin/sort']\nexe_sha256 = ['{digest}']");
+    let ran = digest.to_lowercase();
+    let sort = Who { exe: Some("/usr/bin/sort"), exe_sha256: Some(&ran), ..Who::default() };
+    for conditions in [&conditions[..], "exe = ['/usr/bin/sort']", &format!("exe_sha256 = ['{digest}']")] {
+        assert_eq!(passes_and_denies(conditions, Who { own_mounts: true, ..sort }), (true, true), "{conditions}");
+        assert_eq!(passes_and_denies(conditions, sort), (false, true), "{conditions}");
+    }
+    let another = "0".repeat(64);
+    let other = Who { own_mounts: true, exe_sha256: Some(&another), ..sort };
+    assert_eq!(passes_and_denies(&conditions, other), (false, false));
+    assert_eq!(passes_and_denies(&conditions, Who { exe_sha256: None, ..other }), (false, false));
+}
+
+#[test]
+fn names_that_a_user_chose_are_no_evidence_without_the_user() {
+    let caller = |cgroup| Who { cgroup: Some(cgroup), container: Some("abc"), user: Some("eve"), ..Who::default() };
+    for own in [
+        "/user.slice/user-1000.slice/user@1000.service/docker-abc.scope",
+        "/user.slice/user-1000.slice/session-3.scope/docker-abc.scope",
+        "/user@1000.service/docker-abc.scope",
+    ] {
+        let caller = caller(own);
+        for conditions in ["container = ['abc']", "cgroup = ['*/docker-abc.scope']", "cgroup = ['/user*']"] {
+            assert_eq!(passes_and_denies(conditions, caller), (false, true), "{conditions} {own}");
+            assert_eq!(passes_and_denies(&format!("{conditions}\nuser = ['eve']"), caller), (true, true));
+            assert_eq!(passes_and_denies(&format!("{conditions}\nuser = ['bob']"), caller), (false, false));
+        }
+        assert_eq!(passes_and_denies(&format!("cgroup = ['{own}']"), caller), (true, true), "whose it is stands in it");
+    }
+    for system in
+        ["/system.slice/docker-abc.scope", "/user.slice/docker-abc.scope", "/x/user-1000.slice.d/docker-abc.scope"]
+    {
+        assert_eq!(passes_and_denies("container = ['abc']", caller(system)), (true, true), "{system}");
+        assert_eq!(passes_and_denies("cgroup = ['*/docker-abc.scope']", caller(system)), (true, true), "{system}");
+    }
+}
+
+#[test]
+fn socks_passes_by_a_rule_alone() {
+    let jump = rule("name = 'jump host'\nport = [1080]\naction = 'splice'");
+    let connections = Connections::new(vec![jump], Strict::default());
+    let decide = |port| connections.decide(&Opening { port, ..opening(Captured::Strict, Said::Socks) });
+    assert_eq!((decide(1080).treatment, decide(1080).rule.as_str()), (Treatment::Splice, "jump host"));
+    assert_eq!((decide(1081).treatment, decide(1081).rule.as_str()), (Treatment::Deny, "connection.socks"));
+    let read = rule("name = 'read it'\nport = [1080]\naction = 'intercept'");
+    let sentence = read.sentence(&opening(Captured::Strict, Said::Socks));
+    assert_eq!(sentence.treatment, Treatment::Deny);
+}
+
+#[test]
+fn only_a_rule_about_the_caller_holds_for_all_of_a_connection() {
+    let connection = opening(Captured::Strict, tls(Some(NAME), Known::Foreign));
+    for (conditions, for_all) in [
+        ("user = ['alice']", true),
+        ("cgroup = ['/a']", true),
+        ("port = [443]", false),
+        ("sni = ['*']", false),
+        ("user = ['alice']\nport = [443]", false),
+    ] {
+        for action in ["splice", "deny"] {
+            let rule = rule(&format!("name = 'rule'\n{conditions}\naction = '{action}'"));
+            assert_eq!(rule.sentence(&connection).for_all, for_all, "{action} {conditions}");
+        }
+    }
+}
+
+#[test]
+fn a_program_alone_is_nothing_to_pass_connections_on_for() {
+    let digest = "0".repeat(64);
+    let check = |conditions: &str, action: &str| {
+        rule(&format!("name = 'rule'\nexe = ['/usr/bin/restic']\n{conditions}\naction = '{action}'")).check()
+    };
+    for alone in ["", "sni = ['*.backup.example']", "port = [443]"] {
+        let message = check(alone, "splice").unwrap_err();
+        assert!(message.contains("\"rule\"") && message.contains("`user`, `cgroup` or `exe_sha256`"), "{message}");
+        check(alone, "deny").unwrap();
+        check(alone, "intercept").unwrap();
+    }
+    for more in ["user = ['backup']", "cgroup = ['/a']", &format!("exe_sha256 = ['{digest}']")] {
+        check(more, "splice").unwrap();
+    }
+    for bad in ["abc", &digest[1..], &format!("{}g", &digest[1..])] {
+        let message = check(&format!("exe_sha256 = ['{bad}']"), "deny").unwrap_err();
+        assert!(message.contains(bad) && message.contains("sha256sum"), "{message}");
+    }
 }
 
 #[test]
@@ -149,6 +249,7 @@ fn said() -> impl Strategy<Value = Said<'static>> {
     prop_oneof![
         Just(Said::Nothing),
         Just(Said::Other),
+        Just(Said::Socks),
         (name(), known(), any::<bool>()).prop_map(|(name, known, ech)| Said::Tls { name, known, ech }),
         (name(), known()).prop_map(|(host, known)| Said::Http { host, known }),
     ]

@@ -155,6 +155,8 @@ impl Arrival {
         let container = self.caller.container().map(|container| container.id);
         let caller = Who {
             exe: exe.as_deref(),
+            exe_sha256: self.caller.exe_sha256.as_deref(),
+            own_mounts: self.caller.own_mounts,
             user: self.caller.user.as_deref(),
             cgroup: cgroup.as_deref(),
             container: container.as_deref(),

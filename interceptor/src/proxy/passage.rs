@@ -9,10 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 use super::arrival::Arrival;
 use super::opening::Side;
 use super::record;
+use super::reply::Refusal;
 use crate::audit::{self, Completion, Coverage, Outgoing, Part, Response, State, Timing};
 use crate::flow::ExchangeId;
 use crate::http::Reader;
 use crate::policy::Sentence;
+use crate::upstream::DialError;
 
 /// A durable record of a connection that is passed on, and the bytes so far. Dropped before its end, it is recorded as
 /// aborted.
@@ -64,6 +66,35 @@ impl Passage {
         };
         if let Err(e) = ended {
             log::error!("the end of {} is not in the audit log: {e}", self.id);
+        }
+    }
+}
+
+/// Why something cannot be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unready {
+    /// Nothing leaves unrecorded.
+    #[error("the audit log cannot be written: {0}")]
+    Unrecorded(#[from] audit::Error),
+    /// There is nobody to pass it to.
+    #[error(transparent)]
+    Unreachable(#[from] DialError),
+}
+
+impl Unready {
+    /// What a client that speaks HTTP is told.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Unrecorded(_) => Refusal::AuditUnavailable,
+            Self::Unreachable(_) => Refusal::Upstream,
+        }
+    }
+
+    /// The rule that it stands for.
+    pub(super) fn rule(&self) -> &'static str {
+        match self {
+            Self::Unrecorded(_) => "audit.durability",
+            Self::Unreachable(e) => record::dial_rule(e),
         }
     }
 }
@@ -131,6 +162,19 @@ mod tests {
         for transport in [Transport::IoUring, Transport::Epoll] {
             run_worker(transport, claim(transport)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_full_log_and_a_dead_server_are_told_apart() {
+        let addr = (Ipv4Addr::LOCALHOST, 9).into();
+        for (unready, status, rule) in [
+            (Unready::from(audit::Error::NoAuditor), 503, "audit.durability"),
+            (DialError::Refused { addr }.into(), 502, "upstream.connect"),
+            (DialError::Loop { addr }.into(), 502, "upstream.loop"),
+        ] {
+            assert_eq!((unready.refusal().status(), unready.rule()), (status, rule), "{unready}");
+        }
+        assert!(Unready::from(audit::Error::NoAuditor).to_string().starts_with("the audit log cannot be written: "));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Name, Upstream};
 use super::opening::{Incoming, Side, Tunnel};
-use super::passage::{self, Passage};
+use super::passage::{self, Passage, Unready};
 use super::record::{self, StoredHead};
 use super::reply::{self, Refusal};
 use crate::audit::Record;
@@ -164,10 +164,8 @@ impl Talk {
 
     /// Passes one request on, and its response back.
     async fn pass(mut self, host: String, sentence: &Sentence, head: RequestHead) -> Then {
-        if let Err(refusal) = self.ready(&host, sentence).await {
-            let (rule, reason) = refusal;
-            let kind = if rule == "audit.durability" { Refusal::AuditUnavailable } else { Refusal::Upstream };
-            self.refuse(Some(&host), Some(&head), kind, rule, &reason).await;
+        if let Err(e) = self.ready(&host, sentence).await {
+            self.refuse(Some(&host), Some(&head), e.refusal(), e.rule(), &e.to_string()).await;
             return Then::Ended;
         }
         let limits = self.incoming.arrival.worker.shared.settings.http.streaming();
@@ -191,28 +189,26 @@ impl Talk {
     }
 
     /// A record that is durable and a server that is connected: both before a byte leaves.
-    async fn ready(&mut self, host: &str, sentence: &Sentence) -> Result<(), (&'static str, String)> {
+    async fn ready(&mut self, host: &str, sentence: &Sentence) -> Result<(), Unready> {
         if self.passage.as_ref().is_some_and(|(passed, _)| passed != host) {
             let (_, passage) = self.passage.take().expect("looked at just now");
             passage.end(self.status.take(), None).await;
         }
         let arrival = &self.incoming.arrival;
         if self.passage.is_none() {
-            let opened = match self.incoming.tunnel.as_mut().and_then(|tunnel| tunnel.passage.take()) {
-                Some(passage) => Ok(passage),
-                None => Passage::open(arrival, Some(host).filter(|host| !host.is_empty()), sentence).await,
+            let passage = match self.incoming.tunnel.as_mut().and_then(|tunnel| tunnel.passage.take()) {
+                Some(passage) => passage,
+                None => Passage::open(arrival, Some(host).filter(|host| !host.is_empty()), sentence).await?,
             };
-            let passage = opened.map_err(|e| ("audit.durability", format!("the audit log cannot be written: {e}")))?;
             self.passage = Some((host.to_owned(), passage));
         }
         self.connect().await
     }
 
-    async fn connect(&mut self) -> Result<(), (&'static str, String)> {
+    async fn connect(&mut self) -> Result<(), Unready> {
         if self.incoming.far.is_none() {
             let arrival = &self.incoming.arrival;
-            let dialled = arrival.worker.dialer.connect(&arrival.route()).await;
-            let stream = dialled.map_err(|e| (record::dial_rule(&e), e.to_string()))?;
+            let stream = arrival.worker.dialer.connect(&arrival.route()).await?;
             self.incoming.far = Some(Side::new(stream));
         }
         Ok(())
@@ -255,8 +251,8 @@ impl Talk {
                 self.connect().await
             }
         };
-        if let Err((rule, reason)) = ready {
-            self.refuse(Some(&host), None, Refusal::Upstream, rule, &reason).await;
+        if let Err(e) = ready {
+            self.refuse(Some(&host), None, e.refusal(), e.rule(), &e.to_string()).await;
             return Then::Ended;
         }
         match self.ask(&tunnel.head).await {

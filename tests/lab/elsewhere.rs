@@ -352,7 +352,10 @@ fn configured_rules_decide_first() {
     // Among mounts of its own, anything could be at curl's path: it is intercepted, and does not trust that.
     assert!(run.ok().contains("You said: unread"), "{run}");
     assert!(elsewhere.arrived("7").concat().is_empty(), "{run}");
-    assert_eq!(elsewhere.decisions(), pairs(&[("deny", "no echo"), ("splice", "curl is trusted"), ("deny", "tls.handshake")]));
+    assert_eq!(
+        elsewhere.decisions(),
+        pairs(&[("deny", "no echo"), ("splice", "curl is trusted"), ("deny", "tls.handshake")])
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
 use super::connection::{Connection, Name, Upstream};
+use super::linger;
 use super::opening::{Incoming, Side, Tunnel};
 use super::passage::{self, Passage};
 use super::record::{self, StoredHead};
@@ -178,7 +179,7 @@ impl Talk {
             Ok(Passed::KeepAlive) => Then::Again(self),
             Ok(Passed::Upgraded) => Then::Other(self),
             Ok(Passed::Close) => {
-                let _gone_already = self.incoming.near.stream.shutdown().await;
+                linger::close(&mut self.incoming.near.stream).await;
                 self.end(None).await;
                 Then::Ended
             }
@@ -367,7 +368,7 @@ impl Talk {
         let patience = arrival.worker.shared.settings.patience;
         let stream = &mut self.incoming.near.stream;
         if http::write(stream, &response, patience).await.is_ok() {
-            let _gone_already = stream.shutdown().await;
+            linger::close(stream).await;
         }
         self.end(Some(&format!("{reason} [rule {rule}]"))).await;
     }

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
 use aya_log_ebpf::debug;
-use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, reason, stage};
+use interceptor_ebpf::{Address, Counter, Flow, Listener, Peer, Pending, reason, stage, waiting_bucket};
 
 use crate::context::{SockAddr, Transport};
 use crate::events::ask;
@@ -80,7 +80,10 @@ fn redirect(ctx: &SockAddr, original: Peer, reason: u32) -> Result<&'static List
         ask(netns_cookie);
         return Err(Counter::RefusedNoListener);
     };
-    if is_over_quota(bpf_get_current_uid_gid() as u32) {
+    if original.address.is_loopback() && original.port == listener.port {
+        return Err(Counter::RefusedListener);
+    }
+    if is_over_quota(bpf_get_current_uid_gid() as u32, netns_cookie) {
         return Err(Counter::RefusedQuota);
     }
     if ctx.is_bound_to_device() && ctx.unbind_device().is_err() {
@@ -129,11 +132,13 @@ fn note(pending: &mut Pending, ctx: &SockAddr, original: Peer, netns_cookie: u64
     pending.stage = stage::REDIRECTED;
 }
 
-/// One user must not fill the map that everyone's flows go through.
+/// Nobody may fill the map that everyone's flows go through.
 #[inline(always)]
-fn is_over_quota(uid: u32) -> bool {
-    let limit = SETTINGS.get(0).map_or(0, |settings| settings.max_waiting);
-    waiting(uid) >= limit
+fn is_over_quota(uid: u32, netns_cookie: u64) -> bool {
+    let Some(settings) = SETTINGS.get(0) else { return true };
+    let is_own = netns_cookie == settings.own_netns;
+    let limit = if is_own { settings.max_waiting } else { settings.max_waiting / 4 };
+    waiting(waiting_bucket(uid, netns_cookie, settings.own_netns)) >= limit as i64
 }
 
 #[inline(always)]

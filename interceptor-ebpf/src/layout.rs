@@ -33,7 +33,8 @@ layout!(Snapshot, 3000, align 8, connected_at @ 0, started_at @ 8, start_code @ 
 layout!(Ancestor, 32, align 8, started_at @ 0, tgid @ 8, reserved @ 12, comm @ 16);
 const _: () = assert!(size_of::<Offsets>() == 4 + 4 * MEMBER_COUNT && align_of::<Offsets>() == 4);
 layout!(Listener, 16, align 8, generation @ 0, port @ 8, reserved @ 10);
-layout!(Settings, 32, align 8, own_cgroup @ 0, stale_after @ 8, own_mark @ 16, cgroup_rules @ 20, max_waiting @ 24);
+layout!(Settings, 40, align 8, own_cgroup @ 0, stale_after @ 8, own_mark @ 16, cgroup_rules @ 20, max_waiting @ 24,
+    own_netns @ 32);
 layout!(CgroupRule, 4, align 4, mode @ 0);
 layout!(Event, 72, align 8, destination @ 0, at @ 24, netns_cookie @ 32, cgroup @ 40, kind @ 48, counter @ 52, tgid @ 56,
     tid @ 60, uid @ 64, reserved @ 68);

@@ -29,7 +29,7 @@ pub use endpoint::{
 };
 pub use event::{Event, kind};
 pub use flow::{Flow, FlowKey, Pending, reason, stage};
-pub use listener::{Listener, Settings};
+pub use listener::{Listener, Settings, waiting_bucket};
 pub use snapshot::{
     Ancestor, At, MAX_ANCESTORS, MAX_CGROUP_DEPTH, MAX_CGROUP_NAME, MAX_GROUPS, MAX_SNAPSHOTS, MAX_TEXT, MEMBER_COUNT,
     MEMBERS, Member, Offsets, Snapshot, flag,
@@ -43,7 +43,7 @@ pub const ABI: u32 = 2;
 pub const MAX_ENDPOINTS: usize = 65_536;
 
 /// Redirected connections that wait for the daemon's accept.
-pub const MAX_FLOWS: usize = 32_768;
+pub const MAX_FLOWS: usize = 65_536;
 
 /// Network namespaces with a listener.
 pub const MAX_LISTENERS: usize = 1_024;
@@ -51,7 +51,7 @@ pub const MAX_LISTENERS: usize = 1_024;
 /// cgroups with a mode of their own.
 pub const MAX_CGROUP_RULES: usize = 1_024;
 
-/// Buckets in which waiting flows are counted; a user's is its id modulo this.
+/// Buckets in which waiting flows are counted; see [`waiting_bucket`].
 pub const USER_BUCKETS: usize = 4_096;
 
 /// Bytes of the ring buffer of events.

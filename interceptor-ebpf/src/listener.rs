@@ -1,5 +1,7 @@
 //! What the daemon tells the programs about itself.
 
+use crate::USER_BUCKETS;
+
 /// The daemon's listener in one network namespace: 127.0.0.1 and ::1, one port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,18 @@ pub struct Settings {
     pub own_mark: u32,
     /// Entries of the map of cgroup rules; 0 saves the search.
     pub cgroup_rules: u32,
-    /// Flows of one user that may wait for accept.
+    /// Flows of one user that may wait for accept in the daemon's own network namespace. A quarter of it holds for all
+    /// of another one.
     pub max_waiting: u64,
+    /// The daemon's own network namespace.
+    pub own_netns: u64,
+}
+
+/// The bucket that a waiting flow is counted in: its user's; in network namespaces other than the daemon's, that
+/// namespace's, for whoever owns one can make users and can keep connections from coming about.
+#[inline(always)]
+#[must_use]
+pub const fn waiting_bucket(uid: u32, netns_cookie: u64, own_netns: u64) -> u32 {
+    const HALF: u32 = USER_BUCKETS as u32 / 2;
+    if netns_cookie == own_netns { uid % HALF } else { HALF + (netns_cookie % HALF as u64) as u32 }
 }

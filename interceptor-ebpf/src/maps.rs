@@ -10,7 +10,7 @@ use aya_ebpf::programs::SockContext;
 use interceptor_ebpf::{
     CgroupRule, Counter, DNS_BYTES, DnsPacket, EVENT_BYTES, EndpointRule, EndpointV4, EndpointV6, Event, Flow, FlowKey,
     Listener, MAX_CGROUP_RULES, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS, MAX_SNAPSHOTS, Pending, Settings, Snapshot,
-    USER_BUCKETS,
+    USER_BUCKETS, waiting_bucket,
 };
 
 #[btf_map]
@@ -51,7 +51,7 @@ pub(crate) static HEARTBEAT: Array<u64, 1> = Array::new();
 
 /// The daemon takes flows out of their map and counts down here, through shared memory.
 #[btf_map]
-static WAITING: Array<u64, USER_BUCKETS, { BPF_F_MMAPABLE as usize }> = Array::new();
+static WAITING: Array<i64, USER_BUCKETS, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// May forget the oldest: then a namespace asks once more.
 #[btf_map]
@@ -63,20 +63,21 @@ pub(crate) static EVENTS: RingBuf<Event, EVENT_BYTES> = RingBuf::new();
 #[btf_map]
 pub(crate) static DNS: RingBuf<DnsPacket, DNS_BYTES> = RingBuf::new();
 
-/// The number of a user's flows that wait for accept.
+/// The number of flows that wait for accept in a bucket.
 #[inline(always)]
-pub(crate) fn waiting(uid: u32) -> u64 {
+pub(crate) fn waiting(bucket: u32) -> i64 {
     // A bucket of its own for whoever has none would be no limit.
-    WAITING.get_ptr(uid % USER_BUCKETS as u32).map_or(u64::MAX, |count| {
+    WAITING.get_ptr(bucket).map_or(i64::MAX, |count| {
         // SAFETY: an entry of an array lives as long as the map; eight aligned bytes are read whole.
         unsafe { count.read_volatile() }
     })
 }
 
-/// Changes the number of a user's waiting flows by one, up or down.
+/// Counts a flow that waits from now on, or does no more.
 #[inline(always)]
-pub(crate) fn add_waiting(uid: u32, change: i64) {
-    if let Some(count) = WAITING.get_ptr_mut(uid % USER_BUCKETS as u32) {
+pub(crate) fn add_waiting(flow: &Flow, change: i64) {
+    let own_netns = SETTINGS.get(0).map_or(0, |settings| settings.own_netns);
+    if let Some(count) = WAITING.get_ptr_mut(waiting_bucket(flow.uid, flow.netns_cookie, own_netns)) {
         // SAFETY: an entry of an array lives as long as the map. The instruction is atomic, as the daemon's are; core has
         // no such operation for a target without compare-and-swap.
         unsafe { asm!("lock *(u64 *)({at} + 0) += {change}", at = in(reg) count, change = in(reg) change) };

@@ -32,12 +32,16 @@ fn record(ops: &SockOps<'_>) {
     let (v4, v6) = (ops.local_v4(), ops.local_v6());
     let local = if pending.flow.original.address.as_v4().is_some() { v4 } else { v6 };
     pending.key = FlowKey::new(pending.flow.netns_cookie, local, ops.local_port());
+    // SAFETY: the map is preallocated; should the entry be taken meanwhile, a count is one too low for a moment.
+    if let Some(stale) = unsafe { FLOWS.get(&pending.key) } {
+        add_waiting(stale, -1);
+    }
     // Not NOEXIST: a stale flow of an earlier connection with the same tuple must give way.
     if FLOWS.insert(&pending.key, &pending.flow, u64::from(BPF_ANY)).is_err() {
         count(Counter::FlowLost);
         debug!(ops.0, "no room for the flow of tgid {}", pending.flow.tgid);
         return;
     }
-    add_waiting(pending.flow.uid, 1);
+    add_waiting(&pending.flow, 1);
     pending.stage = stage::RECORDED;
 }

@@ -25,7 +25,7 @@ fn sock_release(ctx: SockContext) -> i32 {
     let cookie = unsafe { FLOWS.get(&pending.key) }.map(|flow| flow.socket_cookie);
     if cookie == Some(pending.flow.socket_cookie) && FLOWS.remove(&pending.key).is_ok() {
         count(Counter::FlowAbandoned);
-        add_waiting(pending.flow.uid, -1);
+        add_waiting(&pending.flow, -1);
     }
     ALLOW
 }

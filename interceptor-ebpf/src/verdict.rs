@@ -54,7 +54,9 @@ pub(crate) fn judge(ctx: &SockAddr, destination: Peer, transport: Transport) -> 
     let why = match found {
         Some(rule) if rule.flags & rule::CANARY != 0 => reason::CANARY,
         Some(_) => reason::ENROLLED,
-        None if mode == mode::STRICT && is_strict_about(destination, transport) => strict_reason(destination),
+        None if mode == mode::STRICT && is_strict_about(ctx, settings, destination, transport) => {
+            strict_reason(destination)
+        }
         None => return Verdict::Pass,
     };
     if is_own(ctx, settings) {
@@ -92,10 +94,11 @@ fn enrolled(peer: Peer) -> Option<&'static EndpointRule> {
 }
 
 /// What strict captures beside enrolled destinations: whatever leaves the host over TCP, QUIC, and datagrams to any port
-/// of an enrolled address. Local connections end at processes that are captured themselves when they go further.
+/// of an enrolled address. Local connections end at processes that are captured themselves when they go further; but
+/// only where loopback is the host's: whoever owns a network namespace can send its loopback elsewhere.
 #[inline(always)]
-fn is_strict_about(destination: Peer, transport: Transport) -> bool {
-    if destination.address.is_loopback() {
+fn is_strict_about(ctx: &SockAddr, settings: &Settings, destination: Peer, transport: Transport) -> bool {
+    if destination.address.is_loopback() && ctx.netns_cookie() == settings.own_netns {
         return false;
     }
     match transport {

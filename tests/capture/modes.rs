@@ -118,6 +118,36 @@ fn a_user_may_not_have_too_many_connections_waiting() {
 }
 
 #[test]
+fn a_flow_that_replaces_a_stale_one_counts_once() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon_with(&[("CAPTURE_WAITING", "5")], "hold", &["203.0.113.20/32,443"]);
+    // One bound socket, connected and disconnected again and again: always the same tuple.
+    let script = "import ctypes, socket\n\
+                  libc = ctypes.CDLL(None, use_errno=True)\n\
+                  sock = socket.socket(); sock.bind(('127.0.0.1', 5555))\n\
+                  for _ in range(40):\n\
+                  \x20 sock.connect(('203.0.113.20', 443))\n\
+                  \x20 assert libc.connect(sock.fileno(), bytes(16), 16) == 0\n\
+                  print('done')";
+    let output = host.in_cgroup("client", "python3").args(["-c", script]).output().unwrap();
+    assert_eq!(output.stdout, b"done\n", "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(daemon.ask("stats")["RefusedQuota"], 0);
+}
+
+#[test]
+fn loopback_of_another_network_namespace_is_no_way_around_strict() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.daemon(&ENROLLED);
+    set_modes(&host, &mut daemon, &[("client", "strict")]);
+    let mut command = host.in_cgroup("client", "unshare");
+    command.args(["--net", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"]);
+    command.args(host.client(&to("127.0.0.5", 443)).get_args().skip(3));
+    let client = crate::host::result_of(&command.output().unwrap());
+    assert_eq!(client["error"], "ECONNREFUSED", "{client}");
+    assert_eq!(daemon.ask("stats")["RefusedNoListener"], 1, "it was to be captured, and there is no listener");
+}
+
+#[test]
 fn a_namespace_without_a_listener_asks_for_one_before_it_connects() {
     let Some(host) = Host::new() else { return };
     let mut daemon = host.daemon(&ENROLLED);

@@ -9,6 +9,7 @@ import threading
 
 DIR = sys.argv[1]
 NUMBERS = itertools.count(1)
+HOSTS = {"foreign.example": "203.0.113.200"}
 AUTHORIZED = b"proxy-authorization: basic bwu6b3blbg=="
 
 
@@ -50,7 +51,7 @@ class Proxy(socketserver.BaseRequestHandler):
             method, target, _ = head.split(b"\r\n")[0].split(b" ")
             if method == b"CONNECT":
                 host, port = target.decode().rsplit(":", 1)
-                server = socket.create_connection((host, int(port)))
+                server = socket.create_connection((HOSTS.get(host, host), int(port)))
                 self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 return joined(self.request, server, rest)
             host = target.split(b"/")[2].decode().split(":")[0]

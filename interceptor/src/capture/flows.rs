@@ -164,13 +164,13 @@ impl Flows {
     /// Flows nobody asked for within this time belong to connections that never reached the listener.
     pub const MAX_AGE: Duration = Duration::from_secs(30);
 
-    pub(super) fn new(map: Map, waiting: &Map, snapshots: Map) -> Result<Self, Error> {
+    pub(super) fn new(map: Map, waiting: &Map, snapshots: Map, own_netns: u64) -> Result<Self, Error> {
         let error = Error::map(names::FLOWS);
         let Map::HashMap(data) = &map else { return Err(Error::Object { what: names::FLOWS }) };
         let fd = data.fd().as_fd().try_clone_to_owned().map_err(Error::syscall("fcntl(F_DUPFD_CLOEXEC)"))?;
         let map = HashMap::try_from(map).map_err(error)?;
         let Map::Array(counts) = waiting else { return Err(Error::Object { what: names::WAITING }) };
-        let waiting = WaitingCounts::open(counts.fd().as_fd()).map_err(Error::syscall("mmap"))?;
+        let waiting = WaitingCounts::open(counts.fd().as_fd(), own_netns).map_err(Error::syscall("mmap"))?;
         Ok(Self { inner: Arc::new(Inner { map, fd, waiting, snapshots: Snapshots::new(snapshots)? }) })
     }
 
@@ -179,7 +179,7 @@ impl Flows {
         self.inner.waiting.clear();
         for entry in self.inner.map.iter() {
             match entry {
-                Ok((_, flow)) => self.inner.waiting.add(flow.uid),
+                Ok((_, flow)) => self.inner.waiting.add(&flow),
                 Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(Error::map(names::FLOWS)(error)),
             }
@@ -190,7 +190,7 @@ impl Flows {
     fn take_element(&self, key: &FlowKey) -> io::Result<Option<interceptor_ebpf::Flow>> {
         let taken: Option<interceptor_ebpf::Flow> = sys::take_element(self.inner.fd.as_fd(), key)?;
         if let Some(flow) = &taken {
-            self.inner.waiting.subtract(flow.uid);
+            self.inner.waiting.subtract(flow);
         }
         Ok(taken)
     }

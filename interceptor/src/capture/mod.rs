@@ -95,7 +95,8 @@ pub struct Settings {
     /// Without a [`Heartbeat`] for this long, connections are refused (or go direct, where an endpoint is open then).
     /// None: no heartbeat is asked for.
     pub stale_after: Option<Duration>,
-    /// Connections of one user that may wait for accept at once.
+    /// Connections of one user that may wait for accept at once, in this network namespace; a quarter of it holds for all
+    /// of another network namespace.
     pub waiting_per_user: u64,
     /// What is to be otherwise than found or built in. Empty as a rule.
     pub overrides: Overrides,
@@ -113,8 +114,8 @@ pub struct Overrides {
 }
 
 impl Settings {
-    /// A quarter of the map of flows.
-    pub const WAITING_PER_USER: u64 = MAX_FLOWS as u64 / 4;
+    /// Many times what waits when all is well, and few enough that the map of flows holds those of many.
+    pub const WAITING_PER_USER: u64 = MAX_FLOWS as u64 / 64;
 }
 
 /// The attached programs. Dropping it leaves them in force; [`Capture::detach`] removes them.
@@ -296,7 +297,12 @@ impl Maps {
             counters: take(ebpf, names::COUNTERS)?,
             own,
             cgroup_rules: take(ebpf, names::CGROUPS)?,
-            flows: Flows::new(take_map(ebpf, names::FLOWS)?, &waiting, take_map(ebpf, names::SNAPSHOTS)?)?,
+            flows: Flows::new(
+                take_map(ebpf, names::FLOWS)?,
+                &waiting,
+                take_map(ebpf, names::SNAPSHOTS)?,
+                own.own_netns,
+            )?,
             heartbeat: Some(Heartbeat(take(ebpf, names::HEARTBEAT)?)),
             events: Some(Events(take(ebpf, names::EVENTS)?)),
             dns: Some(DnsPackets(take(ebpf, names::DNS)?)),

@@ -77,6 +77,7 @@ impl Prepared {
             own_mark: settings.mark,
             cgroup_rules: 0,
             max_waiting: settings.waiting_per_user,
+            own_netns: netns.0,
         };
         let maps = Maps::take(&mut ebpf, own)?;
         let (port, kept) = (settings.listener_port, Vec::new());

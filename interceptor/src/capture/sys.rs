@@ -8,10 +8,10 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use aya::Pod;
-use interceptor_ebpf::USER_BUCKETS;
+use interceptor_ebpf::{USER_BUCKETS, waiting_bucket};
 use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
 use tokio::io::Interest;
@@ -223,33 +223,40 @@ pub(super) fn take_element<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::
     }
 }
 
-/// Flows that wait for accept, by bucket of users: an array that the programs count up in and this process counts down in.
-pub(super) struct WaitingCounts(MmapRaw);
+/// Flows that wait for accept, by [`waiting_bucket`]: an array that the programs count up in and this process counts down
+/// in. Signed: a flow that is taken while a newer one of its tuple replaces it is counted down twice.
+pub(super) struct WaitingCounts {
+    counts: MmapRaw,
+    own_netns: u64,
+}
 
 impl WaitingCounts {
-    pub(super) fn open(map: BorrowedFd<'_>) -> io::Result<Self> {
-        let len = USER_BUCKETS * mem::size_of::<u64>();
-        Ok(Self(MmapOptions::new().len(len).map_raw(map.as_raw_fd())?))
+    pub(super) fn open(map: BorrowedFd<'_>, own_netns: u64) -> io::Result<Self> {
+        let len = USER_BUCKETS * mem::size_of::<i64>();
+        Ok(Self { counts: MmapOptions::new().len(len).map_raw(map.as_raw_fd())?, own_netns })
     }
 
-    pub(super) fn add(&self, uid: u32) {
-        self.of(uid).fetch_add(1, Ordering::Relaxed);
+    pub(super) fn add(&self, flow: &interceptor_ebpf::Flow) {
+        self.of(self.bucket(flow)).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Never below zero: a flow may be overwritten by a newer one of the same tuple, and is then taken once only.
-    pub(super) fn subtract(&self, uid: u32) {
-        let _ = self.of(uid).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    pub(super) fn subtract(&self, flow: &interceptor_ebpf::Flow) {
+        self.of(self.bucket(flow)).fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn clear(&self) {
         (0..USER_BUCKETS as u32).for_each(|bucket| self.of(bucket).store(0, Ordering::Relaxed));
     }
 
-    fn of(&self, uid: u32) -> &AtomicU64 {
-        let bucket = uid as usize % USER_BUCKETS;
+    fn bucket(&self, flow: &interceptor_ebpf::Flow) -> u32 {
+        waiting_bucket(flow.uid, flow.netns_cookie, self.own_netns)
+    }
+
+    fn of(&self, bucket: u32) -> &AtomicI64 {
+        let bucket = bucket as usize % USER_BUCKETS;
         // SAFETY: inside the mapping, which is as long as the buckets and page-aligned; the programs and every process
         // access it atomically only.
-        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().cast::<u64>().add(bucket)) }
+        unsafe { AtomicI64::from_ptr(self.counts.as_mut_ptr().cast::<i64>().add(bucket)) }
     }
 }
 

@@ -1,12 +1,12 @@
 //! One request through the stages: read, locate, scan, decide, mask, record, send.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Upstream};
 use super::inspect::{self, Inspected};
+use super::linger;
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal, Reply};
@@ -283,33 +283,11 @@ async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Nex
     match http::write(&mut connection.client, response, connection.worker.shared.settings.patience).await {
         Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
         Ok(()) => {
-            drain(connection).await;
+            linger::close(&mut connection.client).await;
             Next::Close
         }
         Err(_) => Next::Close,
     }
-}
-
-/// A client that is still sending would see a reset instead of the answer if the connection were closed at once
-/// (RFC 9112, 9.6). What it sends is thrown away, for a moment.
-async fn drain(connection: &mut Connection) {
-    const LINGER: Duration = Duration::from_secs(2);
-    const MOST: usize = 256 << 20;
-    let client = &mut connection.client;
-    let discard = async {
-        client.shutdown().await?;
-        let mut taken = connection.reader.buffered().len();
-        loop {
-            let buffered = connection.reader.buffered().len();
-            drop(connection.reader.take(buffered));
-            let read = connection.reader.fill(client).await?;
-            taken += read;
-            if read == 0 || taken > MOST {
-                return std::io::Result::Ok(());
-            }
-        }
-    };
-    let _gone_or_done = timeout(LINGER, discard).await;
 }
 
 impl Rejection {

@@ -20,8 +20,10 @@ pub(super) enum First {
 /// What `bytes` begin; `None` while more of them are needed. However they are cut, the answer is the same.
 pub(super) fn classify(bytes: &[u8]) -> Option<First> {
     match bytes {
-        [] | [22] => None,
-        [22, 3, ..] => Some(First::Tls),
+        [] | [20..=23] => None,
+        // Any record of TLS (RFC 8446, 5.1), whatever its minor and odd major version: some servers pass over an alert, or
+        // take a version nobody has, before the hello. What does not begin with a hello is refused as TLS.
+        [20..=23, 0..=4, ..] => Some(First::Tls),
         // SSL 2's ClientHello, which some servers still take: length with the high bit set, type 1.
         [0x80..=0xff] | [0x80..=0xff, _] => None,
         [0x80..=0xff, _, 1, ..] => Some(First::Tls),
@@ -86,6 +88,9 @@ mod tests {
         for (bytes, expected) in [
             (&b"\x16\x03\x01\x02\x00"[..], First::Tls),
             (b"\x80\x2e\x01\x03\x01", First::Tls),
+            (b"\x15\x03\x01\x00\x02\x01\x64\x16\x03\x01", First::Tls),
+            (b"\x16\x02\xff\x02\x00", First::Tls),
+            (b"\x14\x03\x03\x00\x01\x01", First::Tls),
             (b"GET / HTTP/1.1\r\n", First::Http),
             (b"\r\n\r\nPOST /v1/messages HTTP/1.1\r\n", First::Http),
             (b"get\t/ http/1.0\n", First::Http),

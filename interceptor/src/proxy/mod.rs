@@ -14,6 +14,7 @@ mod drain;
 mod exchange;
 mod first;
 mod inspect;
+mod linger;
 mod opening;
 mod orders;
 mod passage;

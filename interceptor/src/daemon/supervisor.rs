@@ -65,6 +65,19 @@ pub struct Facts {
     pub backstop: Option<Result<u64, String>>,
     /// Days until the internal CA's certificate expires.
     pub ca_days: Option<i64>,
+    /// How the naming of callers goes.
+    pub callers: CallerFacts,
+}
+
+/// Callers that could not be looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallerFacts {
+    /// Named by the kernel's snapshot alone, as the rest took too long.
+    pub unnamed: u64,
+    /// Named by it alone, as `/proc` did not show them.
+    pub unreadable: u64,
+    /// Threads that are kept waiting now.
+    pub stuck: usize,
 }
 
 /// One thing to do; see [`Supervisor::next`].

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, major, minor};
-use nix::sys::statfs::FUSE_SUPER_MAGIC;
 
+use super::filesystem::{answers_by_itself, in_initial_user_namespace, is_local, is_overlay};
 use super::hash::{Hashes, changed_at};
 use super::process::Process;
 use crate::capture::{ExeFile, Flow, Snapshot};
@@ -31,10 +31,12 @@ impl Executables {
     /// SHA-256 of what the caller of `flow` ran, in hexadecimal; `process` when it is alive.
     pub(super) fn digest(&self, flow: &Flow, process: Option<&Process>) -> Option<String> {
         let Some(snapshot) = flow.snapshot.as_deref() else {
-            return self.hashes.of(&process?.open_exe()?);
+            let file = process.filter(|process| answers_by_itself(process))?.open_exe()?;
+            return self.hashes.of(&file);
         };
-        // Reading such a file asks a process of the user's, who may never answer.
-        if snapshot.exe_file?.magic == FUSE_SUPER_MAGIC.0 as u64 {
+        // Others may ask a process of the user's, who may never answer.
+        let magic = snapshot.exe_file?.magic;
+        if !is_local(magic) && !is_overlay(magic) {
             return None;
         }
         let file =
@@ -54,10 +56,15 @@ impl Executables {
     fn found_again(&self, flow: &Flow, snapshot: &Snapshot) -> Option<File> {
         let path = snapshot.exe.as_ref().filter(|path| path.whole && !path.deleted)?;
         let namespace = snapshot.mount_namespace;
+        let overlay = snapshot.exe_file.is_none_or(|file| is_overlay(file.magic));
         let own = || if self.own_mount_namespace == Some(namespace) { root() } else { None };
         let root = own().or_else(|| {
             let mut ancestors = snapshot.ancestors.iter();
-            ancestors.find_map(|ancestor| Process::started(ancestor.pid, ancestor.started_at).ok()?.root_in(namespace))
+            ancestors.find_map(|ancestor| {
+                let process = Process::started(ancestor.pid, ancestor.started_at).ok()?;
+                // What is found below such a root was mounted by root.
+                (!overlay || in_initial_user_namespace(&process)).then(|| process.root_in(namespace))?
+            })
         })?;
         let file = open_below(&root, &path.path)?;
         is_what_was_run(&file, snapshot.exe_file?, flow.connected_at.to_system_time()?).then_some(file)
@@ -66,6 +73,11 @@ impl Executables {
 
 /// The file of a process that still runs the program it ran at the connect call.
 fn running(process: &Process, snapshot: &Snapshot) -> Option<File> {
+    // It may have executed another one since, of which the snapshot knows nothing.
+    let local = snapshot.exe_file.is_some_and(|file| is_local(file.magic));
+    if !process.runs(snapshot.image) || !(local || answers_by_itself(process)) {
+        return None;
+    }
     let file = process.open_exe()?;
     process.runs(snapshot.image).then_some(file)
 }
@@ -74,10 +86,10 @@ fn root() -> Option<OwnedFd> {
     open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()
 }
 
-/// Whatever stands at the path by now, it does not lead out of `root`, and opening it does not block.
+/// Whatever stands at the path by now, it does not lead out of `root`. The kernel's own path of a file has no links in it.
 fn open_below(root: impl AsFd, path: &Path) -> Option<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
     openat2(root, path, how).ok().map(File::from)
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -18,6 +18,9 @@ const MAX_FILES: usize = 4096;
 /// A file that changed less than this ago may change again within the same time stamp: not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// How long others wait for whoever reads a file. Reading may take for ever.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 const BUFFER: usize = 256 << 10;
 
 /// A state of a file. Whatever writes to one changes its ctime, which no program can set.
@@ -29,10 +32,54 @@ struct Version {
     changed: (i64, i64),
 }
 
-/// Digests by version. A file that several callers run at once is read once, the others wait.
+/// Digests by version. A file that several callers run at once is read once; the others wait, but not for long.
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
-    known: Mutex<HashMap<Version, Arc<OnceLock<Option<String>>>>>,
+    known: Mutex<HashMap<Version, Arc<Slot>>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: Mutex<Reading>,
+    read: Condvar,
+}
+
+#[derive(Debug)]
+enum Reading {
+    NotBegun,
+    Since(Instant),
+    Done(Option<String>),
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { state: Mutex::new(Reading::NotBegun), read: Condvar::new() }
+    }
+}
+
+impl Slot {
+    /// What the first to ask finds; none for others when that takes too long.
+    fn get_or_read(&self, read: impl FnOnce() -> Option<String>) -> Option<String> {
+        let mut state = self.lock();
+        loop {
+            let left = match &*state {
+                Reading::Done(digest) => return digest.clone(),
+                Reading::NotBegun => break,
+                Reading::Since(begun) => PATIENCE.checked_sub(begun.elapsed())?,
+            };
+            state = self.read.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *state = Reading::Since(Instant::now());
+        drop(state);
+        let digest = read();
+        *self.lock() = Reading::Done(digest.clone());
+        self.read.notify_all();
+        digest
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Hashes {
@@ -47,10 +94,10 @@ impl Hashes {
             return digest(file, version).ok()?;
         }
         let slot = self.slot(version);
-        slot.get_or_init(|| digest(file, version).ok().flatten()).clone()
+        slot.get_or_read(|| digest(file, version).ok().flatten())
     }
 
-    fn slot(&self, version: Version) -> Arc<OnceLock<Option<String>>> {
+    fn slot(&self, version: Version) -> Arc<Slot> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_FILES && !known.contains_key(&version) {
             known.clear();
@@ -142,6 +189,26 @@ mod tests {
     fn what_is_no_regular_file_has_no_digest() {
         assert_eq!(Hashes::default().of(&File::open("/dev/null").unwrap()), None);
         assert_eq!(Hashes::default().of(&File::open("/").unwrap()), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_another_who_reads() {
+        let slot = Arc::new(Slot::default());
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (say, begun) = std::sync::mpsc::channel();
+        let reads = Arc::clone(&slot);
+        let reader = std::thread::spawn(move || {
+            reads.get_or_read(|| {
+                say.send(()).unwrap();
+                let _ = held.recv();
+                Some(ABC.to_owned())
+            })
+        });
+        begun.recv().unwrap();
+        assert_eq!(slot.get_or_read(|| panic!("read twice")), None);
+        drop(hold);
+        assert_eq!(reader.join().unwrap().as_deref(), Some(ABC));
+        assert_eq!(slot.get_or_read(|| panic!("read twice")).as_deref(), Some(ABC), "what comes late is remembered");
     }
 
     #[test]

@@ -7,10 +7,13 @@
 //! `None`, never guessed.
 
 mod ancestry;
+mod callers;
 mod cgroup;
 mod executable;
+mod filesystem;
 mod hash;
 mod names;
+mod pool;
 mod process;
 mod status;
 
@@ -18,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use ancestry::Parent;
+pub use callers::Callers;
 pub use cgroup::{CgroupPath, Container, Runtime};
 
 use executable::Executables;
@@ -44,7 +48,7 @@ pub struct Caller {
     /// What it ran, as its own mount namespace names it. Ends in ` (deleted)` when the file had been removed; begins with
     /// `...` when only the end of a long path is known.
     pub exe: Option<PathBuf>,
-    /// SHA-256 of that file, in hexadecimal.
+    /// SHA-256 of that file, in hexadecimal; none when it could not be had for certain and in time.
     pub exe_sha256: Option<String>,
     /// Whether the kernel saw it run that in the daemon's own mount namespace, where `exe` means the same to both.
     pub own_mounts: bool,
@@ -100,8 +104,8 @@ impl Caller {
     }
 }
 
-/// Names the callers of flows. One for all workers. Calls block on procfs, the user database and, for an executable not
-/// seen before, on reading it: not for a thread that drives connections.
+/// Finds out about the callers of flows. Calls block on procfs, the user database and, for an executable not seen before,
+/// on reading it; a caller can make them block for ever. See [`Callers`] for threads that drive connections.
 #[derive(Debug)]
 pub struct Resolver {
     names: Names,
@@ -141,6 +145,8 @@ impl Resolver {
     #[must_use]
     pub fn resolve(&self, flow: &Flow) -> Caller {
         let snapshot = flow.snapshot.as_deref();
+        // Known for the next time before anything is asked that the caller can delay.
+        let user = self.names.user(flow.uid);
         let process = self.process(flow);
         let seen = process.as_ref().map(|process| Seen::of(process, snapshot));
         let of_program = seen.as_ref().filter(|seen| seen.same_program);
@@ -149,8 +155,8 @@ impl Resolver {
         Caller {
             uid: flow.uid,
             gid: flow.gid,
-            user: self.names.user(flow.uid),
-            groups: groups.map(|groups| self.group_names(flow.gid, &groups)),
+            user,
+            groups: groups.map(|groups| group_names(flow.gid, &groups, |gid| self.names.group(gid))),
             groups_cut,
             pid: flow.tgid,
             exe: kernel_path(snapshot.and_then(|s| s.exe.as_ref()), of_program.and_then(|seen| seen.exe.clone())),
@@ -168,6 +174,34 @@ impl Resolver {
             login_uid: audit_id(snapshot, |s| s.login_uid, process.as_ref(), "loginuid"),
             audit_session: audit_id(snapshot, |s| s.session, process.as_ref(), "sessionid"),
             started_at: snapshot.map(|s| s.started_at).or_else(|| process.as_ref().map(Process::started_at)),
+        }
+    }
+
+    /// The caller of `flow` as far as the kernel's snapshot and what is remembered tell: asks no process, no file of a
+    /// user's and no user database, so it does not block.
+    #[must_use]
+    pub fn by_snapshot(&self, flow: &Flow) -> Caller {
+        let snapshot = flow.snapshot.as_deref();
+        let (groups, groups_cut) = groups(snapshot, None);
+        let socket_cgroup = flow.socket_cgroup.filter(|&id| id != flow.task_cgroup);
+        Caller {
+            uid: flow.uid,
+            gid: flow.gid,
+            user: self.names.remembered_user(flow.uid),
+            groups: groups.map(|groups| group_names(flow.gid, &groups, |gid| self.names.remembered_group(gid))),
+            groups_cut,
+            pid: flow.tgid,
+            exe: kernel_path(snapshot.and_then(|s| s.exe.as_ref()), None),
+            exe_sha256: None,
+            cmdline: cmdline(snapshot, None),
+            cwd: kernel_path(snapshot.and_then(|s| s.cwd.as_ref()), None),
+            parents: snapshot.map_or_else(Vec::new, |snapshot| ancestry::of_snapshot(snapshot, false)),
+            // The cgroup file system is the kernel's own, it answers at once.
+            cgroup: self.cgroup_at_connect(flow),
+            socket_cgroup: socket_cgroup.and_then(|id| self.cgroup_path(id)),
+            login_uid: audit_id(snapshot, |s| s.login_uid, None, "loginuid"),
+            audit_session: audit_id(snapshot, |s| s.session, None, "sessionid"),
+            started_at: snapshot.map(|s| s.started_at),
         }
     }
 
@@ -206,11 +240,11 @@ impl Resolver {
     fn cgroup_path(&self, id: u64) -> Option<CgroupPath> {
         self.cgroups.as_ref()?.path_of(id).map(CgroupPath::new)
     }
+}
 
-    fn group_names(&self, primary: u32, supplementary: &[u32]) -> Vec<String> {
-        let others = supplementary.iter().copied().filter(|&gid| gid != primary);
-        std::iter::once(primary).chain(others).map(|gid| self.names.group(gid)).collect()
-    }
+fn group_names(primary: u32, supplementary: &[u32], name: impl Fn(u32) -> String) -> Vec<String> {
+    let others = supplementary.iter().copied().filter(|&gid| gid != primary);
+    std::iter::once(primary).chain(others).map(name).collect()
 }
 
 /// What procfs says of a live process that is the caller.

@@ -29,6 +29,21 @@ impl Names {
         remembered(&self.groups, gid, || Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name))
             .unwrap_or_else(|| gid.to_string())
     }
+
+    /// A user's name when it was asked for before, however long ago.
+    pub(super) fn remembered_user(&self, uid: u32) -> Option<String> {
+        known(&self.users, uid)
+    }
+
+    /// A group's name when it was asked for before, or its number.
+    pub(super) fn remembered_group(&self, gid: u32) -> String {
+        known(&self.groups, gid).unwrap_or_else(|| gid.to_string())
+    }
+}
+
+fn known(cache: &Cache, id: u32) -> Option<String> {
+    let entries = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    entries.get(&id).and_then(|(name, _)| name.clone())
 }
 
 fn remembered(cache: &Cache, id: u32, ask: impl FnOnce() -> Option<String>) -> Option<String> {

@@ -18,6 +18,9 @@ use crate::capture::{BootTime, Image};
 /// Arguments are read up to here.
 const MAX_CMDLINE: u64 = 4096;
 
+/// Mounts are read up to here; some 20,000 of them.
+const MAX_MOUNTS: u64 = 4 << 20;
+
 /// `stat` and `status` are this long at most, with the largest number of groups (65,536) some 720 KiB; a process with
 /// more than fits has unknown groups.
 const MAX_STATUS: u64 = 64 * 1024;
@@ -103,6 +106,22 @@ impl Process {
         // Nothing that is executed blocks, but what stands behind the link is another's choice.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         openat(&self.directory, "exe", flags, Mode::empty()).ok().map(File::from)
+    }
+
+    /// What it runs, as a path descriptor: the file is not opened, its file system not asked.
+    pub(super) fn exe_path(&self) -> Option<OwnedFd> {
+        openat(&self.directory, "exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// The mounts of its mount namespace, as proc_pid_mountinfo(5) has them.
+    pub(super) fn mounts(&self) -> Option<String> {
+        let raw = read(&self.directory, "mountinfo", MAX_MOUNTS).ok()?;
+        Some(String::from_utf8_lossy(&raw).into_owned())
+    }
+
+    /// Its user namespace, as in `/proc/PID/ns/user`.
+    pub(super) fn user_namespace(&self) -> Option<PathBuf> {
+        self.link("ns/user")
     }
 
     /// The root of its mount namespace, when that is the one of this inode.

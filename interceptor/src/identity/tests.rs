@@ -4,7 +4,7 @@ use super::*;
 use crate::capture::{Ancestor, Arguments, ExeFile, Groups, Image, NetnsCookie, Reason};
 use crate::flow::OriginalDst;
 
-fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let path = |path: &str| Some(KernelPath { path: path.into(), whole: true, deleted: false });
     Snapshot {
         started_at: BootTime::from_nanos(5),
@@ -27,7 +27,7 @@ fn snapshot() -> Snapshot {
 }
 
 /// Of a process with the id of this very test, when that had been another's.
-fn flow(snapshot: Option<Snapshot>) -> Flow {
+pub(super) fn flow(snapshot: Option<Snapshot>) -> Flow {
     Flow {
         original: OriginalDst(SocketAddr::from(([203, 0, 113, 10], 443))),
         tgid: std::process::id(),
@@ -93,4 +93,15 @@ fn what_a_snapshot_could_not_hold_says_so() {
     let caller = Resolver::new().resolve(&flow(Some(cut)));
     assert!(caller.groups_cut);
     assert_eq!(caller.exe.as_deref(), Some(".../deep/agent (deleted)".as_ref()));
+}
+
+#[test]
+fn by_the_snapshot_alone_names_are_those_remembered_or_numbers() {
+    let resolver = Resolver::new();
+    let flow = flow(Some(snapshot()));
+    let caller = resolver.by_snapshot(&flow);
+    assert_eq!((caller.user, caller.groups), (None, Some(vec!["0".to_owned(), "3999999123".to_owned()])));
+    assert_eq!(resolver.by_snapshot(&Flow { uid: 1, ..flow.clone() }).exe_sha256, None);
+    let whole = resolver.resolve(&flow);
+    assert_eq!(resolver.by_snapshot(&flow), whole, "now they are remembered, and the caller has gone");
 }

@@ -52,7 +52,7 @@ async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening
         Err(e) => return worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}")),
     };
     if flow.reason == Reason::Canary {
-        return canary::answer(stream).await;
+        return canary::answer(&worker, &flow, stream).await;
     }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         let reason = format!("closing a connection of uid {}: too many are open", flow.uid);
@@ -77,19 +77,24 @@ fn captured(worker: &Worker, flow: &Flow) -> Captured {
     }
 }
 
-/// The caller, and the network namespace to dial from. Both ask procfs, and the caller's names may come from a directory
-/// service: a worker does not wait for them.
+/// The caller, and the network namespace to dial from. Both ask procfs: a worker does not wait for them. What the caller
+/// could delay has its own threads and a deadline.
 async fn resolve(worker: &Worker, flow: &Flow) -> (Caller, Result<Option<Arc<Netns>>, String>) {
-    let (shared, flow) = (Arc::clone(&worker.shared), flow.clone());
-    let asked = tokio::task::spawn_blocking(move || {
-        let foreign = shared.settings.dial_from == DialFrom::Client && flow.netns != shared.own_netns;
-        let netns = foreign.then(|| client_namespace(&shared.namespaces, &flow)).transpose();
-        (shared.callers.resolve(&flow), netns)
-    });
-    asked.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+    tokio::join!(worker.shared.callers.name(flow), client_namespace(worker, flow))
 }
 
-fn client_namespace(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
+/// None: the daemon's own. Asks the kernel alone.
+async fn client_namespace(worker: &Worker, flow: &Flow) -> Result<Option<Arc<Netns>>, String> {
+    let shared = &worker.shared;
+    if shared.settings.dial_from != DialFrom::Client || flow.netns == shared.own_netns {
+        return Ok(None);
+    }
+    let (namespaces, flow) = (shared.namespaces.clone(), flow.clone());
+    let entered = tokio::task::spawn_blocking(move || enter(&namespaces, &flow)).await;
+    entered.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map(Some)
+}
+
+fn enter(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
     if let Some(netns) = namespaces.get(flow.netns) {
         return Ok(netns);
     }

@@ -15,7 +15,7 @@ use super::{Budget, Drain, Order, Pulse, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
 use crate::http;
-use crate::identity::Resolver;
+use crate::identity::Callers;
 use crate::mask::{Engine, Scanner};
 use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
@@ -37,7 +37,7 @@ pub struct Shared {
     /// The daemon's own.
     pub own_netns: NetnsCookie,
     /// Names the callers.
-    pub callers: Resolver,
+    pub callers: Callers,
     /// Certificates of the internal CA.
     pub leaves: LeafCache,
     /// The masking rules.

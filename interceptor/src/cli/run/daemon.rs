@@ -27,7 +27,7 @@ use crate::capture::{Capture, Catalogue, Flows, Namespaces, Prepared};
 use crate::config::{Config, StatePaths};
 use crate::daemon::handover::Facts;
 use crate::daemon::{self, Heart, Supervisor, Workers};
-use crate::identity::Resolver;
+use crate::identity::{Callers, Resolver};
 use crate::mask::Engine;
 use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, Phase, Shared};
@@ -77,6 +77,7 @@ pub(super) struct Daemon {
     backstop: Guard,
     modes: Modes,
     authority: Arc<Authority>,
+    callers: Callers,
     workers: Workers,
     supervisor: Supervisor,
     heart: Option<Heart>,
@@ -132,12 +133,13 @@ impl Daemon {
         modes.apply(&mut capture)?;
         let namespaces = Namespaces::default();
         let drain = Drain::new();
+        let callers = Callers::new(Resolver::new());
         let shared = Arc::new(Shared {
             catalogue: catalogue.clone(),
             flows: capture.flows(),
             namespaces: namespaces.clone(),
             own_netns: capture.listening().netns,
-            callers: Resolver::new(),
+            callers: callers.clone(),
             leaves,
             tokens,
             proxies: config.proxies.clone(),
@@ -176,6 +178,7 @@ impl Daemon {
             backstop,
             modes,
             authority,
+            callers,
             workers,
             supervisor,
             heart,
@@ -247,6 +250,11 @@ impl Daemon {
                         audit: self.log.as_ref().and_then(Log::trouble),
                         backstop: self.backstop.dropped(),
                         ca_days: self.authority.days_left(),
+                        callers: daemon::CallerFacts {
+                            unnamed: self.callers.unnamed(),
+                            unreadable: self.callers.unreadable(),
+                            stuck: self.callers.stuck(),
+                        },
                     };
                     self.supervisor.act(task, &mut self.capture, &mut self.workers, facts);
                 }

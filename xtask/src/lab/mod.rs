@@ -172,9 +172,19 @@ fn client(args: &Args, state: &State, cgroups: &Cgroups, networks: &Namespaces, 
     command.args(arguments);
     trust.apply(&mut command);
     command.env("INTERCEPTOR_STATE", state.root());
+    if let Some(path) = path_with(std::env::var_os("PATH"), binary) {
+        command.env("PATH", path);
+    }
     forget_proxies(&mut command);
     // Same process group and standard streams as ours: the terminal treats CMD as if it had been called directly.
     command.spawn().context("cannot start the client")
+}
+
+/// CMD finds the daemon's program, unless the caller's PATH has one of that name.
+fn path_with(path: Option<OsString>, binary: &Path) -> Option<OsString> {
+    let path = path?;
+    let directory = binary.canonicalize().ok()?.parent()?.to_path_buf();
+    std::env::join_paths(std::env::split_paths(&path).chain([directory])).ok()
 }
 
 /// A proxy of the host's network cannot be reached from here, so naming it would only break CMD.

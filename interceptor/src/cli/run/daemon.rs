@@ -1,7 +1,7 @@
 //! The life of the daemon: it starts, serves, and is stopped or replaced.
 
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use super::settings::{
     audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
     supervisor_settings,
 };
-use super::state::{PidFile, prepare};
+use super::state::{PidFile, note_pins, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
 use super::{Args, Failure, tokens};
 use crate::audit::Log;
-use crate::capture::{Capture, Catalogue, Flows, Namespaces, Prepared};
+use crate::capture::{Capture, Catalogue, Flows, Namespaces, Pinned, Prepared};
 use crate::config::{Config, StatePaths};
 use crate::daemon::handover::Facts;
 use crate::daemon::{self, Heart, Supervisor, Workers};
@@ -128,6 +128,8 @@ impl Daemon {
         let lookups = catalogue.resolve();
 
         let log = inheritance.open_log(audit_settings)?;
+        // Noted first: whoever looks after a crash must find what is attached.
+        note_pins(&paths.run(), &capture_settings.pin_dir)?;
         let mut capture = prepared.attach()?;
         modes.apply(&mut capture)?;
         let namespaces = Namespaces::default();
@@ -213,9 +215,7 @@ impl Daemon {
                 self.capture.detach()?;
                 self.backstop.remove()?;
             }
-            End::Stopped => {
-                log::info!("the programs stay attached: enrolled connections are refused until the next start");
-            }
+            End::Stopped => log::info!("{}", after_stop(&self.config.capture.pin)),
         }
         service::flush(LAST_NOTICES);
         Ok(ExitCode::SUCCESS)
@@ -345,6 +345,15 @@ impl Daemon {
         while self.log.as_ref().is_some_and(Log::is_serving) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// What becomes of enrolled connections: the programs may have been taken away from under this daemon.
+fn after_stop(pins: &Path) -> String {
+    match Pinned::find(pins).and_then(|pinned| pinned.map_or(Ok(0), |pinned| pinned.attached())) {
+        Ok(0) => "no program is attached any more: connections go direct".to_owned(),
+        Ok(_) => "the programs stay attached: enrolled connections are refused until the next start".to_owned(),
+        Err(e) => format!("whether the programs stay attached cannot be told: {e}"),
     }
 }
 

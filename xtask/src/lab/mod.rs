@@ -146,7 +146,7 @@ fn inside(
         return Ok(ended_by(signal));
     }
     let trust = Trust::install(&state.ca(), &state.lab())?;
-    let client = client(args, state, cgroups, &networks, &trust)?;
+    let client = client(args, binary, state, cgroups, &networks, &trust)?;
     let status = supervise(client, &cgroups.client(), &mut daemon, endpoint, signals)?;
     // What CMD left in the background goes first, so that the daemon can complete its records.
     cgroup::kill_all(&cgroups.client())?;
@@ -166,7 +166,14 @@ fn resolve(upstream: &str) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn client(args: &Args, state: &State, cgroups: &Cgroups, networks: &Namespaces, trust: &Trust) -> Result<Child> {
+fn client(
+    args: &Args,
+    binary: &Path,
+    state: &State,
+    cgroups: &Cgroups,
+    networks: &Namespaces,
+    trust: &Trust,
+) -> Result<Child> {
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let mut command = enter::command(program.as_ref(), &cgroups.client(), &networks.client())?;
     command.args(arguments);

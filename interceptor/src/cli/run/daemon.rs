@@ -270,13 +270,13 @@ impl Daemon {
     }
 
     /// Starts a successor, which gets ready while this process serves.
-    fn begin_upgrade(&self, program: &Program) -> Option<Upgrade> {
+    fn begin_upgrade(&mut self, program: &Program) -> Option<Upgrade> {
         service::notify(Notice::Reloading);
         let patience = Duration::from_secs(self.config.upgrade.ready_s);
         match Successor::start(program, self.facts.clone(), &self.capture, &self.workers, patience) {
             Ok(successor) => Some(tokio::task::spawn_blocking(|| successor.prepared())),
             Err(error) => {
-                not_replaced(&error);
+                self.not_replaced(&error);
                 None
             }
         }
@@ -288,7 +288,7 @@ impl Daemon {
         let successor = match prepared {
             Ok(successor) => successor,
             Err(error) => {
-                not_replaced(&error);
+                self.not_replaced(&error);
                 return Ok(None);
             }
         };
@@ -311,11 +311,17 @@ impl Daemon {
                 self.modes.apply(&mut self.capture)?;
                 self.names.enrol(&mut self.capture)?;
                 self.pid_file = PidFile::create(&self.run)?;
-                not_replaced(&error);
+                self.not_replaced(&error);
                 Ok(None)
             }
             Err(Lost::Log(error)) => Err(format!("the audit log is lost in a failed upgrade: {error}").into()),
         }
+    }
+
+    fn not_replaced(&mut self, error: &UpgradeError) {
+        log::error!("this daemon goes on, the upgrade failed: {error}");
+        service::notify(Notice::NotReplaced(&format!("upgrade failed: {error}")));
+        self.supervisor.upgrade_failed(error.to_string());
     }
 
     /// Lets connections end; cuts off what is left at the deadline. A signal to stop brings the deadline forward.
@@ -355,11 +361,6 @@ fn after_stop(pins: &Path) -> String {
         Ok(_) => "the programs stay attached: enrolled connections are refused until the next start".to_owned(),
         Err(e) => format!("whether the programs stay attached cannot be told: {e}"),
     }
-}
-
-fn not_replaced(error: &UpgradeError) {
-    log::error!("this daemon goes on, the upgrade failed: {error}");
-    service::notify(Notice::NotReplaced(&format!("upgrade failed: {error}")));
 }
 
 /// The end of the successor's preparations; never, when there is none.

@@ -125,10 +125,7 @@ mod tests {
                    "present": present, "without": "a refusal is EPERM"})
         };
         let document = json!({"kernel": "6.18.5", "list": [feature("one", true), feature("two", false)]});
-        assert_eq!(
-            features(&document),
-            ["kernel 6.18.5, 1 of 2", "missing: bpf_two (Linux 5.18): a refusal is EPERM"]
-        );
+        assert_eq!(features(&document), ["kernel 6.18.5, 1 of 2", "missing: bpf_two (Linux 5.18): a refusal is EPERM"]);
     }
 
     #[test]

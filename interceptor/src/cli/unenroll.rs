@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::run::{PinDir, daemon_pid};
 use super::{Failure, Global};
 use crate::capture::Pinned;
 use crate::config::{Config, StatePaths};
+use crate::daemon::control::{AskError, Request, ask};
+use crate::daemon::control_socket;
 
 /// Arguments of `interceptor unenroll`.
 #[derive(Debug, clap::Args)]
@@ -24,22 +27,38 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let config = Config::load(global.config.as_deref())?;
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
-    let pins = &config.capture.pin;
+    let PinDir { path: pins, named_by } = &PinDir::find(global, &config, &paths)?;
+    if !args.force && is_running(&paths)? {
+        return Err(in_use(&paths, &paths.root().display()));
+    }
     let backstop = || super::run::backstop::remove_left_behind(&paths);
     let Some(pinned) = Pinned::find(pins)? else {
         if backstop()? {
             println!("the backstop is removed");
         }
-        println!("nothing is pinned at {}: this host is not enrolled", pins.display());
+        println!("nothing is pinned at {} (named by {named_by}): this host is not enrolled", pins.display());
         return Ok(ExitCode::SUCCESS);
     };
     if pinned.in_use()? && !args.force {
-        let who = super::run::daemon_pid(&paths.run()).map_or_else(String::new, |pid| format!(" (process {pid})"));
-        return Err(format!("a daemon{who} runs with {}; stop it first, or use --force", pins.display()).into());
+        return Err(in_use(&paths, &pins.display()));
     }
     let attached = pinned.attached()?;
     pinned.remove()?;
     backstop()?;
     println!("{attached} programs detached, nothing is left at {}: connections go direct", pins.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a daemon of this state directory runs, wherever it has pinned: what answers is one, and what is stuck too.
+fn is_running(paths: &StatePaths) -> Result<bool, Failure> {
+    match ask(&control_socket(&paths.run()), &Request::Status { check: false }) {
+        Err(AskError::NotRunning) => Ok(false),
+        Err(error @ (AskError::Denied | AskError::Io(_))) => Err(error.into()),
+        Ok(_) | Err(AskError::Silent | AskError::Garbled(_)) => Ok(true),
+    }
+}
+
+fn in_use(paths: &StatePaths, with: &impl std::fmt::Display) -> Failure {
+    let who = daemon_pid(&paths.run()).map_or_else(String::new, |pid| format!(" (process {pid})"));
+    format!("a daemon{who} runs with {with}; stop it first, or use --force").into()
 }

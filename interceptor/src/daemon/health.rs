@@ -8,7 +8,7 @@ use std::time::Duration;
 use interceptor_ebpf::{Counter, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS};
 use jiff::Timestamp;
 
-use super::status::{Canary, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
+use super::status::{Canary, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
 use super::supervisor::{CallerFacts, Facts, Settings};
 use crate::capture::{BootTime, Capture, Effective, Error, Pinned, Stats};
 use crate::proxy::Pulse;
@@ -68,6 +68,7 @@ pub(super) struct Health {
     since: Timestamp,
     reasons: Vec<Reason>,
     found: Found,
+    failed_upgrade: Option<FailedUpgrade>,
     /// Counters at the test before, to tell what is new.
     before: Option<Stats>,
     namespaces_refused: u64,
@@ -95,6 +96,7 @@ impl Health {
             since: started,
             reasons: Vec::new(),
             found: Found::default(),
+            failed_upgrade: None,
             before: None,
             namespaces_refused: 0,
         }
@@ -130,19 +132,9 @@ impl Health {
             name: pulse.name().to_owned(),
             silent_ms: pulse.age(now).as_millis().try_into().unwrap_or(u64::MAX),
         });
-        let mut counters: BTreeMap<_, _> = stats.iter().flat_map(Stats::nonzero).collect();
-        match &facts.backstop {
-            Some(Ok(refused)) => {
-                counters.insert("RefusedByBackstop".into(), *refused);
-            }
-            Some(Err(why)) => reasons.add(why, "restart the daemon: it installs the backstop again"),
-            None => {}
-        }
-        let CallerFacts { unnamed, unreadable, .. } = facts.callers;
-        for (name, count) in [("CallersNotNamedInTime", unnamed), ("CallersHiddenByProc", unreadable)] {
-            if count > 0 {
-                counters.insert(name.into(), count);
-            }
+        let counters = counters(stats.as_ref().ok(), &facts);
+        if let Some(Err(why)) = &facts.backstop {
+            reasons.add(why, "restart the daemon: it installs the backstop again");
         }
         self.found = Found {
             tested_at: Some(Timestamp::now()),
@@ -172,7 +164,24 @@ impl Health {
                 "see the log for why; limits.namespaces and limits.namespaces_per_user bound them",
             );
         }
+        reasons.0.extend(self.failed_upgrade.as_ref().map(FailedUpgrade::reason));
         self.conclude(reasons.0);
+    }
+
+    /// Counts anew what a report shows, without a new verdict.
+    pub(super) fn count(&mut self, stats: Result<Stats, Error>, facts: &Facts) {
+        // What cannot be read is told by the next self-test.
+        let Ok(stats) = stats else { return };
+        self.found.counters = counters(Some(&stats), facts);
+    }
+
+    /// This daemon goes on although it was to be replaced.
+    pub(super) fn upgrade_failed(&mut self, why: String) {
+        let failed = FailedUpgrade { at: Timestamp::now().to_string(), why };
+        let earlier = self.failed_upgrade.replace(failed.clone()).map(|earlier| earlier.reason());
+        let others = self.reasons.iter().filter(|reason| Some(*reason) != earlier.as_ref());
+        let reasons = others.cloned().chain([failed.reason()]).collect();
+        self.conclude(reasons);
     }
 
     fn effective(&self) -> Result<Effective, Error> {
@@ -232,6 +241,7 @@ impl Health {
             workers: found.workers.clone(),
             maps: found.maps.clone(),
             counters: found.counters.clone(),
+            failed_upgrade: self.failed_upgrade.clone(),
             self_test: SelfTest {
                 at: found.tested_at.map(|at| at.to_string()),
                 ipv4: found.ipv4.clone(),
@@ -241,6 +251,15 @@ impl Health {
             ca_days: found.facts.ca_days,
         }
     }
+}
+
+fn counters(stats: Option<&Stats>, facts: &Facts) -> BTreeMap<String, u64> {
+    let backstop = facts.backstop.as_ref().and_then(|refused| refused.as_ref().ok());
+    let backstop = backstop.map(|refused| ("RefusedByBackstop".into(), *refused));
+    let CallerFacts { unnamed, unreadable, .. } = facts.callers;
+    let callers = [("CallersNotNamedInTime", unnamed), ("CallersHiddenByProc", unreadable)];
+    let callers = callers.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count));
+    stats.into_iter().flat_map(Stats::nonzero).chain(backstop).chain(callers).collect()
 }
 
 impl Found {

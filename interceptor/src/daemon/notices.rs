@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use interceptor_ebpf::Counter;
+
 /// One kind of notice of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -15,6 +17,23 @@ pub(super) struct Key {
 
 /// Kinds of notices kept apart within a second; a host with more users than that sees the rest as one sum.
 const KINDS: usize = 256;
+
+/// Why something was refused, and what comes of it.
+pub(super) fn in_words(why: Counter) -> String {
+    let words = match why {
+        Counter::RefusedNoListener => "no listener in its network namespace yet",
+        Counter::RefusedNoStorage => "no kernel memory to keep where it was going",
+        Counter::RefusedNoSettings => "the daemon was still starting",
+        Counter::RefusedDatagram => "UDP to an endpoint; clients fall back to TCP",
+        Counter::RefusedProtocol => "neither TCP nor UDP",
+        Counter::RefusedListener => "it dialled the daemon's own port",
+        Counter::RefusedDevice => "its socket is bound to an interface that does not lead to the daemon",
+        Counter::RefusedStale => "the daemon or one of its workers gave no sign of life",
+        Counter::RefusedQuota => "too many connections of this user wait to be accepted",
+        other => return format!("{other:?}"),
+    };
+    words.to_owned()
+}
 
 /// Notices of one second.
 #[derive(Debug, Default)]
@@ -77,6 +96,13 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0], "refused: 1000 of uid 1000 (no listener), as process 7 to 203.0.113.10:443");
         assert!(notices.lines().is_empty(), "said once");
+    }
+
+    #[test]
+    fn every_refusal_has_words() {
+        for counter in Counter::ALL.into_iter().filter(|counter| format!("{counter:?}").starts_with("Refused")) {
+            assert!(in_words(counter).contains(' '), "{counter:?}");
+        }
     }
 
     #[test]

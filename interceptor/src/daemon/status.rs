@@ -64,8 +64,10 @@ pub struct Status {
     pub workers: Vec<WorkerSign>,
     /// How full the maps are.
     pub maps: Vec<Gauge>,
-    /// The kernel programs' counters that are not 0.
+    /// The kernel programs' counters that are not 0, as of the answer.
     pub counters: BTreeMap<String, u64>,
+    /// The last upgrade, if it failed.
+    pub failed_upgrade: Option<FailedUpgrade>,
     /// The last self-test.
     pub self_test: SelfTest,
     /// Days until the internal CA's certificate expires.
@@ -81,6 +83,25 @@ pub struct Endpoints {
     pub addresses: usize,
     /// Names without an address, and why.
     pub unresolved: Vec<String>,
+}
+
+/// An upgrade after which the old daemon goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedUpgrade {
+    /// When it failed; RFC 3339, UTC.
+    pub at: String,
+    /// What the successor, or the attempt to start it, died of.
+    pub why: String,
+}
+
+impl FailedUpgrade {
+    /// It degrades the daemon until the next one, which has none behind it.
+    pub(super) fn reason(&self) -> Reason {
+        Reason {
+            what: format!("the upgrade at {} failed, the old program and configuration go on: {}", self.at, self.why),
+            remedy: "put right what it says, then reload or restart the daemon".to_owned(),
+        }
+    }
 }
 
 /// Network namespaces other than the daemon's.

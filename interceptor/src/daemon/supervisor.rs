@@ -15,7 +15,7 @@ use super::canary::canaries;
 use super::control::{Answer, Asked, Request, Server};
 use super::health::Health;
 use super::namespaces::{Foreign, Limits};
-use super::notices::{Key, Notices};
+use super::notices::{Key, Notices, in_words};
 use super::occupied::occupied;
 use super::status::{Canary, Endpoints};
 use super::{Error, Workers};
@@ -189,13 +189,21 @@ impl Supervisor {
                 }
             }
             Task::Asked(Asked { request, answer }) => match request {
-                Request::Status { check: false } if self.health.tested() => self.answer(answer),
+                Request::Status { check: false } if self.health.tested() => {
+                    self.health.count(capture.stats(), &facts());
+                    self.answer(answer);
+                }
                 Request::Status { .. } => {
                     self.waiting.push(answer);
                     self.start_test();
                 }
             },
         }
+    }
+
+    /// To be told in the status from now on: this daemon goes on, though it was to be replaced.
+    pub fn upgrade_failed(&mut self, why: String) {
+        self.health.upgrade_failed(why);
     }
 
     fn take_events(&mut self, capture: &mut Capture, workers: &mut Workers) {
@@ -215,7 +223,9 @@ impl Supervisor {
     fn note(&mut self, event: &Event) {
         let (what, reason, to) = match event.what {
             What::NetnsWanted => return,
-            What::Refused { to, why } => ("refused", format!("{why:?}"), to),
+            // The system's resolver library asks so which source address it would get; no packet is ever sent.
+            What::Refused { to, .. } if event.tgid == std::process::id() && to.port() == 0 => return,
+            What::Refused { to, why } => ("refused", in_words(why), to),
             What::PassedOpen { to } => ("went direct", "the daemon was not there, when_down = open".to_owned(), to),
             What::Exempt { to } => ("went direct", "its cgroup is exempt".to_owned(), to),
         };

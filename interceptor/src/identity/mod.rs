@@ -193,6 +193,7 @@ impl Resolver {
             pid: flow.tgid,
             exe: kernel_path(snapshot.and_then(|s| s.exe.as_ref()), None),
             exe_sha256: None,
+            own_mounts: self.executables.among_own_mounts(flow),
             cmdline: cmdline(snapshot, None),
             cwd: kernel_path(snapshot.and_then(|s| s.cwd.as_ref()), None),
             parents: snapshot.map_or_else(Vec::new, |snapshot| ancestry::of_snapshot(snapshot, false)),

@@ -364,7 +364,10 @@ impl ConnectionRule {
     fn sentence(&self, opening: &Opening<'_>) -> Sentence {
         let for_all = self.sni.is_empty() && self.port.is_empty();
         match self.action {
-            Treatment::Splice => Sentence { for_all, ..Sentence::splice(&self.name) },
+            Treatment::Splice => {
+                let reason = "a connection rule of this host passes it on unread";
+                Sentence { for_all, ..Sentence::new(Treatment::Splice, &self.name, reason) }
+            }
             Treatment::Deny => {
                 Sentence { for_all, ..Sentence::deny(&self.name, "a connection rule of this host forbids it") }
             }

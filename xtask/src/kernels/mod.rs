@@ -95,7 +95,7 @@ fn build() -> Result<Tests> {
 /// What the guest runs, in the workspace's root.
 fn script(tests: &Tests, filters: &[String]) -> String {
     let filters = filters.iter().map(|filter| format!(" '{filter}'")).collect::<String>();
-    format!("{} features; {} --test-threads 2{filters}", tests.daemon, tests.harness)
+    format!("{} features; {} --test-threads 2 --color never{filters}", tests.daemon, tests.harness)
 }
 
 /// What a command prints; for the small tools used here.

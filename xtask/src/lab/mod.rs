@@ -146,7 +146,7 @@ fn inside(
         return Ok(ended_by(signal));
     }
     let trust = Trust::install(&state.ca(), &state.lab())?;
-    let client = client(args, state, cgroups, &networks, &trust)?;
+    let client = client(args, binary, state, cgroups, &networks, &trust)?;
     let status = supervise(client, &cgroups.client(), &mut daemon, endpoint, signals)?;
     // What CMD left in the background goes first, so that the daemon can complete its records.
     cgroup::kill_all(&cgroups.client())?;
@@ -166,15 +166,32 @@ fn resolve(upstream: &str) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn client(args: &Args, state: &State, cgroups: &Cgroups, networks: &Namespaces, trust: &Trust) -> Result<Child> {
+fn client(
+    args: &Args,
+    binary: &Path,
+    state: &State,
+    cgroups: &Cgroups,
+    networks: &Namespaces,
+    trust: &Trust,
+) -> Result<Child> {
     let (program, arguments) = args.command.split_first().context("no command was given")?;
     let mut command = enter::command(program.as_ref(), &cgroups.client(), &networks.client())?;
     command.args(arguments);
     trust.apply(&mut command);
     command.env("INTERCEPTOR_STATE", state.root());
+    if let Some(path) = path_with(std::env::var_os("PATH"), binary) {
+        command.env("PATH", path);
+    }
     forget_proxies(&mut command);
     // Same process group and standard streams as ours: the terminal treats CMD as if it had been called directly.
     command.spawn().context("cannot start the client")
+}
+
+/// CMD finds the daemon's program, unless the caller's PATH has one of that name.
+fn path_with(path: Option<OsString>, binary: &Path) -> Option<OsString> {
+    let path = path?;
+    let directory = binary.canonicalize().ok()?.parent()?.to_path_buf();
+    std::env::join_paths(std::env::split_paths(&path).chain([directory])).ok()
 }
 
 /// A proxy of the host's network cannot be reached from here, so naming it would only break CMD.

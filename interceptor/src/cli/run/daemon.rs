@@ -1,7 +1,7 @@
 //! The life of the daemon: it starts, serves, and is stopped or replaced.
 
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use super::settings::{
     audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
     supervisor_settings,
 };
-use super::state::{PidFile, prepare};
+use super::state::{PidFile, note_pins, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
 use super::{Args, Failure, tokens};
 use crate::audit::Log;
-use crate::capture::{Capture, Catalogue, Flows, Namespaces, Prepared};
+use crate::capture::{Capture, Catalogue, Flows, Namespaces, Pinned, Prepared};
 use crate::config::{Config, StatePaths};
 use crate::daemon::handover::Facts;
 use crate::daemon::{self, Heart, Supervisor, Workers};
@@ -129,6 +129,8 @@ impl Daemon {
         let lookups = catalogue.resolve();
 
         let log = inheritance.open_log(audit_settings)?;
+        // Noted first: whoever looks after a crash must find what is attached.
+        note_pins(&paths.run(), &capture_settings.pin_dir)?;
         let mut capture = prepared.attach()?;
         modes.apply(&mut capture)?;
         let namespaces = Namespaces::default();
@@ -216,9 +218,7 @@ impl Daemon {
                 self.capture.detach()?;
                 self.backstop.remove()?;
             }
-            End::Stopped => {
-                log::info!("the programs stay attached: enrolled connections are refused until the next start");
-            }
+            End::Stopped => log::info!("{}", after_stop(&self.config.capture.pin)),
         }
         service::flush(LAST_NOTICES);
         Ok(ExitCode::SUCCESS)
@@ -278,13 +278,13 @@ impl Daemon {
     }
 
     /// Starts a successor, which gets ready while this process serves.
-    fn begin_upgrade(&self, program: &Program) -> Option<Upgrade> {
+    fn begin_upgrade(&mut self, program: &Program) -> Option<Upgrade> {
         service::notify(Notice::Reloading);
         let patience = Duration::from_secs(self.config.upgrade.ready_s);
         match Successor::start(program, self.facts.clone(), &self.capture, &self.workers, patience) {
             Ok(successor) => Some(tokio::task::spawn_blocking(|| successor.prepared())),
             Err(error) => {
-                not_replaced(&error);
+                self.not_replaced(&error);
                 None
             }
         }
@@ -296,7 +296,7 @@ impl Daemon {
         let successor = match prepared {
             Ok(successor) => successor,
             Err(error) => {
-                not_replaced(&error);
+                self.not_replaced(&error);
                 return Ok(None);
             }
         };
@@ -319,11 +319,17 @@ impl Daemon {
                 self.modes.apply(&mut self.capture)?;
                 self.names.enrol(&mut self.capture)?;
                 self.pid_file = PidFile::create(&self.run)?;
-                not_replaced(&error);
+                self.not_replaced(&error);
                 Ok(None)
             }
             Err(Lost::Log(error)) => Err(format!("the audit log is lost in a failed upgrade: {error}").into()),
         }
+    }
+
+    fn not_replaced(&mut self, error: &UpgradeError) {
+        log::error!("this daemon goes on, the upgrade failed: {error}");
+        service::notify(Notice::NotReplaced(&format!("upgrade failed: {error}")));
+        self.supervisor.upgrade_failed(error.to_string());
     }
 
     /// Lets connections end; cuts off what is left at the deadline. A signal to stop brings the deadline forward.
@@ -356,9 +362,13 @@ impl Daemon {
     }
 }
 
-fn not_replaced(error: &UpgradeError) {
-    log::error!("this daemon goes on, the upgrade failed: {error}");
-    service::notify(Notice::NotReplaced(&format!("upgrade failed: {error}")));
+/// What becomes of enrolled connections: the programs may have been taken away from under this daemon.
+fn after_stop(pins: &Path) -> String {
+    match Pinned::find(pins).and_then(|pinned| pinned.map_or(Ok(0), |pinned| pinned.attached())) {
+        Ok(0) => "no program is attached any more: connections go direct".to_owned(),
+        Ok(_) => "the programs stay attached: enrolled connections are refused until the next start".to_owned(),
+        Err(e) => format!("whether the programs stay attached cannot be told: {e}"),
+    }
 }
 
 /// The end of the successor's preparations; never, when there is none.

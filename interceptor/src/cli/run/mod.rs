@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use self::daemon::{Daemon, Signals};
 use self::inherit::Inheritance;
 use self::settings::check_rules;
-pub(super) use self::state::daemon_pid;
+pub(super) use self::state::{PinDir, daemon_pid};
 use self::upgrade::Program;
 use super::{Failure, Global, tokens};
 use crate::config::{Config, StatePaths};

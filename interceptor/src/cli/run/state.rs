@@ -1,16 +1,23 @@
 //! What the daemon keeps below its state directory while it runs.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Group;
 
+use super::super::Global;
 use super::Failure;
-use crate::config::StatePaths;
+use crate::config::{Config, StatePaths};
 use crate::daemon::control;
 
 const PID_FILE: &str = "daemon.pid";
+
+/// Names the pin directory of the last daemon, also after its death.
+const PINS_FILE: &str = "pins";
 
 /// The state directories, closed to others.
 pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
@@ -39,6 +46,44 @@ pub(in crate::cli) fn daemon_pid(run: &Path) -> Option<u32> {
     Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
 }
 
+/// Remembers where this daemon pins its programs, for those who look when it is dead and do not know its configuration.
+pub(super) fn note_pins(run: &Path, pins: &Path) -> Result<(), Failure> {
+    let path = run.join(PINS_FILE);
+    let aside = run.join(format!("{PINS_FILE}.{}", std::process::id()));
+    fs::write(&aside, pins.as_os_str().as_bytes())
+        .and_then(|()| fs::rename(&aside, &path))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()).into())
+}
+
+/// A pin directory, and what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct PinDir {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) named_by: String,
+}
+
+impl PinDir {
+    /// As a configuration that was given says; else where the last daemon of this state directory pinned; else as the
+    /// configuration at the default place says.
+    pub(in crate::cli) fn find(global: &Global, config: &Config, paths: &StatePaths) -> Result<Self, Failure> {
+        if let Some(file) = &global.config {
+            return Ok(Self { path: config.capture.pin.clone(), named_by: file.display().to_string() });
+        }
+        let note = paths.run().join(PINS_FILE);
+        match fs::read(&note) {
+            Ok(path) if !path.is_empty() => {
+                Ok(Self { path: OsString::from_vec(path).into(), named_by: note.display().to_string() })
+            }
+            Ok(_) => Err(format!("{} is empty; name the configuration with --config", note.display()).into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let named_by = format!("the default configuration; no daemon has left {}", note.display());
+                Ok(Self { path: config.capture.pin.clone(), named_by })
+            }
+            Err(e) => Err(format!("cannot read {}: {e}", note.display()).into()),
+        }
+    }
+}
+
 /// Says that the daemon is ready, and who it is; gone after a clean stop.
 pub(super) struct PidFile(PathBuf);
 
@@ -63,5 +108,28 @@ impl Drop for PidFile {
         if let Err(e) = fs::remove_file(&self.0) {
             log::warn!("cannot remove {}: {e}", self.0.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_configuration_wins_over_the_last_daemons_pins_and_those_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = StatePaths::at(dir.path());
+        fs::create_dir(paths.run()).unwrap();
+        let config = Config::default();
+        let find = |given: Option<&str>| {
+            PinDir::find(&Global { state: None, config: given.map(PathBuf::from) }, &config, &paths).unwrap()
+        };
+        assert_eq!(find(None).path, config.capture.pin);
+        note_pins(&paths.run(), Path::new("/sys/fs/bpf/interceptor/other")).unwrap();
+        let found = find(None);
+        assert_eq!(found.path, Path::new("/sys/fs/bpf/interceptor/other"));
+        assert!(found.named_by.ends_with("run/pins"), "{found:?}");
+        let given = find(Some("/etc/interceptor/a.toml"));
+        assert_eq!((given.path, given.named_by.as_str()), (config.capture.pin.clone(), "/etc/interceptor/a.toml"));
     }
 }

@@ -3,11 +3,12 @@
 mod report;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::run::PinDir;
 use super::{Failure, Global, NEGATIVE};
 use crate::capture::Pinned;
 use crate::config::{Config, StatePaths};
@@ -39,6 +40,8 @@ struct Absent {
     /// The daemon's process id, when there is one that does not answer.
     pid: Option<u32>,
     pins: PathBuf,
+    /// What named that directory.
+    pins_named_by: String,
     /// Programs attached to a cgroup.
     attached: usize,
     /// Destinations that they capture.
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Err(AskError::Silent) => true,
         Err(e) => return Err(e.into()),
     };
-    let absent = Absent::look(&paths, &config.capture.pin, silent)?;
+    let absent = Absent::look(&paths, PinDir::find(global, &config, &paths)?, silent)?;
     print(args.json, &absent, || report::absent(&absent))?;
     Ok(exit(absent.state))
 }
@@ -84,17 +87,18 @@ fn exit(state: State) -> ExitCode {
 }
 
 impl Absent {
-    fn look(paths: &StatePaths, pins: &Path, silent: bool) -> Result<Self, Failure> {
+    fn look(paths: &StatePaths, pins: PinDir, silent: bool) -> Result<Self, Failure> {
         let mut absent = Self {
             state: if silent { State::Degraded } else { State::Stopped },
             reasons: Vec::new(),
             pid: silent.then(|| super::run::daemon_pid(&paths.run())).flatten(),
-            pins: pins.to_path_buf(),
+            pins: pins.path,
+            pins_named_by: pins.named_by,
             attached: 0,
             destinations: 0,
             counters: BTreeMap::new(),
         };
-        if let Some(pinned) = Pinned::find(pins)? {
+        if let Some(pinned) = Pinned::find(&absent.pins)? {
             absent.attached = pinned.attached()?;
             // Pins of another layout version have maps that this program does not know.
             absent.destinations = pinned.enrolled().map_or(0, |enrolled| enrolled.len());

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::Absent;
 use crate::daemon::{Canary, Reason, State, Status};
 
@@ -54,10 +56,7 @@ pub(super) fn status(status: &Status) -> String {
     let at = test.at.as_deref().unwrap_or("not yet");
     report.line("self-test", format_args!("{at}: IPv4 {}, IPv6 {}", canary(&test.ipv4), canary(&test.ipv6)));
     report.lines("others", test.foreign.iter().map(|foreign| format!("{foreign} runs at the same hook")));
-    report.lines(
-        "features",
-        status.features.as_object().into_iter().flatten().map(|(name, value)| format!("{name} {}", plain(value))),
-    );
+    report.lines("features", features(&status.features));
     report.lines("maps", status.maps.iter().map(|map| format!("{} {} of {}", map.name, map.used, map.capacity)));
     report.lines("counters", status.counters.iter().map(|(name, count)| format!("{name} {count}")));
     if let Some(days) = status.ca_days {
@@ -75,7 +74,7 @@ pub(super) fn absent(absent: &Absent) -> String {
     }
     let Absent { attached, destinations, .. } = absent;
     report.line("kernel", format_args!("{attached} programs attached, {destinations} destinations captured"));
-    report.line("pins", absent.pins.display());
+    report.line("pins", format_args!("{} (named by {})", absent.pins.display(), absent.pins_named_by));
     report.lines("counters", absent.counters.iter().map(|(name, count)| format!("{name} {count}")));
     report.text
 }
@@ -96,20 +95,38 @@ fn canary(canary: &Canary) -> &str {
     }
 }
 
-fn plain(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Bool(true) => "yes".to_owned(),
-        serde_json::Value::Bool(false) => "no".to_owned(),
-        other => other.to_string(),
-    }
+/// How many there are, then each that is missing with what is lost; `features` as [`Features`](crate::capture::Features)
+/// is written.
+fn features(features: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let list = features["list"].as_array().map_or(&[][..], Vec::as_slice);
+    let missing: Vec<_> = list.iter().filter(|feature| feature["present"] != true).collect();
+    let there = list.len() - missing.len();
+    let mut lines = vec![format!("kernel {}, {there} of {}", text(&features["kernel"]), list.len())];
+    lines.extend(missing.into_iter().map(|feature| {
+        let (what, since, lost) = (text(&feature["what"]), text(&feature["since"]), text(&feature["without"]));
+        format!("missing: {what} (Linux {since}): {lost}")
+    }));
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn features_are_a_count_and_what_is_lost() {
+        let feature = |name: &str, present: bool| {
+            json!({"name": name, "what": format!("bpf_{name}"), "since": "5.18", "required": false,
+                   "present": present, "without": "a refusal is EPERM"})
+        };
+        let document = json!({"kernel": "6.18.5", "list": [feature("one", true), feature("two", false)]});
+        assert_eq!(features(&document), ["kernel 6.18.5, 1 of 2", "missing: bpf_two (Linux 5.18): a refusal is EPERM"]);
+    }
 
     #[test]
     fn reasons_and_remedies_come_first() {
@@ -119,6 +136,7 @@ mod tests {
             reasons,
             pid: None,
             pins: PathBuf::from("/sys/fs/bpf/interceptor/default"),
+            pins_named_by: "/state/run/pins".to_owned(),
             attached: 10,
             destinations: 4,
             counters: [("RefusedStale".to_owned(), 3)].into(),
@@ -128,7 +146,7 @@ state       stopped
 because     no daemon runs
             -> start it
 kernel      10 programs attached, 4 destinations captured
-pins        /sys/fs/bpf/interceptor/default
+pins        /sys/fs/bpf/interceptor/default (named by /state/run/pins)
 counters    RefusedStale 3
 ";
         assert_eq!(text, expected);

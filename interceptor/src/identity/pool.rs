@@ -234,6 +234,9 @@ mod tests {
             assert!(lock(&pool.0.state).users[&1000].running.len() <= PER_USER);
             assert!(lock(&pool.0.state).users[&1000].queue.len() <= QUEUE);
             drop(held);
+            while pool.stuck() > 0 {
+                tokio::time::sleep(SHORT).await;
+            }
             assert_eq!(pool.run(1000, GENEROUS, || 7).await, Some(7), "and goes on when they end");
         });
     }

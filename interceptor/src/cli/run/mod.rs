@@ -85,5 +85,9 @@ fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<
         // A signal that comes while this process starts is kept until it serves.
         Signals::take()?
     };
-    runtime.block_on(async { Daemon::start(args, config, &paths, inheritance)?.run(program, signals).await })
+    let done =
+        runtime.block_on(async { Daemon::start(args, config, &paths, inheritance)?.run(program, signals).await });
+    // What must be done has been; a thread that something keeps waiting must not keep the process.
+    runtime.shutdown_background();
+    done
 }

@@ -13,7 +13,7 @@ use crate::policy::{self, ConnectionRule};
 use crate::upstream::DialFrom;
 
 /// Where the configuration is looked for when no flag names one.
-const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";
+pub const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -3,5 +3,5 @@
 mod file;
 mod paths;
 
-pub use file::{Audit, Capture, Config, Error, Limits, Listen, Stop, Upgrade, Upstream};
+pub use file::{Audit, Capture, Config, DEFAULT_FILE, Error, Limits, Listen, Stop, Upgrade, Upstream};
 pub use paths::{STATE_ENV, StatePaths};

@@ -48,7 +48,7 @@ pub(crate) fn auditor(binary: &Path, state: &State) -> Result<PathBuf> {
 
 /// Lets the daemon judge the user's configuration by itself, so that its complaints name the user's file and lines.
 pub(crate) fn check_config(binary: &Path, config: &Path) -> Result<()> {
-    let checked = Command::new(binary).args(["run", "--check", "--config"]).arg(config).output();
+    let checked = Command::new(binary).args(["run", "--check", "--file-only", "--config"]).arg(config).output();
     let checked = checked.with_context(|| format!("cannot run {}", binary.display()))?;
     if !checked.status.success() {
         bail!("{}", String::from_utf8_lossy(&checked.stderr).trim());

@@ -141,6 +141,10 @@ impl<W: Write> Card<'_, W> {
 
     fn masked(&mut self, record: &Record) -> io::Result<()> {
         let Some(masked) = &record.request.masked else { return Ok(()) };
+        if record.decision.action.as_deref() == Some("splice") && masked.head.is_empty() && masked.text.is_empty() {
+            // Nobody read what a tunnel carried.
+            return Ok(());
+        }
         let left = if has_left(record) { "as it left" } else { "as it was to leave: nothing shows that it did" };
         let base64 = if masked.encoding == Encoding::Base64 { " (body in base64)" } else { "" };
         let title = format!("the request {left}{base64}");
@@ -221,6 +225,11 @@ mod tests {
         (record.state, record.response.status) = (State::Aborted, None);
         let text = card(&record);
         assert!(!text.contains("as it left") && text.contains("connection refused"), "{text}");
+
+        let mut spliced = Record::new(ExchangeId::new());
+        (spliced.decision.action, spliced.state) = (Some("splice".into()), State::Complete);
+        spliced.request.masked = Some(MaskedRequest::new(b"", Vec::new()));
+        assert!(!card(&spliced).contains("the request"), "{}", card(&spliced));
 
         (record.state, record.request.masked, record.response.error) = (State::Complete, None, None);
         assert!(card(&record).contains("never left"));

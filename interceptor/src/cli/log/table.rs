@@ -59,7 +59,7 @@ pub(crate) fn clean_lines(text: &str) -> String {
 pub(crate) fn decision_style(action: Option<&str>) -> Style {
     match action {
         Some("allow") => Style::Good,
-        Some("mask") => Style::Warn,
+        Some("mask" | "splice") => Style::Warn,
         Some("deny") => Style::Bad,
         _ => Style::Plain,
     }
@@ -171,8 +171,16 @@ fn cells(record: &Record) -> [String; COLUMNS] {
         or_dash(record.request.model.as_deref()),
         or_dash(record.decision.action.as_deref()),
         status(record),
-        Some(findings(record)).filter(|f| !f.is_empty()).unwrap_or_else(|| "-".to_owned()),
+        findings_and_rule(record),
     ]
+}
+
+/// What was found and, where a rule kept the request back or let it through unread, that rule.
+fn findings_and_rule(record: &Record) -> String {
+    let decided = matches!(record.decision.action.as_deref(), Some("deny" | "splice"));
+    let rule = record.decision.rule.as_deref().filter(|_| decided).map(|rule| format!("by {}", clean(rule)));
+    let words: Vec<_> = [Some(findings(record)), rule].into_iter().flatten().filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
 fn caller(record: &Record) -> String {
@@ -257,6 +265,22 @@ mod tests {
         let mut out = Vec::new();
         table.row(&mut out, &record).unwrap();
         assert!(String::from_utf8(out).unwrap().ends_with("CREDIT_CARD×3\n"));
+    }
+
+    #[test]
+    fn a_refusal_names_its_rule_and_a_masked_request_its_findings_alone() {
+        let row = |record: &Record| {
+            let mut out = Vec::new();
+            Table { terminal: None, ..Table::fitting([record]) }.row(&mut out, record).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let mut record = record();
+        record.decision.rule = Some("no-cards".into());
+        assert!(row(&record).ends_with("CREDIT_CARD×3\n"), "{}", row(&record));
+        record.decision.action = Some("deny".into());
+        assert!(row(&record).ends_with("CREDIT_CARD×3 by no-cards\n"), "{}", row(&record));
+        (record.decision.action, record.findings) = (Some("splice".into()), Vec::new());
+        assert!(row(&record).ends_with("by no-cards\n"), "{}", row(&record));
     }
 
     #[test]

@@ -10,15 +10,17 @@ mod settings;
 mod state;
 mod upgrade;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::daemon::{Daemon, Signals};
 use self::inherit::Inheritance;
-use self::settings::check_rules;
+use self::modes::Modes;
+use self::settings::{audit_settings, capture_settings, check_rules};
 pub(super) use self::state::{PinDir, daemon_pid};
 use self::upgrade::Program;
 use super::{Failure, Global, tokens};
-use crate::config::{Config, StatePaths};
+use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::mask::Engine;
 use crate::sys;
 
@@ -34,9 +36,12 @@ SIGHUP replaces the daemon by the program that is on disk then, with its configu
 loses no connection. SIGTERM or SIGINT stop it when the requests under way have ended. The programs stay attached then (enrolled connections are refused until the next
 start) unless capture.detach_on_exit is set.")]
 pub(crate) struct Args {
-    /// Read the configuration, say what is wrong with it, and start nothing
+    /// Read the configuration and the auditors' keys, look for the cgroups, say what is wrong, and start nothing
     #[arg(long)]
     check: bool,
+    /// With --check: only the file itself, not what it names on this host
+    #[arg(long, requires = "check")]
+    file_only: bool,
     /// Go on with an audit log whose signed checkpoint is missing or not signed by its key; noted in the log
     #[arg(long)]
     accept_missing_checkpoint: bool,
@@ -51,8 +56,8 @@ const SUCCESSOR: &str = "--successor";
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     if args.check {
         let config = Config::load(global.config.as_deref())?;
-        check_rules(&config.policy, &*Engine::builtin()?)?;
-        return Ok(ExitCode::SUCCESS);
+        let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
+        return check(args, &config, &paths, global);
     }
     if !nix::unistd::geteuid().is_root() {
         return Err("the daemon needs root: it loads kernel programs and keeps keys".into());
@@ -66,6 +71,27 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         }
         done => done,
     }
+}
+
+/// What can be told without root and without the kernel.
+#[expect(clippy::print_stdout, reason = "the answer")]
+fn check(args: &Args, config: &Config, paths: &StatePaths, global: &Global) -> Result<ExitCode, Failure> {
+    check_rules(&config.policy, &*Engine::builtin()?)?;
+    if !args.file_only {
+        check_host(args, config, paths)?;
+    }
+    println!("{}: ok", global.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the configuration names is there.
+fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Failure> {
+    audit_settings(args, config, paths)?;
+    let capture = &config.capture;
+    if capture.cgroup.is_some() || !capture.strict.is_empty() || !capture.exempt.is_empty() {
+        Modes::new(config, &capture_settings(config)?.cgroup)?;
+    }
+    Ok(())
 }
 
 fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<ExitCode, Failure> {

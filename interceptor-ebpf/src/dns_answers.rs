@@ -97,7 +97,8 @@ fn payload_length(datagram: u16) -> Option<u32> {
     let mut last = u64::from(datagram).wrapping_sub(u64::from(UDP_HEADER) + 1);
     // SAFETY: a register is moved to itself (with no instruction at all, line information would stand twice at the next,
     // which the kernel refuses). The compiler, which no longer knows the value, has to compare it and add to it in this
-    // order; so the verifier sees that the sum is not 0, which before Linux 6.8 it does not learn from a comparison with 0.
+    // order; so the verifier sees that the sum is not 0, which on older kernels (6.1 for one) it does not learn from a
+    // comparison with 0.
     unsafe { asm!("{last} = {last}", last = inout(reg) last) };
     if last >= MAX_DNS_PAYLOAD as u64 { None } else { Some(last as u32 + 1) }
 }

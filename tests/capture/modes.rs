@@ -178,7 +178,7 @@ fn dns_answers_are_copied_whole_and_others_are_not() {
     let seen = daemon.ask("dns");
     let answer: Vec<u8> = (0..200).collect();
     let placed = Features::probe().unwrap().has(Name::NetnsCookieOfPacket);
-    let netns = placed.then_some(daemon.netns.clone());
+    let netns = placed.then_some(daemon.netns);
     let expected: Vec<_> = ["127.0.0.1", "::1"]
         .iter()
         .map(|resolver| json!({"resolver": resolver, "netns": netns, "payload": answer}))

@@ -13,6 +13,8 @@ pub(super) enum First {
     Tls,
     /// A request of HTTP/1, well formed or not.
     Http,
+    /// A request to a SOCKS proxy, version 4 or 5 (RFC 1928).
+    Socks,
     /// Anything else, HTTP/2 without TLS included.
     Other,
 }
@@ -27,6 +29,8 @@ pub(super) fn classify(bytes: &[u8]) -> Option<First> {
         // SSL 2's ClientHello, which some servers still take: length with the high bit set, type 1.
         [0x80..=0xff] | [0x80..=0xff, _] => None,
         [0x80..=0xff, _, 1, ..] => Some(First::Tls),
+        [4 | 5] => None,
+        [4, 1 | 2, ..] | [5, ..] => Some(First::Socks),
         _ => line(bytes),
     }
 }
@@ -88,6 +92,8 @@ mod tests {
         for (bytes, expected) in [
             (&b"\x16\x03\x01\x02\x00"[..], First::Tls),
             (b"\x80\x2e\x01\x03\x01", First::Tls),
+            (b"\x05\x01\x00", First::Socks),
+            (b"\x04\x01\x01\xbb", First::Socks),
             (b"\x15\x03\x01\x00\x02\x01\x64\x16\x03\x01", First::Tls),
             (b"\x16\x02\xff\x02\x00", First::Tls),
             (b"\x14\x03\x03\x00\x01\x01", First::Tls),

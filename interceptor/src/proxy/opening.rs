@@ -68,6 +68,7 @@ impl Incoming {
         match self.first().await {
             Ok(First::Tls) => self.tls().await,
             Ok(First::Http) => plain::run(self).await,
+            Ok(First::Socks) => self.unreadable(Said::Socks).await,
             Ok(First::Other) => self.unreadable(Said::Other).await,
             Err(Unclear::Quiet) => self.quiet().await,
             Err(Unclear::Gone) => {

@@ -107,7 +107,7 @@ mod tests {
             (b"SSH-2.0-OpenSSH_9.2\r\n", First::Other),
             (b"*1\r\n$4\r\nPING\r\n", First::Other),
             (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", First::Other),
-            (b"\x16\x02", First::Other),
+            (b"\x16\x05", First::Other),
             (b"GET /", First::Other),
         ] {
             let whole = [bytes, b"\n"].concat();

@@ -123,7 +123,7 @@ fn the_first_rule_that_matches_decides() {
     let (foreign, endpoint) = (tls(Some("eu.metrics.example"), Known::Foreign), tls(Some(NAME), Known::Tls));
     let restic = Who { exe: Some("/usr/bin/restic"), own_mounts: true, ..Who::default() };
     let alice = Who { user: Some("alice"), ..Who::default() };
-    let agents = Who { cgroup: Some("/work/agents.slice"), ..Who::default() };
+    let agents = Who { cgroup: Some("/jobs/agents.slice"), ..Who::default() };
     assert_eq!(decide(restic, 6881, endpoint), (Treatment::Deny, "no torrents".into(), false));
     assert_eq!(decide(restic, 443, endpoint), (Treatment::Splice, "backup".into(), true));
     assert_eq!(decide(alice, 443, foreign), (Treatment::Splice, "telemetry".into(), false));

@@ -40,10 +40,19 @@ impl Elsewhere {
 
     /// Runs a shell script, in which `say` is `say.py`.
     fn sh(&self, text: &str) -> Run {
+        self.sh_under(&[], text)
+    }
+
+    /// As [`sh`](Self::sh), with the HTTP proxy.
+    fn sh_with_proxy(&self, text: &str) -> Run {
+        self.sh_under(&["env", "PROXY=yes"], text)
+    }
+
+    fn sh_under(&self, prefix: &[&str], text: &str) -> Run {
         let dir = self.dir();
         let dir = dir.to_str().expect("a path in UTF-8");
         let text = format!("DIR={dir}; say() {{ python3 {} \"$@\"; }}; {text}", script("say.py"));
-        self.lab.run(&["bash", &script("elsewhere.sh"), dir, "bash", "-c", &text])
+        self.lab.run(&[prefix, &["bash", &script("elsewhere.sh"), dir, "bash", "-c", &text]].concat())
     }
 
     /// What reached a port there, connection by connection; `proxy` for the proxy.
@@ -255,24 +264,15 @@ fn requests_through_an_enrolled_proxy_are_read() {
     let config = "[capture]\nexempt = ['endpoint']\n[[proxy]]\naddresses = ['203.0.113.2']\n";
     let elsewhere = Elsewhere::new(config);
     let proxied = "-x http://203.0.113.2:3128 --proxy-user me:open";
-    let run = elsewhere.lab.run(&[
-        "env",
-        "PROXY=yes",
-        "bash",
-        &script("elsewhere.sh"),
-        elsewhere.dir().to_str().expect("a path in UTF-8"),
-        "bash",
-        "-c",
-        &format!(
-            "{prompt}; echo
+    let run = elsewhere.sh_with_proxy(&format!(
+        "{prompt}; echo
              # Asked who it is first, on the same connection.
              {prompt} --proxy-anyauth; echo
              curl -sS --max-time 20 -x http://203.0.113.2:3128 https://api.openai.com/v1/models -o /dev/null \
                  -w '%{{http_connect}}\\n'
              curl -sS --max-time 20 {proxied} http://api.openai.com/v1/models -w '\\n%{{http_code}}\\n'",
-            prompt = plain_prompt(interceptor_tests::OPENAI, proxied),
-        ),
-    ]);
+        prompt = plain_prompt(interceptor_tests::OPENAI, proxied),
+    ));
     // The third is the proxy's own no: curl's 56.
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines.iter().filter(|line| line.contains("You said: card [CARD_")).count(), 2, "{run}");
@@ -307,16 +307,7 @@ fn a_tunnel_must_hold_what_it_was_asked_for() {
         endpoint = connect("api.openai.com:443"),
         first = connect("foreign.example:2222"),
     );
-    let run = elsewhere.lab.run(&[
-        "env",
-        "PROXY=yes",
-        "bash",
-        &script("elsewhere.sh"),
-        elsewhere.dir().to_str().expect("a path in UTF-8"),
-        "bash",
-        "-c",
-        &format!("DIR={}; say() {{ python3 {} \"$@\"; }}; {text}", elsewhere.dir().display(), script("say.py")),
-    ]);
+    let run = elsewhere.sh_with_proxy(&text);
     assert!(run.ok().contains("SSH-2.0-elsewhere") && run.stdout.contains("\"path\":\"/hello\""), "{run}");
     for file in ["fronted", "disguised"] {
         let heard = fs::read(elsewhere.dir().join(file)).expect("what it heard");

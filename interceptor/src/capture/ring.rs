@@ -123,7 +123,7 @@ impl DnsPackets {
     /// # Panics
     /// Outside of a runtime.
     pub fn watch(self) -> io::Result<AsyncFd<Self>> {
-        sys::watch_answers(self)
+        sys::watch(self)
     }
 
     /// The next one, if there is one now.
@@ -140,6 +140,13 @@ impl DnsPackets {
         }
     }
 }
+
+/// Owns a ring buffer, whose descriptor it neither replaces nor closes before it is dropped.
+pub(super) trait Ring: AsRawFd {}
+
+impl Ring for Events {}
+
+impl Ring for DnsPackets {}
 
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -17,7 +17,8 @@ use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{DnsPackets, Error, Events};
+use super::Error;
+use super::ring::Ring;
 
 // Commands of bpf(2), include/uapi/linux/bpf.h.
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -198,9 +199,9 @@ pub(super) fn effective_programs(cgroup: BorrowedFd<'_>, attach_type: u32) -> io
 }
 
 /// Makes a ring buffer awaitable on the current runtime.
-pub(super) fn watch(events: Events) -> io::Result<AsyncFd<Events>> {
-    // SAFETY: `Events` owns its ring buffer, whose descriptor it neither replaces nor closes before it is dropped.
-    Ok(unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?)
+pub(super) fn watch<R: Ring>(ring: R) -> io::Result<AsyncFd<R>> {
+    // SAFETY: what `Ring` asks of its types, all of which are in `ring`: the descriptor stays the same and open.
+    Ok(unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?)
 }
 
 /// Reads and removes an entry of a hash map in one step.
@@ -296,10 +297,4 @@ pub(super) fn open_cgroup(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd>
     }
     // SAFETY: just opened, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Makes the DNS answers awaitable on the current runtime.
-pub(super) fn watch_answers(answers: DnsPackets) -> io::Result<AsyncFd<DnsPackets>> {
-    // SAFETY: `DnsPackets` owns its ring buffer, whose descriptor it neither replaces nor closes before it is dropped.
-    Ok(unsafe { AsyncFd::register_with_interest(answers, Interest::READABLE) }?)
 }

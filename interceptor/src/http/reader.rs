@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{BodyDecoder, BodyFraming, Codings, ConnectHead, Error, Limits, RequestHead, ResponseHead};
+use super::coding::{self, Codings};
+use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, ResponseHead};
 
 /// Room made for one read when nothing says that more will come.
 const SMALL_READ: usize = 1 << 10;
@@ -37,6 +38,16 @@ pub struct ReceivedBody {
     pub trailers: Bytes,
     /// Chunk extensions were among the framing: bytes that nobody scans.
     pub extended: bool,
+    /// The coded form holds more than the content, which nobody scans either: a file name in gzip, for one.
+    pub padded: bool,
+}
+
+impl ReceivedBody {
+    /// The same body, with its content read.
+    #[must_use]
+    pub fn decoded(self, codings: Codings, decoded: coding::Decoded) -> Self {
+        Self { content: decoded.content, codings, padded: decoded.extended, ..self }
+    }
 }
 
 /// Why a message could not be read.
@@ -200,6 +211,7 @@ impl Reader {
             codings: Codings::default(),
             trailers, 
             extended: decoder.extension_bytes() > 0,
+            padded: false,
         })
     }
 }

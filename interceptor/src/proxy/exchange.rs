@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
+use super::budget::Reserved;
 use super::client::{Client, Gone};
 use super::connection::Connection;
 use super::inspect::{self, Inspected};
@@ -13,7 +14,7 @@ use super::relay;
 use super::reply::{self, Refusal, Reply};
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
-use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
+use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
 use crate::upstream::{self, Answer, Failure};
@@ -60,13 +61,20 @@ pub(super) async fn run(
     stored.describe(&mut progress.record, operation);
 
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
-    let received = match receive(connection, client, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
+    let received = match receive(connection, client, &head, &mut reserved).await {
         Ok(received) => received,
         // How much of the body is still to come is unknown: a connection of HTTP/1 cannot be used for another request.
         Err(rejection) => return reject(connection, client, progress, &stored, None, rejection, Next::Close).await,
     };
     let arrived = Instant::now();
-    progress.record.request.bytes = Some(received.content.len() as u64);
+    progress.record.request.bytes = Some(received.encoded.len() as u64);
+    let (received, reserved) = match decode(connection, &head, operation, received, reserved).await {
+        Ok(decoded) => decoded,
+        Err(rejection) => {
+            let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
+            return reject(connection, client, progress, &stored, None, rejection, next).await;
+        }
+    };
     stored.add_trailers(&connection.worker, &received.trailers);
     let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
 
@@ -110,7 +118,7 @@ async fn receive(
     connection: &Connection,
     client: &mut Client<'_>,
     head: &RequestHead,
-    admit: impl FnMut(usize) -> bool,
+    reserved: &mut Reserved,
 ) -> Result<ReceivedBody, Rejection> {
     let settings = &connection.worker.shared.settings;
     let (limits, deadline) = (settings.http, settings.request_timeout);
@@ -120,10 +128,36 @@ async fn receive(
     {
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
+    let admit = |more| reserved.grow(COPIES * more).is_ok();
     match timeout(deadline, client.body(head, &limits, deadline, admit)).await {
         Err(_) => Err(Rejection::timeout()),
         Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
     }
+}
+
+/// Reads what a compressed body says. One whose text is not looked for stays as it is.
+async fn decode(
+    connection: &Connection,
+    head: &RequestHead,
+    operation: Operation,
+    received: ReceivedBody,
+    mut reserved: Reserved,
+) -> Result<(ReceivedBody, Reserved), Rejection> {
+    if matches!(operation, Operation::Unknown | Operation::Read) {
+        return Ok((received, reserved));
+    }
+    let codings = Codings::of(head.fields()).map_err(|e| Rejection::coding(&e))?;
+    if codings.is_identity() {
+        return Ok((received, reserved));
+    }
+    let limit = connection.worker.shared.settings.http.body;
+    let read = move || {
+        let decoded = codings.decode(&received.encoded, limit, |more| reserved.grow(COPIES * more).is_ok());
+        decoded.map(|decoded| (received.decoded(codings, decoded), reserved))
+    };
+    // Even a small body may unpack to a large one, and a worker's other connections must not wait for that.
+    let decoded = tokio::task::spawn_blocking(read).await;
+    decoded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(|e| Rejection::coding(&e))
 }
 
 /// What this version cannot read is refused by name, not passed unseen.
@@ -146,13 +180,6 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
     }
     if head.upgrade().is_some() {
         return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
-    }
-    let mut codings = head.fields().all("content-encoding");
-    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Rejection::denied(
-            "http.content_encoding",
-            "compressed requests cannot be read yet; send the body without Content-Encoding",
-        ));
     }
     // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
     if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
@@ -313,6 +340,16 @@ impl Rejection {
             rule: "limits.request_timeout_s".into(),
             reason: "the request did not arrive in time".into(),
         }
+    }
+
+    fn coding(error: &CodingError) -> Self {
+        let (refusal, rule) = match error {
+            CodingError::TooLarge { .. } => (Refusal::TooLarge, "limits.body_bytes"),
+            CodingError::NoRoom => (Refusal::Overloaded, "limits.buffered_bytes"),
+            CodingError::Unknown { .. } | CodingError::TooMany { .. } => (Refusal::Denied, "http.content_encoding"),
+            _ => (Refusal::Malformed, "http.content_encoding"),
+        };
+        Self { refusal, rule: rule.into(), reason: error.to_string() }
     }
 
     pub(super) fn unreadable(error: &ReadError) -> Self {

@@ -11,9 +11,10 @@ use super::exchange::{self, Next, Progress, Rejection};
 use super::record;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
-use crate::http::{BodyFraming, RequestHead, ResponseHead, Version};
+use crate::http::coding::Decoder;
+use crate::http::{BodyFraming, Codings, RequestHead, ResponseHead, Version};
 use crate::upstream::{Answer, Failure, Piece};
-use crate::wire::Summary;
+use crate::wire::{Outcome, Summary};
 
 /// In the record of a request whose client did not wait.
 pub(super) const CLIENT_GONE: &str = "the client closed the connection";
@@ -29,8 +30,7 @@ enum Broken {
 /// A response that is being forwarded.
 struct Response {
     patience: Duration,
-    /// None once it has been read out.
-    summary: Option<Summary>,
+    observer: Observer,
     status: u16,
     bytes: u64,
     first_byte: Instant,
@@ -58,7 +58,7 @@ pub(super) async fn run(
     };
     let mut response = Response {
         patience,
-        summary: Some(summary(connection.peer.endpoint.provider, &head)),
+        observer: Observer::of(connection.peer.endpoint.provider, &head),
         status: head.status(),
         bytes: 0,
         first_byte: Instant::now(),
@@ -85,12 +85,41 @@ pub(super) async fn run(
     }
 }
 
-/// An observer of the response's content. What is compressed tells it nothing.
-fn summary(provider: Provider, head: &ResponseHead) -> Summary {
-    let fields = head.fields();
-    let readable = fields.all("content-encoding").all(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    let content_type = fields.get("content-type").filter(|_| readable).and_then(|kind| std::str::from_utf8(kind).ok());
-    Summary::new(provider, content_type)
+/// Reads what a response says about itself, compressed or not. What cannot be read tells it nothing, and changes nothing
+/// about what the client gets.
+struct Observer {
+    /// None once it has been read out.
+    summary: Option<Summary>,
+    /// None when the content cannot be read, or not any further.
+    decoder: Option<Decoder>,
+}
+
+impl Observer {
+    /// Bytes of content that are looked at.
+    const MOST: u64 = 64 << 20;
+
+    fn of(provider: Provider, head: &ResponseHead) -> Self {
+        let fields = head.fields();
+        let decoder = Codings::of(fields).ok().map(|codings| codings.decoder(Self::MOST));
+        let kind = fields.get("content-type").filter(|_| decoder.is_some());
+        let summary = Summary::new(provider, kind.and_then(|kind| std::str::from_utf8(kind).ok()));
+        Self { summary: Some(summary), decoder }
+    }
+
+    fn see(&mut self, content: &[u8]) {
+        let (Some(summary), Some(decoder)) = (&mut self.summary, &mut self.decoder) else { return };
+        let seen = decoder.each(content, &mut |piece| {
+            summary.feed(piece);
+            Ok(())
+        });
+        if seen.is_err() {
+            self.decoder = None;
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        self.summary.take().map(Summary::finish).unwrap_or_default()
+    }
 }
 
 /// The final response head. Interim ones are forwarded, but for the `100 Continue` that the proxy has given itself.
@@ -117,9 +146,7 @@ async fn body(
         let piece = next_piece(answer, client, response.patience).await?;
         if !piece.content.is_empty() {
             response.bytes += piece.content.len() as u64;
-            if let Some(summary) = &mut response.summary {
-                summary.feed(&piece.content);
-            }
+            response.observer.see(&piece.content);
             exchange.chunk(&piece.content).await.map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
         if piece.last {
@@ -198,7 +225,7 @@ async fn abort(
 
 impl Response {
     fn completion(&mut self, progress: &Progress) -> Completion {
-        let outcome = self.summary.take().map(Summary::finish).unwrap_or_default();
+        let outcome = self.observer.outcome();
         let mut timing = progress.record.timing.clone();
         timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
         timing.total_us = Some(record::micros(progress.started.elapsed()));

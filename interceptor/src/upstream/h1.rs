@@ -174,7 +174,7 @@ fn take(reader: &mut Reader, decoder: &mut BodyDecoder) -> Result<(Bytes, Bytes)
 fn frame(outgoing: &Outgoing<'_>) -> Result<(Vec<u8>, Bytes), Failure> {
     let Outgoing { head, received, masked } = outgoing;
     let translated = head.version() == Version::Http2;
-    if !masked.changed() && !received.extended && !translated {
+    if !masked.changed() && !received.extended && !received.padded && !translated {
         return Ok((head.render(), received.raw.clone()));
     }
     let content = content(outgoing)?;

@@ -198,5 +198,6 @@ impl Answer {
 /// The content that leaves, in the coding that the head names.
 fn content(outgoing: &Outgoing<'_>) -> Result<Bytes, CodingError> {
     let Outgoing { received, masked, .. } = outgoing;
-    if masked.changed() { received.codings.encode(masked.body()) } else { Ok(received.encoded.clone()) }
+    let edited = masked.changed() || received.padded;
+    if edited { received.codings.encode(masked.body()) } else { Ok(received.encoded.clone()) }
 }

@@ -151,6 +151,7 @@ impl Exchange {
             codings: Codings::default(),
             trailers: trailers.into(),
             extended: false,
+            padded: false,
         })
     }
 

@@ -110,8 +110,7 @@ impl std::fmt::Debug for EndpointTls {
 }
 
 fn identity(certificate: &Path, key: &Path) -> Result<CertifiedKey, EndpointTlsError> {
-    let no_certificate =
-        |reason: String| EndpointTlsError::Certificate { path: certificate.to_path_buf(), reason };
+    let no_certificate = |reason: String| EndpointTlsError::Certificate { path: certificate.to_path_buf(), reason };
     let no_key = |reason: &str| EndpointTlsError::Key { path: key.to_path_buf(), reason: reason.into() };
     let pem = std::fs::read(certificate).map_err(|error| no_certificate(format!("cannot be read: {error}")))?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
@@ -120,8 +119,8 @@ fn identity(certificate: &Path, key: &Path) -> Result<CertifiedKey, EndpointTlsE
         return Err(no_certificate("has no certificate (PEM) in it".into()));
     }
     let pem = read_secret_file(key)?;
-    let private = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| no_key("has no private key (PEM, not encrypted) in it"))?;
+    let private =
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key("has no private key (PEM, not encrypted) in it"))?;
     CertifiedKey::from_der(chain, private, &default_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => no_key(&format!("does not belong to {}", certificate.display())),
         rustls::Error::InvalidCertificate(reason) => no_certificate(reason.to_string()),

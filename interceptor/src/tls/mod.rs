@@ -12,6 +12,7 @@ mod endpoint;
 mod fault;
 mod hello;
 mod leaf;
+mod mint;
 mod roots;
 mod session;
 #[cfg(test)]

@@ -48,10 +48,13 @@ fn every_fault_of_a_certificate_is_refused_by_its_name() {
         (F::WrongName, ca.sign(&server_params(&["api.other.test"]), &key)),
         (F::WrongName, ca.sign(&server_params(&["192.0.2.1", "a.test", "b.test"]), &key)),
         // A name in the subject alone names nothing (RFC 9525, section 2).
-        (F::WrongName, signed(|p| {
-            p.subject_alt_names.clear();
-            p.distinguished_name.push(rcgen::DnType::CommonName, NAME);
-        })),
+        (
+            F::WrongName,
+            signed(|p| {
+                p.subject_alt_names.clear();
+                p.distinguished_name.push(rcgen::DnType::CommonName, NAME);
+            }),
+        ),
         (F::UnknownIssuer, stranger.sign(&good, &key)),
         (F::UnknownIssuer, self_signed),
         (F::WrongPurpose, signed(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])),
@@ -60,11 +63,14 @@ fn every_fault_of_a_certificate_is_refused_by_its_name() {
         (F::WeakAlgorithm, with_sha1(&ca.sign(&good, &key))),
         (F::WeakKey, ca.sign(&good, &rsa_public_key(1024))),
         (F::Malformed, CertificateDer::from(vec![0x30, 3, 2, 1, 1])),
-        (F::Malformed, signed(|p| {
-            let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
-            unknown.set_criticality(true);
-            p.custom_extensions.push(unknown);
-        })),
+        (
+            F::Malformed,
+            signed(|p| {
+                let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
+                unknown.set_criticality(true);
+                p.custom_extensions.push(unknown);
+            }),
+        ),
     ];
     for (expected, certificate) in cases {
         assert_refused(&ca, Shown::new(vec![certificate], &key), expected);
@@ -108,7 +114,13 @@ fn every_fault_of_an_intermediate_is_refused_by_its_name() {
 
 /// What becomes of a staple, in both versions of TLS.
 #[track_caller]
-fn assert_stapled(ca: &Ca, chain: &[CertificateDer<'static>], key: &KeyPair, staple: Option<Vec<u8>>, expected: Option<CertificateFault>) {
+fn assert_stapled(
+    ca: &Ca,
+    chain: &[CertificateDer<'static>],
+    key: &KeyPair,
+    staple: Option<Vec<u8>>,
+    expected: Option<CertificateFault>,
+) {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let shown = Shown::new(chain.to_vec(), key);
         let shown = match staple.clone() {
@@ -142,7 +154,10 @@ fn a_staple_that_says_revoked_is_believed_and_one_that_proves_nothing_is_not() {
         (Some(Staple { by_key: true, ..revoked.clone() }.der()), believed),
         (Some(Staple { next_update: None, ..revoked.clone() }.der()), believed),
         // Nobody is ever un-revoked.
-        (Some(Staple { this_update: -40 * 86_400, next_update: Some(-30 * 86_400), ..revoked.clone() }.der()), believed),
+        (
+            Some(Staple { this_update: -40 * 86_400, next_update: Some(-30 * 86_400), ..revoked.clone() }.der()),
+            believed,
+        ),
         (Some(Staple { about: &other, ..revoked.clone() }.der()), None),
         (Some(Staple { issuer: &stranger.certificate, ..revoked.clone() }.der()), None),
         (Some(Staple { key: stranger.key(), ..revoked.clone() }.der()), None),

@@ -82,7 +82,12 @@ pub(super) struct Staple<'a> {
 
 impl<'a> Staple<'a> {
     /// What the issuer says today.
-    pub(super) fn new(about: &'a CertificateDer<'a>, issuer: &'a CertificateDer<'a>, key: &'a KeyPair, says: Says) -> Self {
+    pub(super) fn new(
+        about: &'a CertificateDer<'a>,
+        issuer: &'a CertificateDer<'a>,
+        key: &'a KeyPair,
+        says: Says,
+    ) -> Self {
         let next_update = Some(3 * 86_400);
         Self { about, issuer, says, this_update: -3600, next_update, key, responder: None, by_key: false }
     }

@@ -63,8 +63,8 @@ impl Ca {
 
     /// A certificate by this CA.
     pub(super) fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> CertificateDer<'static> {
-        let serial_number = Some(crate::tls::authority::serial());
-        let params = CertificateParams { serial_number, ..params.clone() };
+        let mut params = params.clone();
+        params.serial_number = Some(crate::tls::authority::serial());
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
 

@@ -149,7 +149,9 @@ impl<'a> Response<'a> {
         }
         let mut certificates = self.certificates.unwrap_or(Reader::new(&[]));
         let certificates = std::iter::from_fn(move || certificates.take(SEQUENCE));
-        certificates.take(MAX_RESPONDERS).any(|value| self.is_by_delegate(value.raw, subject, algorithms, now).is_some())
+        certificates
+            .take(MAX_RESPONDERS)
+            .any(|value| self.is_by_delegate(value.raw, subject, algorithms, now).is_some())
     }
 
     fn is_by_delegate(

@@ -25,6 +25,7 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 mod writer;
 
 pub use body::{BodyDecoder, Decoded, encode_single_chunk, fuzz_body};

@@ -28,6 +28,7 @@ mod response;
 mod send;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 mod writer;
 
 pub use body::{BodyDecoder, Decoded, encode_chunk, encode_last_chunk, encode_single_chunk, fuzz_body};

@@ -25,6 +25,7 @@ mod refused;
 mod relay;
 mod reply;
 mod safe;
+mod socket;
 mod tokens;
 mod worker;
 

@@ -233,7 +233,7 @@ async fn reject(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let response = response.into_bytes();
     let original = stored.original(received.map_or(&[], |received| &received.content));
     let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
@@ -253,7 +253,7 @@ pub(super) async fn fail(
 ) -> Next {
     connection.upstream = Upstream::None;
     let response = rejection.render(connection, &progress, next);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
@@ -323,7 +323,7 @@ impl Rejection {
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
         let message = format!("{} [rule {}]", self.reason, self.rule);
         let provider = Some(connection.peer.endpoint.provider);
-        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        let mut response = reply::render(provider, self.refusal, &message, Some(progress.id), next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
             response.body.clear();

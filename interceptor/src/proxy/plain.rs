@@ -358,8 +358,9 @@ impl Talk {
             StoredHead::of(&arrival.worker, head).describe_request(&mut record);
         }
         let message = format!("{} [rule {rule}]", record::safe_text(&arrival.worker, reason));
-        let response = reply::render(None, refusal, &message, record.id, true).into_bytes();
-        let told = Some((&record, refusal.status(), &response[..]));
+        let response = reply::render(None, refusal, &message, Some(record.id), true);
+        let (status, response) = (response.status, response.into_bytes());
+        let told = Some((&record, status, &response[..]));
         record::connection_refused(arrival, host, rule, reason, told).await;
         let patience = arrival.worker.shared.settings.patience;
         let stream = &mut self.incoming.near.stream;

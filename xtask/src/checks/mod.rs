@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
 mod leftovers;
+mod proxy;
 mod soak;
 
 use std::path::PathBuf;
@@ -48,10 +49,14 @@ Examples:
   cargo xtask bench
   cargo xtask bench mask
   cargo xtask bench connect   (as root)
+  cargo xtask bench proxy     (as root) requests through the lab, on io_uring and on epoll; some three minutes
 ")]
 pub(crate) struct BenchArgs {
     /// Run only benchmarks whose name contains this
     name: Option<String>,
+    /// Measure the development build of the proxy, rather than build a release first
+    #[arg(long)]
+    dev: bool,
 }
 
 /// Runs every test.
@@ -106,6 +111,9 @@ pub(crate) fn lint() -> Result<()> {
 
 /// The benchmarks.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    if args.name.as_deref() == Some("proxy") {
+        return proxy::run(args.dev);
+    }
     let mut command = workspace::cargo();
     command.args(["bench", "--package", "interceptor-benches", "--no-fail-fast"]);
     if let Some(name) = &args.name {

@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::time::timeout;
-
 use super::budget::Reserved;
 use super::client::{Client, Gone};
 use super::connection::Connection;
@@ -121,17 +119,23 @@ async fn receive(
     reserved: &mut Reserved,
 ) -> Result<ReceivedBody, Rejection> {
     let settings = &connection.worker.shared.settings;
-    let (limits, deadline) = (settings.http, settings.request_timeout);
+    let limits = settings.http_of(&connection.peer.endpoint);
     readable(connection, head)?;
     if let BodyFraming::Length(length) = head.framing()
         && length > limits.body
     {
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
-    let admit = |more| reserved.grow(COPIES * more).is_ok();
-    match timeout(deadline, client.body(head, &limits, deadline, admit)).await {
-        Err(_) => Err(Rejection::timeout()),
-        Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
+    let pacer = settings.client.body.start();
+    let admit = |more| {
+        pacer.came(more);
+        reserved.grow(COPIES * more).is_ok()
+    };
+    tokio::select! {
+        body = client.body(head, &limits, settings.client.patience, admit) => {
+            body.map_err(|e| Rejection::unreadable(&e))
+        }
+        () = pacer.expired() => Err(Rejection::timeout("limits.body_idle_timeout_s")),
     }
 }
 
@@ -150,7 +154,7 @@ async fn decode(
     if codings.is_identity() {
         return Ok((received, reserved));
     }
-    let limit = connection.worker.shared.settings.http.body;
+    let limit = connection.worker.shared.settings.http_of(&connection.peer.endpoint).body;
     let read = move || {
         let decoded = codings.decode(&received.encoded, limit, |more| reserved.grow(COPIES * more).is_ok());
         decoded.map(|decoded| (received.decoded(codings, decoded), reserved))
@@ -270,14 +274,13 @@ async fn reject(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let original = stored.original(received.map_or(&[], |received| &received.content));
-    let told = [&response.head[..], &response.body].concat();
-    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &told);
-    if let Err(e) = refused.await {
+    let told = response.to_bytes();
+    if let Err(e) = connection.worker.audit.refuse(progress.record, Some(&original), &told).await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }
-    client.reply(response, next, connection.worker.shared.settings.patience).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
@@ -290,12 +293,12 @@ pub(super) async fn fail(
     next: Next,
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
-    client.reply(response, next, connection.worker.shared.settings.patience).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// Completes a record after which nothing is released: appended and durable are one.
@@ -318,7 +321,7 @@ async fn without_record(
             .into(),
     };
     let response = rejection.render(connection, progress, Next::Close);
-    client.reply(response, Next::Close, connection.worker.shared.settings.patience).await
+    client.reply(response, Next::Close, connection.worker.shared.settings.client.patience).await
 }
 
 impl Rejection {
@@ -334,10 +337,14 @@ impl Rejection {
         Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
     }
 
-    pub(super) fn timeout() -> Self {
+    pub(super) fn overloaded(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Overloaded, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn timeout(rule: &str) -> Self {
         Self {
             refusal: Refusal::Timeout,
-            rule: "limits.request_timeout_s".into(),
+            rule: rule.into(),
             reason: "the request did not arrive in time".into(),
         }
     }
@@ -364,7 +371,7 @@ impl Rejection {
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
         let message = format!("{} [rule {}]", self.reason, self.rule);
         let provider = Some(connection.peer.endpoint.provider);
-        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        let mut response = reply::render(provider, self.refusal, &message, Some(progress.id), next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
             response.body.clear();

@@ -9,6 +9,7 @@ use super::client::{Client, Gone};
 use super::connection::Connection;
 use super::exchange::{self, Next, Progress, Rejection};
 use super::record;
+use super::settings::EndpointTimeouts;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
 use crate::http::coding::Decoder;
@@ -27,9 +28,18 @@ enum Broken {
     Midway(String),
 }
 
+/// How long either side is waited for.
+struct Wait {
+    /// For the client to take something.
+    patience: Duration,
+    timeouts: EndpointTimeouts,
+    /// When the request had been sent.
+    began: tokio::time::Instant,
+}
+
 /// A response that is being forwarded.
 struct Response {
-    patience: Duration,
+    wait: Wait,
     observer: Observer,
     status: u16,
     bytes: u64,
@@ -46,8 +56,10 @@ pub(super) async fn run(
     mut answer: Answer,
 ) -> Next {
     let stays = connection.stays(request);
-    let patience = connection.worker.shared.settings.patience;
-    let mut head = match head(&mut answer, client, patience).await {
+    let settings = &connection.worker.shared.settings;
+    let timeouts = settings.timeouts_of(&connection.peer.endpoint);
+    let wait = Wait { patience: settings.client.patience, timeouts, began: tokio::time::Instant::now() };
+    let mut head = match head(&mut answer, client, &wait).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
@@ -57,7 +69,7 @@ pub(super) async fn run(
         Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
     };
     let mut response = Response {
-        patience,
+        wait,
         observer: Observer::of(connection.peer.endpoint.provider, &head),
         status: head.status(),
         bytes: 0,
@@ -123,13 +135,14 @@ impl Observer {
 }
 
 /// The final response head. Interim ones are forwarded, but for the `100 Continue` that the proxy has given itself.
-async fn head(answer: &mut Answer, client: &mut Client<'_>, patience: Duration) -> Result<ResponseHead, Broken> {
+async fn head(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<ResponseHead, Broken> {
     loop {
-        let head = client.unless_gone(answer.head()).await?.map_err(Broken::Unanswered)?;
+        let head = client.unless_gone(wait.within(wait.timeouts.response, answer.head())).await?;
+        let head = head.map_err(Broken::Unanswered)?;
         match head.status() {
             101 => return Err(Broken::Midway("the endpoint switched protocols, which nobody asked for".into())),
             100 => {}
-            102..200 => client.interim(&head, patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
+            102..200 => client.interim(&head, wait.patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
             _ => return Ok(head),
         }
     }
@@ -143,7 +156,7 @@ async fn body(
     exchange: &mut audit::Exchange,
 ) -> Result<Piece, String> {
     loop {
-        let piece = next_piece(answer, client, response.patience).await?;
+        let piece = next_piece(answer, client, &response.wait).await?;
         if !piece.content.is_empty() {
             response.bytes += piece.content.len() as u64;
             response.observer.see(&piece.content);
@@ -152,14 +165,14 @@ async fn body(
         if piece.last {
             return Ok(piece);
         }
-        client.pass(&piece, response.patience).await.map_err(took_no_more)?;
+        client.pass(&piece, response.wait.patience).await.map_err(took_no_more)?;
         answer.passed(&piece);
     }
 }
 
 /// The next piece. What is held of the response is released before anything is waited for.
-async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, patience: Duration) -> Result<Piece, String> {
-    let mut piece = pin!(answer.piece());
+async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<Piece, String> {
+    let mut piece = pin!(wait.within(wait.timeouts.idle, answer.piece()));
     let ready = std::future::poll_fn(|cx| match piece.as_mut().poll(cx) {
         Poll::Ready(piece) => Poll::Ready(Some(piece)),
         Poll::Pending => Poll::Ready(None),
@@ -167,7 +180,7 @@ async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, patience: Dura
     let piece = match ready.await {
         Some(piece) => piece,
         None => {
-            client.flush(patience).await.map_err(took_no_more)?;
+            client.flush(wait.patience).await.map_err(took_no_more)?;
             client.unless_gone(piece).await.map_err(|Gone| CLIENT_GONE.to_owned())?
         }
     };
@@ -201,7 +214,7 @@ async fn finish(
             return Next::Abort;
         }
     };
-    let forwarded = client.pass(last, response.patience).await;
+    let forwarded = client.pass(last, response.wait.patience).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
         return Next::Abort;
@@ -221,6 +234,22 @@ async fn abort(
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
     Next::Abort
+}
+
+impl Wait {
+    /// What is awaited of the endpoint, if it comes in time.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        wanted: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (soon, total) = (tokio::time::Instant::now() + limit, self.began + self.timeouts.total);
+        match tokio::time::timeout_at(soon.min(total), wanted).await {
+            Ok(result) => result,
+            Err(_) if total < soon => Err(Failure::Total(self.timeouts.total)),
+            Err(_) => Err(Failure::Idle(limit)),
+        }
+    }
 }
 
 impl Response {

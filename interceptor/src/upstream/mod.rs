@@ -55,15 +55,6 @@ pub struct Piece {
     pub last: bool,
 }
 
-/// How long an endpoint is waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Without a byte of the response.
-    pub idle: Duration,
-    /// Without taking a byte of the request.
-    pub patience: Duration,
-}
-
 /// Why a request was not sent, or its response could not be read.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -94,6 +85,9 @@ pub enum Failure {
     /// No byte for too long.
     #[error("the endpoint sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
+    /// Not at its end in time.
+    #[error("the response took more than {} s in all", .0.as_secs())]
+    Total(Duration),
 }
 
 /// What a request is made of that may be sent.
@@ -149,7 +143,7 @@ impl Answer {
     /// The next response head, interim ones (1xx) included.
     ///
     /// # Errors
-    /// [`Failure::NoAnswer`], [`Failure::Response`], [`Failure::Stream`] or [`Failure::Idle`].
+    /// [`Failure::NoAnswer`], [`Failure::Response`] or [`Failure::Stream`].
     pub async fn head(&mut self) -> Result<ResponseHead, Failure> {
         match self {
             Self::H1(answer) => answer.head().await,
@@ -160,7 +154,7 @@ impl Answer {
     /// The next piece of the body, after the final head. May be given up on without losing a byte.
     ///
     /// # Errors
-    /// [`Failure::Response`], [`Failure::Stream`] or [`Failure::Idle`].
+    /// [`Failure::Response`] or [`Failure::Stream`].
     pub async fn piece(&mut self) -> Result<Piece, Failure> {
         match self {
             Self::H1(answer) => answer.piece().await,

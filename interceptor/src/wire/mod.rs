@@ -31,6 +31,6 @@ pub use document::{Document, Kind, Part, Reason, Status};
 pub use error::Error;
 pub use locate::{fuzz_locate, locate};
 pub use operation::Operation;
-pub use reply::error_body;
+pub use reply::{amazon_error_type, error_body, overloaded_status};
 pub use sse::{Event, EventStream, fuzz_sse};
 pub use summary::{Outcome, Summary};

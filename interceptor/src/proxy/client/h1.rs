@@ -52,14 +52,14 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let mut conversation = Conversation { stream, reader };
     while conversation.wait_for_request(&connection).await {
         let settings = &connection.worker.shared.settings;
-        let (limits, deadline) = (settings.http, settings.request_timeout);
+        let (limits, deadline) = (settings.http, settings.client.head);
         let started = Instant::now();
         let read = timeout(deadline, conversation.reader.request_head(&mut conversation.stream, &limits)).await;
         let head = match read {
             Ok(Ok(Some(head))) => Ok(head),
             Ok(Ok(None) | Err(ReadError::Io(_))) => return conversation.close(&connection).await,
             Ok(Err(e)) => Err(Rejection::unreadable(&e)),
-            Err(_) => Err(Rejection::timeout()),
+            Err(_) => Err(Rejection::timeout("limits.header_timeout_s")),
         };
         let id = ExchangeId::new();
         let mut client = Client::H1(Exchange::on(&mut conversation));
@@ -90,14 +90,14 @@ impl Conversation {
         self.reader.shrink();
         tokio::select! {
             read = self.reader.fill(&mut self.stream) => matches!(read, Ok(1..)),
-            () = tokio::time::sleep(shared.settings.keep_alive) => false,
+            () = tokio::time::sleep(shared.settings.client.keep_alive) => false,
             () = shared.drain.reaches(Phase::Stopping) => false,
         }
     }
 
     async fn close(&mut self, connection: &Connection) {
         // The client may be gone already; nothing is lost then.
-        let deadline = connection.worker.shared.settings.request_timeout;
+        let deadline = connection.worker.shared.settings.client.patience;
         if let Ok(Err(e)) = timeout(deadline, self.stream.shutdown()).await {
             log::debug!("closing a client connection: {e}");
         }
@@ -180,7 +180,7 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) async fn reply(&mut self, reply: Reply, next: Next, patience: Duration) -> Next {
-        match http::write(&mut self.on.stream, &reply.into_bytes(), patience).await {
+        match http::write(&mut self.on.stream, &reply.to_bytes(), patience).await {
             Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
             Ok(()) => {
                 linger::close(&mut self.on.stream).await;

@@ -186,8 +186,11 @@ impl Service {
             *sent += 1;
             if event.speaks {
                 tokio::time::sleep(wishes.between()).await;
-                if let Some(path) = hold.take() {
-                    let _ = tokio::time::timeout(wishes.patience(), self.holds.wait(path)).await;
+                let Some(path) = hold.take() else { continue };
+                if tokio::time::timeout(wishes.patience(), self.holds.wait(path)).await.is_err() {
+                    // The answer stays unfinished, so that whoever held back its first piece is found out.
+                    eprintln!("endpoint: nobody made {}", path.display());
+                    return;
                 }
             }
         }

@@ -12,6 +12,7 @@
 mod cgroup;
 mod config;
 mod enter;
+mod java;
 mod mounts;
 pub(crate) mod names;
 pub(crate) mod netns;

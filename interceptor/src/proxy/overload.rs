@@ -80,7 +80,7 @@ where
     if head.method() == "HEAD" {
         answer.body.clear();
     }
-    http::write(stream, &answer.into_bytes(), worker.shared.settings.client.patience).await.ok()?;
+    http::write(stream, &answer.to_bytes(), worker.shared.settings.client.patience).await.ok()?;
     linger::close(stream).await;
     Some(())
 }

@@ -68,11 +68,11 @@ pub(super) struct Reply {
 
 impl Reply {
     /// As it is sent over HTTP/1.1.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let fields = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>();
         let close = if self.close { "connection: close\r\n" } else { "" };
         let head = format!("HTTP/1.1 {} {}\r\n{fields}{close}\r\n", self.status, phrase(self.status));
-        [head.into_bytes(), self.body].concat()
+        [head.as_bytes(), &self.body].concat()
     }
 }
 

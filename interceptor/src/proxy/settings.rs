@@ -21,14 +21,6 @@ pub struct Settings {
     pub endpoint: EndpointTimeouts,
     /// Requests of one HTTP/2 connection that may be under way at once.
     pub streams_per_connection: u32,
-    /// Until a client has sent its TLS hello, or one whole request.
-    pub request_timeout: Duration,
-    /// Until an idle client connection is closed.
-    pub keep_alive: Duration,
-    /// Until a peer that takes no more bytes is given up.
-    pub patience: Duration,
-    /// Until a silent endpoint is given up.
-    pub upstream_idle: Duration,
     /// Whose network connections are dialled from.
     pub dial_from: DialFrom,
 }
@@ -102,10 +94,6 @@ mod tests {
             },
             endpoint: EndpointTimeouts { response: second, idle: 2 * second, total: NEVER },
             streams_per_connection: 1,
-            request_timeout: second,
-            keep_alive: second,
-            patience: second,
-            upstream_idle: second,
             dial_from: DialFrom::Client,
         }
     }

@@ -142,10 +142,6 @@ pub(super) fn connection_settings(config: &Config) -> proxy::Settings {
             total: seconds_or_never(upstream.total_timeout_s),
         },
         streams_per_connection: limits.streams_per_connection,
-        request_timeout: seconds(limits.header_timeout_s),
-        keep_alive: seconds(limits.keep_alive_s),
-        patience: seconds(limits.write_timeout_s),
-        upstream_idle: seconds_or_never(upstream.idle_timeout_s),
         dial_from: upstream.dial_from,
     }
 }

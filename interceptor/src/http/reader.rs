@@ -93,14 +93,6 @@ impl Reader {
         self.buffer.split().freeze()
     }
 
-    /// Gives back room that an earlier message needed, if nothing is buffered: a connection may be idle for long.
-    pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > SMALL_READ {
-            self.buffer = BytesMut::new();
-        }
-        self.busy = false;
-    }
-
     /// Reads once; 0 is the end. May be given up on without losing a byte, as far as `stream` allows that.
     ///
     /// # Errors

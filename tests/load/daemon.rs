@@ -41,6 +41,13 @@ impl Daemon {
         })
     }
 
+    /// Threads that serve connections.
+    pub(crate) fn workers(&self) -> Result<usize> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid))?;
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        Ok(names.filter(|name| name.starts_with("worker-")).count())
+    }
+
     /// CPU time that all its threads used, in microseconds.
     pub(crate) fn cpu_us(&self) -> Result<u64> {
         let mut total = 0;

@@ -21,6 +21,9 @@ const OPENING: usize = 64;
 /// How long all events may take, and the daemon to notice that clients are gone.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Connections to an endpoint that a worker keeps for the next request.
+const POOLED: usize = 32;
+
 /// Twice the same: what the first round needed once and keeps is no leak, what the second adds to it would be.
 const ROUNDS: usize = 2;
 
@@ -36,11 +39,12 @@ async fn rounds(count: u64, idle: Duration, events: u64) -> Result<Value> {
     // What every request needs once: leaves, scratch, threads.
     drop(open(&client, &PathBuf::from("/dev/null"), 1, idle).await?);
     let fresh = settled(&daemon, usize::MAX).await?;
+    let at_most = fresh.descriptors + POOLED * daemon.workers()?;
     let mut report = Vec::new();
     for round in 0..ROUNDS {
         // The long silence is needed once.
         let idle = if round == 0 { idle } else { idle.min(SHORT) };
-        report.push(one_round(&client, &daemon, round, count, idle, events, fresh.descriptors).await?);
+        report.push(one_round(&client, &daemon, round, count, idle, events, at_most).await?);
     }
     Ok(json!({ "streams": count, "idle_s": idle.as_secs(), "fresh": fresh.json(), "rounds": report }))
 }
@@ -151,7 +155,7 @@ fn speaks(line: &[u8]) -> bool {
     line.starts_with(b"data: {") && line.windows(10).any(|window| window == b"\"content\":")
 }
 
-/// What it holds once it has no more `descriptors` than before: connections are closed one by one.
+/// What it holds once it has no more than so many `descriptors`: connections are closed one by one.
 async fn settled(daemon: &Daemon, descriptors: usize) -> Result<Held> {
     let waited = timeout(PATIENCE, async {
         loop {

@@ -93,20 +93,16 @@ impl Reader {
         self.buffer.split().freeze()
     }
 
-    /// Gives back room that an earlier message needed, if nothing is buffered: a connection may be idle for long.
-    pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > SMALL_READ {
-            self.buffer = BytesMut::new();
-        }
-        self.busy = false;
-    }
-
     /// Reads once; 0 is the end. May be given up on without losing a byte, as far as `stream` allows that.
     ///
     /// # Errors
     /// What the connection reports.
     pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
         let room = if self.busy { LARGE_READ } else { SMALL_READ };
+        if self.buffer.is_empty() && !self.busy && self.buffer.capacity() > 2 * SMALL_READ {
+            // A buffer remembers how large it once was, and a connection may now be silent for an hour.
+            self.buffer = BytesMut::new();
+        }
         self.buffer.reserve(room);
         let room = self.buffer.capacity() - self.buffer.len();
         let read = stream.read_buf(&mut self.buffer).await?;
@@ -237,6 +233,24 @@ mod tests {
             let head = reader.request_head(&mut stream, &limits).await.unwrap().unwrap();
             assert_eq!(head.method(), "GET");
             assert!(reader.request_head(&mut stream, &limits).await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn an_idle_reader_gives_back_what_a_large_body_needed() {
+        block_on(async {
+            let (mut near, mut far) = tokio::io::duplex(1 << 20);
+            let (mut reader, limits) = (Reader::default(), Limits::default());
+            let content = vec![b'x'; 512 << 10];
+            tokio::io::AsyncWriteExt::write_all(&mut far, &content).await.unwrap();
+            let body = reader.body(&mut near, BodyFraming::Length(512 << 10), &limits, |_| true).await.unwrap();
+            drop(body);
+            tokio::select! {
+                biased;
+                read = reader.fill(&mut near) => panic!("{read:?}"),
+                () = std::future::ready(()) => {}
+            }
+            assert!(reader.buffer.capacity() <= 2 * SMALL_READ, "{}", reader.buffer.capacity());
         });
     }
 

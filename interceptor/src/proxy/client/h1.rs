@@ -87,7 +87,6 @@ impl Conversation {
         if !self.reader.buffered().is_empty() {
             return true;
         }
-        self.reader.shrink();
         tokio::select! {
             read = self.reader.fill(&mut self.stream) => matches!(read, Ok(1..)),
             () = tokio::time::sleep(shared.settings.client.keep_alive) => false,

@@ -161,6 +161,11 @@ impl LeafCache {
         Ok(config)
     }
 
+    #[cfg(test)]
+    pub(super) fn has_rsa_key(&self) -> bool {
+        self.minter.has_rsa_key()
+    }
+
     /// How many names are cached.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -4,9 +4,12 @@ mod authority;
 mod certificates;
 mod clients;
 mod der;
+mod endpoint;
 mod hello;
 mod leaf;
+mod old_clients;
 mod public;
+mod sessions;
 mod upstream;
 
 use std::io::Write;

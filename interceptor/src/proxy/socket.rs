@@ -146,6 +146,8 @@ where
 struct Stops {
     up: Stop,
     down: Stop,
+    /// The sender whose direction ended first.
+    first: Peer,
     leaving: bool,
 }
 
@@ -165,9 +167,11 @@ impl Stops {
         if self.leaving {
             return Cause::Failed(Failure::Leaving);
         }
-        match stops.iter().find(|(stop, _)| matches!(stop, Stop::Ended)) {
-            Some((_, peer)) => Cause::Ended(*peer),
-            None => Cause::Closed,
+        let mut ended = stops.iter().filter(|(stop, _)| matches!(stop, Stop::Ended)).map(|(_, peer)| *peer);
+        match (ended.next(), ended.next()) {
+            (None, _) => Cause::Closed,
+            (Some(peer), None) => Cause::Ended(peer),
+            (Some(_), Some(_)) => Cause::Ended(self.first),
         }
     }
 }
@@ -180,15 +184,17 @@ async fn both(
     leave: impl Future<Output = ()>,
 ) -> Stops {
     let (mut up, mut down, mut leave) = (pin!(up), pin!(down), pin!(leave));
-    let (mut ups, mut downs, mut leaving) = (None, None, false);
+    let (mut ups, mut downs, mut leaving, mut first) = (None, None, false, None);
     loop {
         tokio::select! {
             stop = &mut up, if ups.is_none() => {
                 lines.tell(Peer::Endpoint, &stop);
+                first.get_or_insert(Peer::Client);
                 ups = Some(stop);
             }
             stop = &mut down, if downs.is_none() => {
                 lines.tell(Peer::Client, &stop);
+                first.get_or_insert(Peer::Endpoint);
                 downs = Some(stop);
             }
             () = &mut leave, if !leaving => {
@@ -196,9 +202,9 @@ async fn both(
                 lines.stop();
             }
         }
-        match (ups, downs) {
-            (Some(up), Some(down)) => return Stops { up, down, leaving },
-            unfinished => (ups, downs) = unfinished,
+        match (ups, downs, first) {
+            (Some(up), Some(down), Some(first)) => return Stops { up, down, first, leaving },
+            (up, down, _) => (ups, downs) = (up, down),
         }
     }
 }

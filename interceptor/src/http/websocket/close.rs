@@ -18,7 +18,11 @@ impl Close {
     /// Reads the payload of a close frame.
     pub(super) fn parse(payload: &[u8]) -> Result<Self, Error> {
         let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-            return if payload.is_empty() { Ok(Self { code: None, reason: String::new() }) } else { Err(Error::CloseLength) };
+            return if payload.is_empty() {
+                Ok(Self { code: None, reason: String::new() })
+            } else {
+                Err(Error::CloseLength)
+            };
         };
         let code = u16::from_be_bytes(*code);
         if !may_be_sent(code) {

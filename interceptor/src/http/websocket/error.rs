@@ -86,7 +86,9 @@ pub enum HandshakeError {
     #[error("a WebSocket is asked for with a GET request of HTTP/1.1 without a body")]
     Request,
     /// RFC 6455, 4.1: `Connection` does not list `upgrade`, or `Upgrade` names other protocols too.
-    #[error("an upgrade to WebSocket needs `Connection: Upgrade` and `Upgrade: websocket`, and nothing else in the latter")]
+    #[error(
+        "an upgrade to WebSocket needs `Connection: Upgrade` and `Upgrade: websocket`, and nothing else in the latter"
+    )]
     Upgrade,
     /// RFC 6455, 4.4: another version than 13.
     #[error("only version 13 of WebSocket can be read")]

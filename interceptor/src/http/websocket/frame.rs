@@ -104,7 +104,10 @@ pub(super) struct Current {
 pub(super) enum Opened {
     Control(Control),
     /// A data frame of `length` bytes behind a head of `head` bytes.
-    Data { head: usize, length: u64 },
+    Data {
+        head: usize,
+        length: u64,
+    },
 }
 
 /// What has ended with some bytes of a payload.

@@ -83,7 +83,8 @@ fn survives(sender: Peer, message: &Message) {
     for deflate in [None, Some(Deflate::default())] {
         let compressed = deflate.is_some();
         let before = Message { compressed, content: [b"x", &message.content[..]].concat().into(), ..message.clone() };
-        let sent = Outbound::new(deflate.as_ref()).message(&before, &message.content, [1, 2, 3, 4]).expect("it is valid");
+        let sent =
+            Outbound::new(deflate.as_ref()).message(&before, &message.content, [1, 2, 3, 4]).expect("it is valid");
         let decoded = Messages::new(deflate.as_ref(), Limits::default()).decode(&sent).expect("our frames are valid");
         let Some(Event::Message(again)) = decoded.event else { panic!("our frames are whole: {decoded:?}") };
         assert_eq!((&again.content, again.compressed, &again.raw), (&message.content, compressed, &sent));

@@ -31,9 +31,13 @@ struct Stream {
 enum State {
     Content,
     /// Behind a final block, with this many bytes of padding.
-    Final { padding: usize },
+    Final {
+        padding: usize,
+    },
     /// In the tail, of which this much was taken.
-    Tail { taken: usize },
+    Tail {
+        taken: usize,
+    },
     /// The content before the fault was given out.
     Broken,
 }

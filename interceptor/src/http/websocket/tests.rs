@@ -111,7 +111,8 @@ fn the_examples_of_the_rfc_are_read() {
 
 #[test]
 fn control_frames_within_a_message_come_before_it_and_are_not_in_its_bytes() {
-    let bytes = client(&[(0x01, b"one "), (0x89, b"ping"), (0x00, b"two "), (0x8a, b""), (0x80, b"three"), (0x88, b"")]);
+    let bytes =
+        client(&[(0x01, b"one "), (0x89, b"ping"), (0x00, b"two "), (0x8a, b""), (0x80, b"three"), (0x88, b"")]);
     let heard = hear(&bytes).unwrap();
     let controls = |event: &Event| matches!(event, Event::Control(_));
     assert_eq!(heard.iter().map(controls).collect::<Vec<_>>(), [true, true, false, true]);
@@ -248,7 +249,7 @@ fn what_is_held_is_bounded_by_every_measure() {
         Error::TooManyFragments { limit: 3 }
     );
     let raw = Limits { fragments: 100, ..limits };
-    let empty = client(&[&[(0x01, &b""[..])][..], &[(0x00, b""); 20]].concat());
+    let empty = client(&[&[(0x01, &b""[..])][..], &[(0x00, &b""[..]); 20]].concat());
     assert_eq!(events(&mut Messages::new(None, raw), &empty).unwrap_err(), Error::MessageTooLarge { limit: 60 });
     let mut messages = Messages::new(None, Limits::default());
     // A head that announces much costs nothing yet.
@@ -381,12 +382,20 @@ fn a_handshake_that_two_readers_could_take_differently_is_refused() {
         ("Sec-WebSocket-Version: 13\r\n", "", HandshakeError::Version),
         ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=", HandshakeError::Key),
         ("dGhlIHNhbXBsZSBub25jZQ==", "not base64 at all!!!!!!!", HandshakeError::Key),
-        ("\r\nSec-WebSocket-Version", "\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version", HandshakeError::Key),
+        (
+            "\r\nSec-WebSocket-Version",
+            "\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version",
+            HandshakeError::Key,
+        ),
         ("Sec-WebSocket-Version", "Content-Length: 5\r\nSec-WebSocket-Version", HandshakeError::Request),
         ("Sec-WebSocket-Version", "Sec-WebSocket-Protocol: a, a\r\nSec-WebSocket-Version", HandshakeError::Protocols),
         ("Sec-WebSocket-Version", "Sec-WebSocket-Protocol: a b\r\nSec-WebSocket-Version", HandshakeError::Protocols),
         ("Sec-WebSocket-Version", "Sec-WebSocket-Extensions: a;\r\nSec-WebSocket-Version", HandshakeError::Extensions),
-        ("Sec-WebSocket-Version", "Sec-WebSocket-Extensions: a; b=\"\r\nSec-WebSocket-Version", HandshakeError::Extensions),
+        (
+            "Sec-WebSocket-Version",
+            "Sec-WebSocket-Extensions: a; b=\"\r\nSec-WebSocket-Version",
+            HandshakeError::Extensions,
+        ),
     ] {
         assert_eq!(request(&ASKS.replace(from, to)), Err(error), "{to}");
     }
@@ -408,7 +417,8 @@ fn only_an_extension_that_was_offered_and_can_be_read_is_accepted() {
         let upgrade = request(&format!("{ASKS}Sec-WebSocket-Extensions: {offer}\r\n")).unwrap().unwrap();
         answer(&upgrade, &format!("{SWITCHES}Sec-WebSocket-Extensions: {answer_}\r\n")).map(|agreed| agreed.deflate)
     };
-    const OFFER: &str = "permessage-deflate; client_max_window_bits; server_max_window_bits=12, permessage-deflate, x-other";
+    const OFFER: &str =
+        "permessage-deflate; client_max_window_bits; server_max_window_bits=12, permessage-deflate, x-other";
     let all = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
         client_max_window_bits=\"9\"; server_max_window_bits = 8";
     let expected = Deflate {

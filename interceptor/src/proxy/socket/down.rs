@@ -22,7 +22,8 @@ pub(super) async fn run(
     to: &mut (impl AsyncWrite + Unpin),
     record: &mut impl Record,
 ) -> Stop {
-    let mut way = Way { lines, pieces: Pieces::new(deflate, lines.settings.limits), to, ready: BytesMut::new(), messages: 0 };
+    let mut way =
+        Way { lines, pieces: Pieces::new(deflate, lines.settings.limits), to, ready: BytesMut::new(), messages: 0 };
     match way.pieces(from, reader, record).await {
         Stop::Ended => match way.to.shutdown().await {
             Ok(()) => Stop::Ended,

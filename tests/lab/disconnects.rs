@@ -1,0 +1,31 @@
+//! Whoever goes away, the other side learns; whoever is silent, is waited for.
+
+use std::io::Write as _;
+
+use interceptor_tests::Lab;
+use serde_json::Value;
+
+use crate::origin::{Origin, wire};
+
+/// Seconds for which an event stream is silent; `cargo xtask soak idle` makes it an hour.
+fn silence() -> String {
+    std::env::var("INTERCEPTOR_TEST_SILENCE").unwrap_or_else(|_| "70".into())
+}
+
+#[test]
+fn ends_are_passed_on_and_silence_is_not_one() {
+    let place = tempfile::tempdir().expect("a directory");
+    let events = place.path().join("events").to_string_lossy().into_owned();
+    let origin = Origin::start("odd_origin.py", &[&events]);
+    let lab = Lab::with(&["--upstream", &origin.address()]);
+    let [python, script] = wire("disconnects.py");
+    let run = lab.run(&[&python, &script, &silence(), &events]);
+    let seen: Vec<Value> = run.ok().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for case in &seen {
+        // Past the harness, which keeps what a passing test prints to itself.
+        let _ = writeln!(std::io::stderr(), "{case}");
+    }
+    assert_eq!(seen.len(), 15, "{run}");
+    let wrong: Vec<_> = seen.iter().filter(|case| case["right"] != true).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

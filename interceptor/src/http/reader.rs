@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, ResponseHead};
+use super::{BodyDecoder, BodyFraming, Codings, ConnectHead, Error, Limits, RequestHead, ResponseHead};
 
 /// Room made for one read when nothing says that more will come.
 const SMALL_READ: usize = 1 << 10;
@@ -27,8 +27,12 @@ pub struct Reader {
 pub struct ReceivedBody {
     /// As it came, framing included.
     pub raw: Bytes,
-    /// Its content.
+    /// Its content, without framing, in the codings that were applied to it.
+    pub encoded: Bytes,
+    /// Its content in the clear.
     pub content: Bytes,
+    /// What `encoded` is coded in.
+    pub codings: Codings,
     /// Raw trailer lines of a chunked body.
     pub trailers: Bytes,
     /// Chunk extensions were among the framing: bytes that nobody scans.
@@ -76,6 +80,14 @@ impl Reader {
     /// Takes all that is buffered.
     pub fn take_all(&mut self) -> Bytes {
         self.buffer.split().freeze()
+    }
+
+    /// Gives back room that an earlier message needed, if nothing is buffered: a connection may be idle for long.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > SMALL_READ {
+            self.buffer = BytesMut::new();
+        }
+        self.busy = false;
     }
 
     /// Reads once; 0 is the end. May be given up on without losing a byte, as far as `stream` allows that.
@@ -181,7 +193,14 @@ impl Reader {
         let raw = raw.freeze();
         let content = content.map_or_else(|| raw.clone(), BytesMut::freeze);
         let trailers = Bytes::copy_from_slice(decoder.trailers());
-        Ok(ReceivedBody { raw, content, trailers, extended: decoder.extension_bytes() > 0 })
+        Ok(ReceivedBody {
+            raw,
+            encoded: content.clone(),
+            content,
+            codings: Codings::default(),
+            trailers, 
+            extended: decoder.extension_bytes() > 0,
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! One request through the stages: read, locate, scan, decide, mask, record, send.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::time::timeout;
 
-use super::connection::{Connection, Upstream};
+use super::client::{Client, Gone};
+use super::connection::Connection;
 use super::inspect::{self, Inspected};
-use super::linger;
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal, Reply};
@@ -15,6 +16,7 @@ use crate::flow::ExchangeId;
 use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
+use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
 /// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
@@ -45,55 +47,68 @@ pub(super) struct Progress {
 }
 
 /// Takes a request whose head is read through the stages.
-pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: Instant, head: RequestHead) -> Next {
+pub(super) async fn run(
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
+    id: ExchangeId,
+    started: Instant,
+    head: RequestHead,
+) -> Next {
     let operation = Operation::of(connection.peer.endpoint.provider, head.method(), head.path());
     let mut progress = Progress { id, started, record: record::opened(connection, id) };
-    let stored = StoredHead::of(&connection.worker, &head);
+    let mut stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
-    let received = match receive(connection, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
+    let received = match receive(connection, client, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
         Ok(received) => received,
-        // How much of the body is still to come is unknown: the connection cannot be used for another request.
-        Err(rejection) => return reject(connection, progress, &stored, None, rejection, Next::Close).await,
+        // How much of the body is still to come is unknown: a connection of HTTP/1 cannot be used for another request.
+        Err(rejection) => return reject(connection, client, progress, &stored, None, rejection, Next::Close).await,
     };
     let arrived = Instant::now();
     progress.record.request.bytes = Some(received.content.len() as u64);
+    stored.add_trailers(&connection.worker, &received.trailers);
     let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
 
     let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
         Ok(inspected) => inspected,
-        Err(rejection) => return reject(connection, progress, &stored, Some(&received), rejection, next).await,
+        Err(rejection) => {
+            return reject(connection, client, progress, &stored, Some(&received), rejection, next).await;
+        }
     };
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,
-        Err(e) => return without_record(connection, &progress, &e).await,
+        Err(e) => return without_record(connection, client, &progress, &e).await,
     };
-    let overhead = arrived.elapsed();
-    let sent = send(connection, head.clone(), &received, &inspected, &committed).await;
+    progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
+    drop(stored);
+    let sent = send(connection, client, &head, &received, &inspected, &committed).await;
     drop((received, inspected, reserved));
     match sent {
-        Ok(()) => relay::run(connection, progress, exchange, &head, overhead).await,
-        Err(Unsent::ClientGone) => relay::abandon(connection, &progress, exchange).await,
-        Err(Unsent::Rejected(rejection)) => fail(connection, progress, exchange, rejection, next).await,
+        // What is waited for from here on may take hours: the future that holds it is small.
+        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, &head, answer)).await,
+        Err(Unsent::ClientGone) => relay::abandon(&progress, exchange).await,
+        Err(Unsent::Rejected(rejection)) => fail(connection, client, progress, exchange, rejection, next).await,
     }
 }
 
 /// A request whose head could not be read: nothing of it is known but that it came.
 pub(super) async fn reject_unparsed(
-    connection: &mut Connection,
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
     id: ExchangeId,
     started: Instant,
     rejection: Rejection,
 ) -> Next {
     let progress = Progress { id, started, record: record::opened(connection, id) };
-    reject(connection, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
+    reject(connection, client, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
 }
 
 /// Reads the body whole: nothing may leave before all of it was scanned.
 async fn receive(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     head: &RequestHead,
     admit: impl FnMut(usize) -> bool,
 ) -> Result<ReceivedBody, Rejection> {
@@ -105,13 +120,7 @@ async fn receive(
     {
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
-    if head.expects_continue() && head.framing() != BodyFraming::None && connection.reader.buffered().is_empty() {
-        http::write(&mut connection.client, b"HTTP/1.1 100 Continue\r\n\r\n", deadline)
-            .await
-            .map_err(|e| Rejection::unreadable(&e.into()))?;
-    }
-    let body = connection.reader.body(&mut connection.client, head.framing(), &limits, admit);
-    match timeout(deadline, body).await {
+    match timeout(deadline, client.body(head, &limits, deadline, admit)).await {
         Err(_) => Err(Rejection::timeout()),
         Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
     }
@@ -161,10 +170,6 @@ async fn inspect(
     operation: Operation,
     received: &ReceivedBody,
 ) -> Result<Inspected, Rejection> {
-    // No client of a model sends them, and they would leave beside everything that is scanned and recorded.
-    if !received.trailers.is_empty() {
-        return Err(Rejection::denied("http.trailers", "requests with trailers are not supported"));
-    }
     let Connection { worker, peer, .. } = connection;
     let request = inspect::Request {
         id,
@@ -173,7 +178,7 @@ async fn inspect(
         user: peer.caller.user.clone(),
         groups: peer.caller.groups.clone().unwrap_or_default(),
         operation,
-        head: record::scan_head(worker, head)?,
+        head: record::scan_head(worker, head, &received.trailers)?,
         body: received.content.clone(),
     };
     inspect::run(&worker.shared, &worker.scanner, record, request).await
@@ -199,32 +204,37 @@ enum Unsent {
 }
 
 async fn send(
-    connection: &mut Connection,
-    head: RequestHead,
+    connection: &Connection,
+    client: &mut Client<'_>,
+    head: &RequestHead,
     received: &ReceivedBody,
     inspected: &Inspected,
     committed: &audit::Committed,
-) -> Result<(), Unsent> {
-    let Connection { worker, upstream, peer, client, reader, .. } = connection;
+) -> Result<Answer, Unsent> {
+    let Inspected { masked, allowed } = inspected;
+    let outgoing = upstream::Outgoing { head, received, masked };
     let sending = async {
-        let endpoint = upstream
-            .open(worker, &peer.route)
-            .await
-            .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
-        endpoint
-            .send(head, received, &inspected.masked, &inspected.allowed, committed)
-            .await
-            .map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+        let mut again = true;
+        loop {
+            let leased = connection.lease().await;
+            let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+            match leased.connection.send(outgoing, allowed, committed).await {
+                // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
+                Err(Failure::Unprocessed) if again => again = false,
+                sent => return sent.map_err(|e| Rejection::upstream("upstream.send", &e.to_string())),
+            }
+        }
     };
-    match relay::unless_gone(client, reader, sending).await {
+    match client.unless_gone(sending).await {
         Ok(sent) => sent.map_err(Unsent::Rejected),
-        Err(_) => Err(Unsent::ClientGone),
+        Err(Gone) => Err(Unsent::ClientGone),
     }
 }
 
 /// Records a request that never leaves and answers it.
 async fn reject(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     mut progress: Progress,
     stored: &StoredHead,
     received: Option<&ReceivedBody>,
@@ -234,31 +244,31 @@ async fn reject(
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
     record::answered(&mut progress, rejection.refusal, response.body.len());
-    let response = response.into_bytes();
     let original = stored.original(received.map_or(&[], |received| &received.content));
-    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
+    let told = [&response.head[..], &response.body].concat();
+    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &told);
     if let Err(e) = refused.await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }
-    answer(connection, &response, next).await
+    client.reply(response, next, connection.worker.shared.settings.patience).await
 }
 
 /// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
 pub(super) async fn fail(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     mut progress: Progress,
     exchange: audit::Exchange,
     rejection: Rejection,
     next: Next,
 ) -> Next {
-    connection.upstream = Upstream::None;
     let response = rejection.render(connection, &progress, next);
     record::answered(&mut progress, rejection.refusal, response.body.len());
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
-    answer(connection, &response.into_bytes(), next).await
+    client.reply(response, next, connection.worker.shared.settings.patience).await
 }
 
 /// Completes a record after which nothing is released: appended and durable are one.
@@ -267,7 +277,12 @@ pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Complet
 }
 
 /// Nothing leaves unrecorded.
-async fn without_record(connection: &mut Connection, progress: &Progress, error: &audit::Error) -> Next {
+async fn without_record(
+    connection: &Connection,
+    client: &mut Client<'_>,
+    progress: &Progress,
+    error: &audit::Error,
+) -> Next {
     log::error!("request {} is refused: the audit log cannot be written: {error}", progress.id);
     let rejection = Rejection {
         refusal: Refusal::AuditUnavailable,
@@ -276,18 +291,7 @@ async fn without_record(connection: &mut Connection, progress: &Progress, error:
             .into(),
     };
     let response = rejection.render(connection, progress, Next::Close);
-    answer(connection, &response.into_bytes(), Next::Close).await
-}
-
-async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Next {
-    match http::write(&mut connection.client, response, connection.worker.shared.settings.patience).await {
-        Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
-        Ok(()) => {
-            linger::close(&mut connection.client).await;
-            Next::Close
-        }
-        Err(_) => Next::Close,
-    }
+    client.reply(response, Next::Close, connection.worker.shared.settings.patience).await
 }
 
 impl Rejection {

@@ -1,14 +1,15 @@
 //! One connection from accept to close: the only place that knows the order of the stages.
 //!
 //! [`worker`](Worker) accepts, `arrival` asks who it is, `opening` looks at the first bytes and lets policy decide. What is
-//! intercepted becomes a `connection`, which reads requests one by one: `exchange` takes one request through the stages,
-//! `relay` brings the response back. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
+//! intercepted becomes a `connection`, whose `client` reads requests, over HTTP/1 one by one or over HTTP/2 many at once:
+//! `exchange` takes one request through the stages, `relay` brings the response back. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
 //! by request, and reads the CONNECT requests of clients of a proxy. What the proxy answers itself is in `reply`, what it
 //! writes down in `record`, whom it turns away unheard in `refused`.
 
 mod arrival;
 mod budget;
 mod canary;
+mod client;
 mod connection;
 mod drain;
 mod exchange;

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Name, Upstream};
+use super::connection::{Connection, Name};
 use super::linger;
 use super::opening::{Incoming, Side, Tunnel};
 use super::passage::{self, Passage, Unready};
@@ -149,7 +149,7 @@ impl Talk {
                 let Incoming { arrival, mut near, .. } = self.incoming;
                 let reader = Reader::holding(&[&head.render()[..], &near.reader.take_all()].concat());
                 let (route, client) = (arrival.route(), Session::Plain(near.stream));
-                Connection::new(arrival, client, reader, endpoint, name, route, Upstream::None).run().await;
+                Connection::new(arrival, endpoint, name, route, Vec::new()).serve(client, reader).await;
                 Then::Ended
             }
             Treatment::Splice if sentence.for_all => {

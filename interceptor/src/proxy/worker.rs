@@ -20,10 +20,18 @@ use crate::mask::{Engine, Scanner};
 use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
-use crate::upstream::{DialFrom, Dialer};
+use crate::upstream::{DialFrom, Dialer, Pool, PoolSettings, Timeouts};
 
 /// Pause after a failed accept: descriptors may have run out, and trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection to an endpoint waits for its next request, and how many of HTTP/1 do. Shorter than the minute
+/// that servers commonly wait, so that they seldom close one in the moment it is used.
+const POOLED: Duration = Duration::from_secs(50);
+const POOLED_PER_ROUTE: usize = 32;
+
+/// How often those are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
 #[derive(Debug)]
@@ -81,6 +89,7 @@ pub struct Worker {
     pub(super) scanner: RefCell<Scanner>,
     pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
+    pub(super) pool: Pool,
     pub(super) refused: Refused,
 }
 
@@ -88,13 +97,27 @@ impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, refused: Refused::default() })
+        let settings = &shared.settings;
+        let pool = Pool::new(PoolSettings {
+            limits: settings.http,
+            timeouts: Timeouts { idle: settings.upstream_idle, patience: settings.patience },
+            idle: POOLED,
+            per_route: POOLED_PER_ROUTE,
+        });
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, pool, refused: Refused::default() })
     }
 
     /// Accepts where it is told to, until nobody can tell it anything any more. Gives signs of life meanwhile.
     pub async fn serve(self: Rc<Self>, mut orders: UnboundedReceiver<Order>, pulse: Arc<Pulse>) {
         let mut alive = JoinSet::new();
         alive.spawn_local(async move { pulse.keep().await });
+        let sweeping = Rc::clone(&self);
+        alive.spawn_local(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                sweeping.pool.sweep().await;
+            }
+        });
         let mut accepting: Vec<(Listening, JoinSet<()>)> = Vec::new();
         while let Some(order) = orders.recv().await {
             match order {

@@ -17,26 +17,35 @@ const CONFIG: &str = "[policy]\nunknown_operations = \"record\"\nmedia = \"recor
 
 #[test]
 fn exchanges_of_every_kind_are_the_same_bytes_on_the_other_side() {
+    compare(["origin.py", "differential.py", "compare.py"], "2000", &[]);
+}
+
+#[test]
+fn over_http2_they_are_the_same_fields_and_bodies() {
+    compare(["h2_origin.py", "h2_differential.py", "h2_compare.py"], "1000", &["--alpn", "h2"]);
+}
+
+/// Has a client talk to an origin directly and in the lab, and what both saw compared.
+fn compare([server, client, comparison]: [&str; 3], count: &str, options: &[&str]) {
     let place = tempfile::tempdir().expect("a directory");
     let [direct, lab] = ["direct", "lab"].map(|name| place.path().join(name));
-    let count = "2000";
 
-    let origin = start(&direct, "origin.py");
+    let origin = start(&direct, server);
     let port = origin.port().to_string();
-    let [python, script] = wire("differential.py");
-    let mut command = Command::new(python);
+    let [python, script] = wire(client);
+    let mut command = Command::new(&python);
     command.args([&script, SEED, count]).arg(direct.join("client")).args(["direct", &port]).stdin(Stdio::null());
     let _ = Run::of(command.output().expect("the client runs")).ok();
     drop(origin);
 
-    let origin = start(&lab, "origin.py");
+    let origin = start(&lab, server);
     let config = place.path().join("interceptor.toml");
     fs::write(&config, CONFIG).expect("a file");
-    let labs = Lab::with(&["--upstream", &origin.address(), "--config", &config.to_string_lossy()]);
-    let [python, script] = wire("differential.py");
+    let (address, config) = (origin.address(), config.to_string_lossy());
+    let labs = Lab::with(&[&["--upstream", &address, "--config", &config], options].concat());
     let sent = labs.run(&[&python, &script, SEED, count, &lab.join("client").to_string_lossy(), "lab"]);
 
-    let [python, script] = wire("compare.py");
+    let [_, script] = wire(comparison);
     let mut compare = Command::new(python);
     let compared = compare.args([&script, SEED]).args([&direct, &lab]).output().expect("the comparison runs");
     // Past the harness, which keeps what a passing test prints to itself.

@@ -8,6 +8,7 @@ mod curl;
 mod differential;
 mod disconnects;
 mod elsewhere;
+mod h2_abuse;
 mod hostile;
 mod leftovers;
 mod lifecycle;

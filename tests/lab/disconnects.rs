@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::origin::{Origin, wire};
 
-/// Seconds for which an event stream is silent; `cargo xtask soak idle` makes it an hour.
+/// Seconds for which an event stream is silent; `cargo xtask soak silence` makes it an hour.
 fn silence() -> String {
     std::env::var("INTERCEPTOR_TEST_SILENCE").unwrap_or_else(|_| "70".into())
 }

@@ -85,7 +85,7 @@ class Connection:
                 return Seen(heads, b"", "cut")
             framing = h1.framing_of(head, exchange.method)
             if exchange.cut == "client-response":
-                wanted = int(exchange.cut_at * len(exchange.response.content))
+                wanted = int(exchange.cut_at * len(exchange.response.content)) if framing else 0
                 while len(self.reader.buffer) < wanted and self.reader.more():
                     pass
                 return Seen(heads, self.reader.buffer[:wanted], "left")

@@ -51,7 +51,7 @@ def settle(peer, running):
     """Takes the streams that are over, and leaves those that the plan says to leave."""
     for number, exchange in list(running.items()):
         stream = peer.streams[number]
-        wanted = int(exchange.cut_at * len(exchange.response.content))
+        wanted = int(exchange.cut_at * len(exchange.response.content)) if exchange.method != "HEAD" else 0
         if exchange.cut == "client-response" and stream.headers and len(stream.body) >= wanted and not stream.over():
             peer.connection.reset_stream(number, 8)
             peer.flush()

@@ -17,7 +17,7 @@ struct Soak {
     variable: (&'static str, &'static str),
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
@@ -38,6 +38,13 @@ const SOAKS: [Soak; 3] = [
         target: "lab",
         filter: "hostile::nothing_arrives",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
+    },
+    Soak {
+        name: "silence",
+        about: "event streams over HTTP/1.1 and HTTP/2 that are silent for an hour and then go on",
+        target: "lab",
+        filter: "disconnects::",
+        variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
     },
 ];
 

@@ -39,6 +39,7 @@ impl RequestHead {
         }
         let authority = request.uri.authority().is_some();
         lines_of(&mut lines, &request.headers, |name| authority && name == "host")?;
+        lines.extend_from_slice(b"\r\n");
         let Some((fields, _)) = Fields::parse(&lines, limits)? else { return Err(Error::RequestLine) };
         let framing = match (content_length(&fields)?, ended) {
             (Some(0) | None, true) => BodyFraming::None,
@@ -107,6 +108,7 @@ impl ResponseHead {
         let phrase = status.canonical_reason().unwrap_or_default();
         let mut lines = format!("HTTP/1.1 {} {phrase}\r\n", status.as_str()).into_bytes();
         lines_of(&mut lines, headers, |_| false)?;
+        lines.extend_from_slice(b"\r\n");
         let Some((fields, _)) = Fields::parse(&lines, limits)? else { return Err(Error::StatusLine) };
         let declared = match (content_length(&fields)?, ended) {
             (Some(length), _) => Some(BodyFraming::Length(length)),

@@ -212,15 +212,8 @@ impl Exchange {
             self.begin(&head)?;
             self.pass(&piece, patience).await
         };
-        match sent.await {
-            // An early answer ends the request as well (RFC 9113, 8.1).
-            Ok(()) if !self.body.is_end_stream() => {
-                self.respond.send_reset(Reason::NO_ERROR);
-                Next::KeepAlive
-            }
-            Ok(()) => Next::KeepAlive,
-            Err(_) => Next::Abort,
-        }
+        // What is still to come of the request is called off when the stream is dropped (RFC 9113, 8.1).
+        if sent.await.is_ok() { Next::KeepAlive } else { Next::Abort }
     }
 
     pub(super) fn abort(&mut self) {

@@ -33,7 +33,7 @@ class Lenient:
 
     def __init__(self, name, line=rb"\r\n", lengths=min, prefer="te", fold=False, underscore=False, chunked=None,
                  bodiless=(), loose_name=False):
-        self.name, self.line, self.lengths, self.prefer = name, line, lengths, prefer
+        self.name, self.line, self.lengths, self.prefer = name, b"(?>" + line + b")", lengths, prefer
         self.fold, self.underscore, self.bodiless, self.loose_name = fold, underscore, bodiless, loose_name
         self.chunked = chunked or (lambda value: value.strip().lower() == b"chunked")
 
@@ -46,11 +46,11 @@ class Lenient:
                 break
             lines = re.split(self.line, data[at : end.start()])
             at = end.end()
-            while lines and not lines[0].strip():
+            while lines and len(lines[0].split()) < 2:
                 lines.pop(0)
-            words = lines[0].split() if lines else []
-            if len(words) < 2:
+            if not lines:
                 continue
+            words = lines[0].split()
             seen.append((words[0].decode("latin-1"), words[1].decode("latin-1")))
             at = self.after_body(data, at, words[0], self.fields(lines[1:]))
         return seen
@@ -121,7 +121,9 @@ PARSERS = [
     Lenient("trims names", loose_name=True),
     Lenient("_ is -", underscore=True),
     Lenient("any coding with chunked", chunked=lambda value: b"chunked" in value.lower()),
+]
+# What these make of a body that is beyond doubt is nobody's to prevent, but by not letting such bodies pass.
+CARELESS = [
+    Lenient("no body with GET", bodiless=(b"GET", b"HEAD", b"OPTIONS", b"DELETE")),
     Lenient("no coding", chunked=lambda value: False),
 ]
-# Right or wrong: what it makes of a body that a GET should not have is up to the server.
-CARELESS = Lenient("no body with GET", bodiless=(b"GET", b"HEAD", b"OPTIONS", b"DELETE"))

@@ -51,7 +51,7 @@ def check(sent, raw, records, careless, h2):
     for path in glob.glob(f"{raw}/*.raw"):
         with open(path, "rb") as file:
             arrived.append(file.read())
-    parsers = corpus.PARSERS + ([corpus.CARELESS] if careless else [])
+    parsers = corpus.PARSERS + (corpus.CARELESS if careless else [])
     views = {}
     for parser in parsers:
         views[parser.name] = collections.Counter(target for data in arrived for _, target in parser.requests(data))
@@ -62,7 +62,7 @@ def check(sent, raw, records, careless, h2):
     for case in cases:
         number = case["number"]
         own, smuggled = f"/case/{number}", f"/smuggled/{number}"
-        outcome = "nothing" if not any(own.encode() in data for data in arrived) else "one request"
+        outcome = "one request" if any(f"{own} ".encode() in data for data in arrived) else "nothing"
         for name, counts in views.items():
             if case["pipelined"]:
                 bad = counts[own] > recorded[own] or counts[smuggled] > recorded[smuggled]

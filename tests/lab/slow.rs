@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use interceptor_tests::Lab;
 
-use crate::origin::wire;
+use crate::origin::{Origin, wire};
 
 const CONNECTIONS: u64 = 500;
 
@@ -13,7 +13,9 @@ const EACH: u64 = 512 << 10;
 
 #[test]
 fn five_hundred_slow_clients_leave_other_requests_alone() {
-    let lab = Lab::new();
+    let place = tempfile::tempdir().expect("a directory");
+    let origin = Origin::start("odd_origin.py", &[&place.path().join("events").to_string_lossy()]);
+    let lab = Lab::with(&["--upstream", &origin.address()]);
     let [python, script] = wire("slow.py");
     let seen = lab.run(&[&python, &script, &CONNECTIONS.to_string(), "20"]).json();
     // Past the harness, which keeps what a passing test prints to itself.

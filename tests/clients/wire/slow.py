@@ -29,15 +29,11 @@ def dial(buffer=None):
     return TLS.wrap_socket(sock, server_hostname=HOST)
 
 
-def head(length, more=""):
+def head(length):
     return (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n{more}"
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {length}\r\n"
     )
-
-
-def body(**more):
-    return json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}], **more})
 
 
 class Slow:
@@ -52,8 +48,7 @@ class Slow:
             self.session.sendall((head(100_000) + "\r\n").encode())
             self.bytes = b" " * 100_000
         else:
-            asked = body(stream=True)
-            self.session.sendall((head(len(asked), "x-lab-tokens: 40000\r\n") + "\r\n" + asked).encode())
+            self.session.sendall(f"GET /large/20000000 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
         self.session.settimeout(0)
 
     def tick(self):
@@ -73,13 +68,13 @@ class Slow:
 
 def normal():
     """One request on a connection of its own: how long it took, in milliseconds."""
-    started, asked = time.monotonic(), body()
+    started, asked = time.monotonic(), json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
     with dial() as session:
         session.sendall((head(len(asked)) + "Connection: close\r\n\r\n" + asked).encode())
         answer = b""
         while piece := session.recv(65536):
             answer += piece
-    if not answer.startswith(b"HTTP/1.1 200 ") or b"You said: hello" not in answer:
+    if not answer.startswith(b"HTTP/1.1 200 ") or not answer.endswith(b"\r\n\r\nok"):
         raise SystemExit(f"a normal request failed: {answer[:300]!r}")
     return (time.monotonic() - started) * 1000
 
@@ -104,6 +99,8 @@ def main():
     before, idle = paced(SECONDS / 2), daemon.resident()
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         slow = list(pool.map(Slow, range(COUNT)))
+    # What the kernel's buffers take of the large answers comes at once, whoever reads them.
+    time.sleep(3)
     during, most, until = [], 0, time.monotonic() + SECONDS
     while time.monotonic() < until:
         tick = time.monotonic()

@@ -52,6 +52,13 @@ const SOAKS: [Soak; 4] = [
         variable: ("INTERCEPTOR_TEST_STREAMS", "5000 600"),
         on_each_transport: true,
     },
+    Soak {
+        name: "silence",
+        about: "event streams over HTTP/1.1 and HTTP/2 that are silent for an hour and then go on",
+        target: "lab",
+        filter: "disconnects::",
+        variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
+    },
 ];
 
 /// Arguments of `cargo xtask soak`.

@@ -12,6 +12,7 @@ use super::relay;
 use super::reply::{self, Refusal, Reply};
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
+use crate::http::websocket::{self, Upgrade};
 use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
@@ -19,7 +20,7 @@ use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
 /// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
-const COPIES: usize = 3;
+pub(super) const COPIES: usize = 3;
 
 /// What happens to the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,13 @@ pub(super) async fn run(
     let mut stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
+    let upgrade = match Upgrade::of(&head) {
+        Ok(upgrade) => upgrade,
+        Err(e) => {
+            let rejection = Rejection::malformed("http.websocket", &e.to_string());
+            return reject(connection, client, progress, &stored, None, rejection, Next::Close).await;
+        }
+    };
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
     let received = match receive(connection, client, &head, &mut reserved).await {
         Ok(received) => received,
@@ -89,11 +97,12 @@ pub(super) async fn run(
     };
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     drop(stored);
-    let sent = send(connection, client, &head, &received, &inspected, &committed).await;
+    let request = Sent { head: &head, upgrade: upgrade.as_ref() };
+    let sent = send(connection, client, request, &received, &inspected, &committed).await;
     drop((received, inspected, reserved));
     match sent {
         // What is waited for from here on may take hours: the future that holds it is small.
-        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, &head, answer)).await,
+        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, request, answer)).await,
         Err(Unsent::ClientGone) => relay::abandon(&progress, exchange).await,
         Err(Unsent::Rejected(rejection)) => fail(connection, client, progress, exchange, rejection, next).await,
     }
@@ -182,8 +191,8 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
     if !record::is_known_method(head.method()) {
         return Err(Rejection::denied("http.method", "this method is not one that model endpoints use"));
     }
-    if head.upgrade().is_some() {
-        return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
+    if head.upgrade().is_some() && !websocket::switches(head) {
+        return Err(Rejection::denied("http.upgrade", "the protocol that is asked for cannot be read"));
     }
     // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
     if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
@@ -210,6 +219,7 @@ async fn inspect(
         groups: peer.caller.groups.clone().unwrap_or_default(),
         operation,
         head: record::scan_head(worker, head, &received.trailers)?,
+        content_type: head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned()),
         body: received.content.clone(),
     };
     inspect::run(&worker.shared, &worker.scanner, record, request).await
@@ -228,6 +238,14 @@ async fn commit(
     connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
 }
 
+/// A request that is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) head: &'a RequestHead,
+    /// It asks for a session.
+    pub(super) upgrade: Option<&'a Upgrade>,
+}
+
 /// Why a recorded request was not sent.
 enum Unsent {
     ClientGone,
@@ -237,17 +255,20 @@ enum Unsent {
 async fn send(
     connection: &Connection,
     client: &mut Client<'_>,
-    head: &RequestHead,
+    request: Sent<'_>,
     received: &ReceivedBody,
     inspected: &Inspected,
     committed: &audit::Committed,
 ) -> Result<Answer, Unsent> {
     let Inspected { masked, allowed } = inspected;
-    let outgoing = upstream::Outgoing { head, received, masked };
+    let outgoing = upstream::Outgoing { head: request.head, received, masked };
     let sending = async {
         let mut again = true;
         loop {
-            let leased = connection.lease().await;
+            let leased = match request.upgrade {
+                None => connection.lease().await,
+                Some(_) => connection.lease_for_session().await,
+            };
             let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
             match leased.connection.send(outgoing, allowed, committed).await {
                 // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
@@ -369,7 +390,7 @@ impl Rejection {
     }
 
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
-        let message = format!("{} [rule {}]", self.reason, self.rule);
+        let message = self.message();
         let provider = Some(connection.peer.endpoint.provider);
         let mut response = reply::render(provider, self.refusal, &message, Some(progress.id), next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
@@ -379,7 +400,16 @@ impl Rejection {
         response
     }
 
-    fn describe(&self, record: &mut Record) {
+    fn message(&self) -> String {
+        format!("{} [rule {}]", self.reason, self.rule)
+    }
+
+    /// What a client is told where a few words are all there is room for.
+    pub(super) fn told(&self, id: ExchangeId) -> String {
+        format!("[rule {}] audit id {id}: {}", self.rule, self.reason)
+    }
+
+    pub(super) fn describe(&self, record: &mut Record) {
         record.decision.action = Some("deny".into());
         record.decision.rule = Some(self.rule.clone());
         record.decision.reason = Some(self.reason.clone());

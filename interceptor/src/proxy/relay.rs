@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Gone};
 use super::connection::Connection;
-use super::exchange::{self, Next, Progress, Rejection};
+use super::exchange::{self, Next, Progress, Rejection, Sent};
 use super::record;
+use super::session::{self, Agreed};
 use super::settings::EndpointTimeouts;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
 use crate::http::coding::Decoder;
-use crate::http::{BodyFraming, Codings, RequestHead, ResponseHead, Version};
+use crate::http::{BodyFraming, Codings, ResponseHead, Version};
 use crate::upstream::{Answer, Failure, Piece};
 use crate::wire::{Outcome, Summary};
 
@@ -52,9 +53,10 @@ pub(super) async fn run(
     client: &mut Client<'_>,
     progress: Progress,
     mut exchange: audit::Exchange,
-    request: &RequestHead,
+    sent: Sent<'_>,
     mut answer: Answer,
 ) -> Next {
+    let request = sent.head;
     let stays = connection.stays(request);
     let settings = &connection.worker.shared.settings;
     let timeouts = settings.timeouts_of(&connection.peer.endpoint);
@@ -68,6 +70,18 @@ pub(super) async fn run(
         }
         Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
     };
+    if head.status() == 101 {
+        return match sent.upgrade {
+            Some(upgrade) => {
+                let agreed = Agreed { progress, exchange, answer, head };
+                Box::pin(session::run(connection, client, upgrade, agreed)).await
+            }
+            None => {
+                let reason = "the endpoint switched protocols, which nobody asked for".into();
+                abort(&progress, exchange, None, reason).await
+            }
+        };
+    }
     let mut response = Response {
         wait,
         observer: Observer::of(connection.peer.endpoint.provider, &head),
@@ -140,8 +154,8 @@ async fn head(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Resu
         let head = client.unless_gone(wait.within(wait.timeouts.response, answer.head())).await?;
         let head = head.map_err(Broken::Unanswered)?;
         match head.status() {
-            101 => return Err(Broken::Midway("the endpoint switched protocols, which nobody asked for".into())),
             100 => {}
+            101 => return Ok(head),
             102..200 => client.interim(&head, wait.patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
             _ => return Ok(head),
         }

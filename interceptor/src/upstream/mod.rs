@@ -101,6 +101,25 @@ pub struct Outgoing<'a> {
     pub masked: &'a Masked,
 }
 
+/// The content of a message that may leave over a session which was opened by [`Connection::send`]: the other place, and
+/// the same three proofs.
+///
+/// # Errors
+/// [`Failure::ProofMismatch`].
+pub fn cleared(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<Bytes, Failure> {
+    agree(masked, allowed, committed)?;
+    Ok(masked.body().clone())
+}
+
+fn agree(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<(), Failure> {
+    let proofs: [(ExchangeId, BodyDigest); 3] = [
+        (masked.exchange(), masked.digest()),
+        (allowed.exchange(), allowed.digest()),
+        (committed.exchange(), committed.digest()),
+    ];
+    if proofs.iter().any(|proof| *proof != proofs[0]) { Err(Failure::ProofMismatch) } else { Ok(()) }
+}
+
 impl Connection {
     /// Sends one request: the head as it came, but for the length of a body that was changed, and for what the endpoint's
     /// version of HTTP writes in another way.
@@ -114,15 +133,7 @@ impl Connection {
         allowed: &Allowed,
         committed: &Committed,
     ) -> Result<Answer, Failure> {
-        let masked = outgoing.masked;
-        let proofs: [(ExchangeId, BodyDigest); 3] = [
-            (masked.exchange(), masked.digest()),
-            (allowed.exchange(), allowed.digest()),
-            (committed.exchange(), committed.digest()),
-        ];
-        if proofs.iter().any(|proof| *proof != proofs[0]) {
-            return Err(Failure::ProofMismatch);
-        }
+        agree(outgoing.masked, allowed, committed)?;
         match self {
             Self::H1(connection) => connection.send(outgoing).await.map(Answer::H1),
             Self::H2(connection) => connection.send(outgoing).await.map(|answer| Answer::H2(Box::new(answer))),

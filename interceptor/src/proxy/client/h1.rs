@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::{Client, Gone};
+use super::{Client, Gone, Pipe};
 use crate::flow::ExchangeId;
 use crate::http::{
     self, BodyFraming, Limits, ReadError, Reader, ReceivedBody, RequestHead, ResponseHead, Version, encode_chunk,
@@ -19,6 +19,7 @@ use crate::proxy::drain::Phase;
 use crate::proxy::exchange::{self, Next, Rejection};
 use crate::proxy::linger;
 use crate::proxy::reply::Reply;
+use crate::proxy::socket::End;
 use crate::upstream::Piece;
 
 /// A client may pipeline this much while its response is still coming; more waits in its socket.
@@ -176,6 +177,16 @@ impl<'a> Exchange<'a> {
             }
         }
         if out.is_empty() { Ok(()) } else { http::write(&mut self.on.stream, &out, patience).await }
+    }
+
+    pub(super) async fn switch(
+        &mut self,
+        head: &ResponseHead,
+        patience: Duration,
+    ) -> io::Result<End<Box<dyn Pipe + '_>>> {
+        let Conversation { stream, reader } = &mut *self.on;
+        http::write(stream, &head.render(), patience).await?;
+        Ok(End { stream: Box::new(stream), buffered: reader.take_all() })
     }
 
     pub(super) async fn reply(&mut self, reply: Reply, next: Next, patience: Duration) -> Next {

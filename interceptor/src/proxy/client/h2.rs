@@ -12,7 +12,8 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Client, Gone};
+use super::duplex::Duplex;
+use super::{Client, Gone, Pipe};
 use crate::flow::ExchangeId;
 use crate::http::{
     self, BodyFraming, Codings, Limits, ReadError, ReceivedBody, RequestHead, ResponseHead, send_bounded,
@@ -57,7 +58,8 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(RESETS))
         .max_concurrent_reset_streams(RESETS)
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
     let mut session = match timeout(settings.client.handshake, builder.handshake(stream)).await {
         Ok(Ok(session)) => session,
         Ok(Err(e)) => return log::debug!("a client does not speak HTTP/2 as agreed: {e}"),
@@ -205,6 +207,13 @@ impl Exchange {
         }
         self.ended = piece.last;
         Ok(())
+    }
+
+    pub(super) fn switch(&mut self, head: &ResponseHead) -> io::Result<Box<dyn Pipe + '_>> {
+        let head = head.to_h2_session().map_err(io::Error::other)?;
+        let sending = self.respond.send_response(head, false).map_err(broken)?;
+        self.ended = true;
+        Ok(Box::new(Duplex::new(&mut self.body, sending)))
     }
 
     pub(super) async fn reply(&mut self, reply: Reply, patience: Duration) -> Next {

@@ -1,6 +1,7 @@
 //! The main job, end to end: unmodified clients in the lab, captured, masked and audited.
 
 mod bad_input;
+mod ca;
 mod contract;
 mod crash;
 mod curl;

@@ -250,6 +250,7 @@ async fn intercept(
         Ok(name) => name,
         Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
     };
+    arrival.worker.shared.leaves.prepare(&hello).await;
     let leaf = match arrival.worker.shared.leaves.server_config(&name, &[Alpn::Http11]) {
         Ok(leaf) => leaf,
         Err(e) => {
@@ -260,6 +261,7 @@ async fn intercept(
     let mut route = arrival.route();
     route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
     route.name = Some(name);
+    route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
     let upstream = super::connection::Upstream::dial(&arrival.worker, &route, far.map(|far| far.stream));
     match hello.intercept(leaf, deadline).await {
         Ok(client) => {

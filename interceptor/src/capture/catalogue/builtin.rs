@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::endpoint::{Endpoint, Protocol};
 use super::pattern::NamePattern;
+use super::tls::TlsFiles;
 use crate::capture::WhenDown;
 use crate::flow::Provider;
 
@@ -48,6 +49,7 @@ pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
         addresses: Vec::new(),
         protocol: Protocol::Https,
         when_down: WhenDown::Refuse,
+        tls: TlsFiles::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bodies;
+mod ca;
 mod contract;
 mod crash;
 mod curl;

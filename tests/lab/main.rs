@@ -16,3 +16,4 @@ mod status;
 mod tamper;
 mod upgrade;
 mod upstream;
+mod websocket;

@@ -26,3 +26,4 @@ mod tamper;
 mod transport;
 mod upgrade;
 mod upstream;
+mod websocket;

@@ -1,6 +1,7 @@
 //! The main job, end to end: unmodified clients in the lab, captured, masked and audited.
 
 mod bad_input;
+mod clients;
 mod contract;
 mod crash;
 mod curl;
@@ -11,7 +12,6 @@ mod lifecycle;
 mod names;
 mod namespaces;
 mod record;
-mod sdks;
 mod status;
 mod tamper;
 mod upgrade;

@@ -114,7 +114,10 @@ impl Service {
             (&Method::GET, "/v1/models") => openai::models(),
             (method, path) => error(404, &format!("Invalid URL ({method} {path})")),
         };
-        Ok(self.send(reply, wishes).await)
+        let answer = self.send(reply, wishes).await;
+        // hyper leaves the body out over HTTP/1.1 only.
+        let silent = head.method == Method::HEAD && head.version == Version::HTTP_2;
+        Ok(if silent { answer.map(|_| Full::default().boxed()) } else { answer })
     }
 
     /// Reads a body to its end.

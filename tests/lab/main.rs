@@ -3,6 +3,7 @@
 mod bad_input;
 mod bodies;
 mod ca;
+mod clients;
 mod contract;
 mod crash;
 mod curl;
@@ -18,7 +19,6 @@ mod names;
 mod namespaces;
 mod origin;
 mod record;
-mod sdks;
 mod slow;
 mod smuggling;
 mod status;

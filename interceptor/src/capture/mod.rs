@@ -56,7 +56,7 @@ pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
 pub use catalogue::{
-    Base, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+    Base, Bounds, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
 };
 pub use cgroup::Cgroups;
 pub use effective::{Effective, Fault, Foreign};

@@ -4,6 +4,8 @@
 //! one form only. Nothing is lost but the order of equal names among others, which has no meaning (RFC 9110, 5.3), and
 //! nothing gets in that HTTP/1.1 would not take: the lines go through the same strict parser as those of a connection.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
@@ -22,13 +24,17 @@ const SENSITIVE: [&str; 6] =
     ["authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "x-amz-security-token"];
 
 impl RequestHead {
-    /// The head of a request that came over HTTP/2. `ended`: no body follows.
+    /// The head of a request that came over HTTP/2. `ended`: no body follows. An extended CONNECT (RFC 8441) becomes the
+    /// upgrade to a WebSocket that HTTP/1.1 has for it.
     ///
     /// # Errors
     /// What a head of HTTP/1.1 with the same parts would be refused for.
     pub fn from_h2(request: &http::request::Parts, ended: bool, limits: &Limits) -> Result<Self, Error> {
         let path = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let mut lines = format!("{} {path} HTTP/1.1\r\n", request.method).into_bytes();
+        let session = request.method == Method::CONNECT
+            && request.extensions.get::<h2::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+        let method = if session { &Method::GET } else { &request.method };
+        let mut lines = format!("{method} {path} HTTP/1.1\r\n").into_bytes();
         if let Some(authority) = request.uri.authority() {
             // `Fields` would take two lines for a smuggled second request: here they only have to agree.
             let mut hosts = request.headers.get_all("host").iter();
@@ -39,9 +45,12 @@ impl RequestHead {
         }
         let authority = request.uri.authority().is_some();
         lines_of(&mut lines, &request.headers, |name| authority && name == "host")?;
+        if session {
+            upgrade(&mut lines)?;
+        }
         lines.extend_from_slice(b"\r\n");
         let Some((fields, _)) = Fields::parse(&lines, limits)? else { return Err(Error::RequestLine) };
-        let framing = match (content_length(&fields)?, ended) {
+        let framing = match (content_length(&fields)?, ended || session) {
             (Some(0) | None, true) => BodyFraming::None,
             (Some(_), true) => return Err(Error::Truncated),
             (Some(length), false) => BodyFraming::Length(length),
@@ -129,6 +138,29 @@ impl ResponseHead {
         *response.headers_mut() = header_map(self.fields(), |_| false)?;
         Ok(response)
     }
+}
+
+impl ResponseHead {
+    /// The answer to an extended CONNECT (RFC 8441, 5) that a `101` is the same as in HTTP/1.1.
+    ///
+    /// # Errors
+    /// [`Error::StatusLine`] when it cannot be written in HTTP/2.
+    pub fn to_h2_session(&self) -> Result<Response<()>, Error> {
+        let mut response = Response::new(());
+        *response.version_mut() = HttpVersion::HTTP_2;
+        *response.headers_mut() = header_map(self.fields(), |name| name == "sec-websocket-accept")?;
+        Ok(response)
+    }
+}
+
+/// What asks for a WebSocket in HTTP/1.1 beyond what an extended CONNECT says.
+fn upgrade(lines: &mut Vec<u8>) -> Result<(), Error> {
+    let mut key = [0; 16];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::RequestLine)?;
+    line(lines, "connection", b"Upgrade");
+    line(lines, "upgrade", b"websocket");
+    line(lines, "sec-websocket-key", STANDARD.encode(key).as_bytes());
+    Ok(())
 }
 
 /// Trailer lines, as [`BodyDecoder::trailers`](super::BodyDecoder::trailers) gives them, for HTTP/2.

@@ -16,7 +16,7 @@
 
 mod body;
 mod chunked;
-mod coding;
+pub mod coding;
 mod connect;
 mod error;
 mod fields;
@@ -28,10 +28,11 @@ mod response;
 mod send;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 mod writer;
 
 pub use body::{BodyDecoder, Decoded, encode_chunk, encode_last_chunk, encode_single_chunk, fuzz_body};
-pub use coding::{CodingError, Codings};
+pub use coding::{CodingError, Codings, fuzz_coding};
 pub use connect::{ConnectHead, fuzz_connect_head};
 pub use error::Error;
 pub use fields::Fields;

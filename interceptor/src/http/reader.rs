@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{BodyDecoder, BodyFraming, Codings, ConnectHead, Error, Limits, RequestHead, ResponseHead};
+use super::coding::{self, Codings};
+use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, ResponseHead};
 
 /// Room made for one read when nothing says that more will come.
 const SMALL_READ: usize = 1 << 10;
@@ -37,6 +38,16 @@ pub struct ReceivedBody {
     pub trailers: Bytes,
     /// Chunk extensions were among the framing: bytes that nobody scans.
     pub extended: bool,
+    /// The coded form holds more than the content, which nobody scans either: a file name in gzip, for one.
+    pub padded: bool,
+}
+
+impl ReceivedBody {
+    /// The same body, with its content read.
+    #[must_use]
+    pub fn decoded(self, codings: Codings, decoded: coding::Decoded) -> Self {
+        Self { content: decoded.content, codings, padded: decoded.extended, ..self }
+    }
 }
 
 /// Why a message could not be read.
@@ -82,20 +93,16 @@ impl Reader {
         self.buffer.split().freeze()
     }
 
-    /// Gives back room that an earlier message needed, if nothing is buffered: a connection may be idle for long.
-    pub fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > SMALL_READ {
-            self.buffer = BytesMut::new();
-        }
-        self.busy = false;
-    }
-
     /// Reads once; 0 is the end. May be given up on without losing a byte, as far as `stream` allows that.
     ///
     /// # Errors
     /// What the connection reports.
     pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
         let room = if self.busy { LARGE_READ } else { SMALL_READ };
+        if self.buffer.is_empty() && !self.busy && self.buffer.capacity() > 2 * SMALL_READ {
+            // A buffer remembers how large it once was, and a connection may now be silent for an hour.
+            self.buffer = BytesMut::new();
+        }
         self.buffer.reserve(room);
         let room = self.buffer.capacity() - self.buffer.len();
         let read = stream.read_buf(&mut self.buffer).await?;
@@ -200,6 +207,7 @@ impl Reader {
             codings: Codings::default(),
             trailers, 
             extended: decoder.extension_bytes() > 0,
+            padded: false,
         })
     }
 }
@@ -225,6 +233,24 @@ mod tests {
             let head = reader.request_head(&mut stream, &limits).await.unwrap().unwrap();
             assert_eq!(head.method(), "GET");
             assert!(reader.request_head(&mut stream, &limits).await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn an_idle_reader_gives_back_what_a_large_body_needed() {
+        block_on(async {
+            let (mut near, mut far) = tokio::io::duplex(1 << 20);
+            let (mut reader, limits) = (Reader::default(), Limits::default());
+            let content = vec![b'x'; 512 << 10];
+            tokio::io::AsyncWriteExt::write_all(&mut far, &content).await.unwrap();
+            let body = reader.body(&mut near, BodyFraming::Length(512 << 10), &limits, |_| true).await.unwrap();
+            drop(body);
+            tokio::select! {
+                biased;
+                read = reader.fill(&mut near) => panic!("{read:?}"),
+                () = std::future::ready(()) => {}
+            }
+            assert!(reader.buffer.capacity() <= 2 * SMALL_READ, "{}", reader.buffer.capacity());
         });
     }
 

@@ -104,6 +104,13 @@ impl Connection {
         pool.lease(dialer, &self.peer.route, &self.offered).await
     }
 
+    /// The way to ask the endpoint for a session, which HTTP/1.1 alone carries.
+    pub(super) async fn lease_for_session(&self) -> Result<Leased, DialError> {
+        let Worker { pool, dialer, .. } = &*self.worker;
+        let offered: &[Alpn] = if self.offered.is_empty() { &[] } else { &[Alpn::Http11] };
+        pool.lease(dialer, &self.peer.route, offered).await
+    }
+
     /// Another request may use it.
     pub(super) fn give_back(&self, connection: upstream::Connection) {
         self.worker.pool.give_back(&self.peer.route, &self.offered, connection);

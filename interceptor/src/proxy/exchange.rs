@@ -3,8 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::time::timeout;
-
+use super::budget::Reserved;
 use super::client::{Client, Gone};
 use super::connection::Connection;
 use super::inspect::{self, Inspected};
@@ -13,14 +12,15 @@ use super::relay;
 use super::reply::{self, Refusal, Reply};
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
-use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
+use crate::http::websocket::{self, Upgrade};
+use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
 use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
 /// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
-const COPIES: usize = 3;
+pub(super) const COPIES: usize = 3;
 
 /// What happens to the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +59,28 @@ pub(super) async fn run(
     let mut stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
+    let upgrade = match Upgrade::of(&head) {
+        Ok(upgrade) => upgrade,
+        Err(e) => {
+            let rejection = Rejection::malformed("http.websocket", &e.to_string());
+            return reject(connection, client, progress, &stored, None, rejection, Next::Close).await;
+        }
+    };
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
-    let received = match receive(connection, client, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
+    let received = match receive(connection, client, &head, &mut reserved).await {
         Ok(received) => received,
         // How much of the body is still to come is unknown: a connection of HTTP/1 cannot be used for another request.
         Err(rejection) => return reject(connection, client, progress, &stored, None, rejection, Next::Close).await,
     };
     let arrived = Instant::now();
-    progress.record.request.bytes = Some(received.content.len() as u64);
+    progress.record.request.bytes = Some(received.encoded.len() as u64);
+    let (received, reserved) = match decode(connection, &head, operation, received, reserved).await {
+        Ok(decoded) => decoded,
+        Err(rejection) => {
+            let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
+            return reject(connection, client, progress, &stored, None, rejection, next).await;
+        }
+    };
     stored.add_trailers(&connection.worker, &received.trailers);
     let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
 
@@ -83,11 +97,12 @@ pub(super) async fn run(
     };
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     drop(stored);
-    let sent = send(connection, client, &head, &received, &inspected, &committed).await;
+    let request = Sent { head: &head, upgrade: upgrade.as_ref() };
+    let sent = send(connection, client, request, &received, &inspected, &committed).await;
     drop((received, inspected, reserved));
     match sent {
         // What is waited for from here on may take hours: the future that holds it is small.
-        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, &head, answer)).await,
+        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, request, answer)).await,
         Err(Unsent::ClientGone) => relay::abandon(&progress, exchange).await,
         Err(Unsent::Rejected(rejection)) => fail(connection, client, progress, exchange, rejection, next).await,
     }
@@ -110,20 +125,52 @@ async fn receive(
     connection: &Connection,
     client: &mut Client<'_>,
     head: &RequestHead,
-    admit: impl FnMut(usize) -> bool,
+    reserved: &mut Reserved,
 ) -> Result<ReceivedBody, Rejection> {
     let settings = &connection.worker.shared.settings;
-    let (limits, deadline) = (settings.http, settings.request_timeout);
+    let limits = settings.http_of(&connection.peer.endpoint);
     readable(connection, head)?;
     if let BodyFraming::Length(length) = head.framing()
         && length > limits.body
     {
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
-    match timeout(deadline, client.body(head, &limits, deadline, admit)).await {
-        Err(_) => Err(Rejection::timeout()),
-        Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
+    let pacer = settings.client.body.start();
+    let admit = |more| {
+        pacer.came(more);
+        reserved.grow(COPIES * more).is_ok()
+    };
+    tokio::select! {
+        body = client.body(head, &limits, settings.client.patience, admit) => {
+            body.map_err(|e| Rejection::unreadable(&e))
+        }
+        () = pacer.expired() => Err(Rejection::timeout("limits.body_idle_timeout_s")),
     }
+}
+
+/// Reads what a compressed body says. One whose text is not looked for stays as it is.
+async fn decode(
+    connection: &Connection,
+    head: &RequestHead,
+    operation: Operation,
+    received: ReceivedBody,
+    mut reserved: Reserved,
+) -> Result<(ReceivedBody, Reserved), Rejection> {
+    if matches!(operation, Operation::Unknown | Operation::Read) {
+        return Ok((received, reserved));
+    }
+    let codings = Codings::of(head.fields()).map_err(|e| Rejection::coding(&e))?;
+    if codings.is_identity() {
+        return Ok((received, reserved));
+    }
+    let limit = connection.worker.shared.settings.http_of(&connection.peer.endpoint).body;
+    let read = move || {
+        let decoded = codings.decode(&received.encoded, limit, |more| reserved.grow(COPIES * more).is_ok());
+        decoded.map(|decoded| (received.decoded(codings, decoded), reserved))
+    };
+    // Even a small body may unpack to a large one, and a worker's other connections must not wait for that.
+    let decoded = tokio::task::spawn_blocking(read).await;
+    decoded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(|e| Rejection::coding(&e))
 }
 
 /// What this version cannot read is refused by name, not passed unseen.
@@ -144,15 +191,8 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
     if !record::is_known_method(head.method()) {
         return Err(Rejection::denied("http.method", "this method is not one that model endpoints use"));
     }
-    if head.upgrade().is_some() {
-        return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
-    }
-    let mut codings = head.fields().all("content-encoding");
-    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Rejection::denied(
-            "http.content_encoding",
-            "compressed requests cannot be read yet; send the body without Content-Encoding",
-        ));
+    if head.upgrade().is_some() && !websocket::switches(head) {
+        return Err(Rejection::denied("http.upgrade", "the protocol that is asked for cannot be read"));
     }
     // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
     if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
@@ -179,6 +219,7 @@ async fn inspect(
         groups: peer.caller.groups.clone().unwrap_or_default(),
         operation,
         head: record::scan_head(worker, head, &received.trailers)?,
+        content_type: head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned()),
         body: received.content.clone(),
     };
     inspect::run(&worker.shared, &worker.scanner, record, request).await
@@ -197,6 +238,14 @@ async fn commit(
     connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
 }
 
+/// A request that is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) head: &'a RequestHead,
+    /// It asks for a session.
+    pub(super) upgrade: Option<&'a Upgrade>,
+}
+
 /// Why a recorded request was not sent.
 enum Unsent {
     ClientGone,
@@ -206,17 +255,20 @@ enum Unsent {
 async fn send(
     connection: &Connection,
     client: &mut Client<'_>,
-    head: &RequestHead,
+    request: Sent<'_>,
     received: &ReceivedBody,
     inspected: &Inspected,
     committed: &audit::Committed,
 ) -> Result<Answer, Unsent> {
     let Inspected { masked, allowed } = inspected;
-    let outgoing = upstream::Outgoing { head, received, masked };
+    let outgoing = upstream::Outgoing { head: request.head, received, masked };
     let sending = async {
         let mut again = true;
         loop {
-            let leased = connection.lease().await;
+            let leased = match request.upgrade {
+                None => connection.lease().await,
+                Some(_) => connection.lease_for_session().await,
+            };
             let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
             match leased.connection.send(outgoing, allowed, committed).await {
                 // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
@@ -243,14 +295,13 @@ async fn reject(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let original = stored.original(received.map_or(&[], |received| &received.content));
-    let told = [&response.head[..], &response.body].concat();
-    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &told);
-    if let Err(e) = refused.await {
+    let told = response.to_bytes();
+    if let Err(e) = connection.worker.audit.refuse(progress.record, Some(&original), &told).await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }
-    client.reply(response, next, connection.worker.shared.settings.patience).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
@@ -263,12 +314,12 @@ pub(super) async fn fail(
     next: Next,
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
-    client.reply(response, next, connection.worker.shared.settings.patience).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// Completes a record after which nothing is released: appended and durable are one.
@@ -291,7 +342,7 @@ async fn without_record(
             .into(),
     };
     let response = rejection.render(connection, progress, Next::Close);
-    client.reply(response, Next::Close, connection.worker.shared.settings.patience).await
+    client.reply(response, Next::Close, connection.worker.shared.settings.client.patience).await
 }
 
 impl Rejection {
@@ -307,12 +358,26 @@ impl Rejection {
         Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
     }
 
-    pub(super) fn timeout() -> Self {
+    pub(super) fn overloaded(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Overloaded, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn timeout(rule: &str) -> Self {
         Self {
             refusal: Refusal::Timeout,
-            rule: "limits.request_timeout_s".into(),
+            rule: rule.into(),
             reason: "the request did not arrive in time".into(),
         }
+    }
+
+    fn coding(error: &CodingError) -> Self {
+        let (refusal, rule) = match error {
+            CodingError::TooLarge { .. } => (Refusal::TooLarge, "limits.body_bytes"),
+            CodingError::NoRoom => (Refusal::Overloaded, "limits.buffered_bytes"),
+            CodingError::Unknown { .. } | CodingError::TooMany { .. } => (Refusal::Denied, "http.content_encoding"),
+            _ => (Refusal::Malformed, "http.content_encoding"),
+        };
+        Self { refusal, rule: rule.into(), reason: error.to_string() }
     }
 
     pub(super) fn unreadable(error: &ReadError) -> Self {
@@ -325,9 +390,9 @@ impl Rejection {
     }
 
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
-        let message = format!("{} [rule {}]", self.reason, self.rule);
+        let message = self.message();
         let provider = Some(connection.peer.endpoint.provider);
-        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        let mut response = reply::render(provider, self.refusal, &message, Some(progress.id), next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
             response.body.clear();
@@ -335,7 +400,16 @@ impl Rejection {
         response
     }
 
-    fn describe(&self, record: &mut Record) {
+    fn message(&self) -> String {
+        format!("{} [rule {}]", self.reason, self.rule)
+    }
+
+    /// What a client is told where a few words are all there is room for.
+    pub(super) fn told(&self, id: ExchangeId) -> String {
+        format!("[rule {}] audit id {id}: {}", self.rule, self.reason)
+    }
+
+    pub(super) fn describe(&self, record: &mut Record) {
         record.decision.action = Some("deny".into());
         record.decision.rule = Some(self.rule.clone());
         record.decision.reason = Some(self.reason.clone());

@@ -78,13 +78,13 @@ impl Incoming {
             }
             Err(Unclear::Undecided) => {
                 let reason = "the client did not finish its first line or TLS hello in time";
-                self.refuse(None, "limits.request_timeout_s", reason).await;
+                self.refuse(None, "limits.handshake_timeout_s", reason).await;
             }
         }
     }
 
     async fn first(&mut self) -> Result<First, Unclear> {
-        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         if self.near.reader.buffered().is_empty()
             && let Some(patience) = self.arrival.patience()
         {
@@ -147,7 +147,7 @@ impl Incoming {
     }
 
     async fn tls(mut self) {
-        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         let read = self.near.reader.take_all();
         let hello = match tls::accept(self.near.stream, &read, deadline).await {
             Ok(hello) => hello,

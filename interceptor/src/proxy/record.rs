@@ -8,7 +8,7 @@ use serde_json::json;
 use super::arrival::Arrival;
 use super::connection::{Connection, Peer};
 use super::exchange::Progress;
-use super::reply::Refusal;
+use super::reply::Reply;
 use super::safe::{Safe, is_credential, may_be_credential};
 use super::worker::Worker;
 use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record, Time};
@@ -324,10 +324,10 @@ pub(super) fn decided(record: &mut Record, plan: &Plan) {
     record.decision.rule = Some(plan.rule().to_owned());
 }
 
-/// The proxy answers itself, with a body of `bytes`.
-pub(super) fn answered(progress: &mut Progress, refusal: Refusal, bytes: usize) {
-    progress.record.response.status = Some(refusal.status());
-    progress.record.response.bytes = Some(bytes as u64);
+/// The proxy answers itself.
+pub(super) fn answered(progress: &mut Progress, response: &Reply) {
+    progress.record.response.status = Some(response.status);
+    progress.record.response.bytes = Some(response.body.len() as u64);
     progress.record.timing.total_us = Some(micros(progress.started.elapsed()));
 }
 

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Gone};
 use super::connection::Connection;
-use super::exchange::{self, Next, Progress, Rejection};
+use super::exchange::{self, Next, Progress, Rejection, Sent};
 use super::record;
+use super::session::{self, Agreed};
+use super::settings::EndpointTimeouts;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
-use crate::http::{BodyFraming, RequestHead, ResponseHead, Version};
+use crate::http::coding::Decoder;
+use crate::http::{BodyFraming, Codings, ResponseHead, Version};
 use crate::upstream::{Answer, Failure, Piece};
-use crate::wire::Summary;
+use crate::wire::{Outcome, Summary};
 
 /// In the record of a request whose client did not wait.
 pub(super) const CLIENT_GONE: &str = "the client closed the connection";
@@ -26,11 +29,19 @@ enum Broken {
     Midway(String),
 }
 
+/// How long either side is waited for.
+struct Wait {
+    /// For the client to take something.
+    patience: Duration,
+    timeouts: EndpointTimeouts,
+    /// When the request had been sent.
+    began: tokio::time::Instant,
+}
+
 /// A response that is being forwarded.
 struct Response {
-    patience: Duration,
-    /// None once it has been read out.
-    summary: Option<Summary>,
+    wait: Wait,
+    observer: Observer,
     status: u16,
     bytes: u64,
     first_byte: Instant,
@@ -42,12 +53,15 @@ pub(super) async fn run(
     client: &mut Client<'_>,
     progress: Progress,
     mut exchange: audit::Exchange,
-    request: &RequestHead,
+    sent: Sent<'_>,
     mut answer: Answer,
 ) -> Next {
+    let request = sent.head;
     let stays = connection.stays(request);
-    let patience = connection.worker.shared.settings.patience;
-    let mut head = match head(&mut answer, client, patience).await {
+    let settings = &connection.worker.shared.settings;
+    let timeouts = settings.timeouts_of(&connection.peer.endpoint);
+    let wait = Wait { patience: settings.client.patience, timeouts, began: tokio::time::Instant::now() };
+    let mut head = match head(&mut answer, client, &wait).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
@@ -56,9 +70,21 @@ pub(super) async fn run(
         }
         Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
     };
+    if head.status() == 101 {
+        return match sent.upgrade {
+            Some(upgrade) => {
+                let agreed = Agreed { progress, exchange, answer, head };
+                Box::pin(session::run(connection, client, upgrade, agreed)).await
+            }
+            None => {
+                let reason = "the endpoint switched protocols, which nobody asked for".into();
+                abort(&progress, exchange, None, reason).await
+            }
+        };
+    }
     let mut response = Response {
-        patience,
-        summary: Some(summary(connection.peer.endpoint.provider, &head)),
+        wait,
+        observer: Observer::of(connection.peer.endpoint.provider, &head),
         status: head.status(),
         bytes: 0,
         first_byte: Instant::now(),
@@ -85,22 +111,52 @@ pub(super) async fn run(
     }
 }
 
-/// An observer of the response's content. What is compressed tells it nothing.
-fn summary(provider: Provider, head: &ResponseHead) -> Summary {
-    let fields = head.fields();
-    let readable = fields.all("content-encoding").all(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    let content_type = fields.get("content-type").filter(|_| readable).and_then(|kind| std::str::from_utf8(kind).ok());
-    Summary::new(provider, content_type)
+/// Reads what a response says about itself, compressed or not. What cannot be read tells it nothing, and changes nothing
+/// about what the client gets.
+struct Observer {
+    /// None once it has been read out.
+    summary: Option<Summary>,
+    /// None when the content cannot be read, or not any further.
+    decoder: Option<Decoder>,
+}
+
+impl Observer {
+    /// Bytes of content that are looked at.
+    const MOST: u64 = 64 << 20;
+
+    fn of(provider: Provider, head: &ResponseHead) -> Self {
+        let fields = head.fields();
+        let decoder = Codings::of(fields).ok().map(|codings| codings.decoder(Self::MOST));
+        let kind = fields.get("content-type").filter(|_| decoder.is_some());
+        let summary = Summary::new(provider, kind.and_then(|kind| std::str::from_utf8(kind).ok()));
+        Self { summary: Some(summary), decoder }
+    }
+
+    fn see(&mut self, content: &[u8]) {
+        let (Some(summary), Some(decoder)) = (&mut self.summary, &mut self.decoder) else { return };
+        let seen = decoder.each(content, &mut |piece| {
+            summary.feed(piece);
+            Ok(())
+        });
+        if seen.is_err() {
+            self.decoder = None;
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        self.summary.take().map(Summary::finish).unwrap_or_default()
+    }
 }
 
 /// The final response head. Interim ones are forwarded, but for the `100 Continue` that the proxy has given itself.
-async fn head(answer: &mut Answer, client: &mut Client<'_>, patience: Duration) -> Result<ResponseHead, Broken> {
+async fn head(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<ResponseHead, Broken> {
     loop {
-        let head = client.unless_gone(answer.head()).await?.map_err(Broken::Unanswered)?;
+        let head = client.unless_gone(wait.within(wait.timeouts.response, answer.head())).await?;
+        let head = head.map_err(Broken::Unanswered)?;
         match head.status() {
-            101 => return Err(Broken::Midway("the endpoint switched protocols, which nobody asked for".into())),
             100 => {}
-            102..200 => client.interim(&head, patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
+            101 => return Ok(head),
+            102..200 => client.interim(&head, wait.patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
             _ => return Ok(head),
         }
     }
@@ -114,25 +170,23 @@ async fn body(
     exchange: &mut audit::Exchange,
 ) -> Result<Piece, String> {
     loop {
-        let piece = next_piece(answer, client, response.patience).await?;
+        let piece = next_piece(answer, client, &response.wait).await?;
         if !piece.content.is_empty() {
             response.bytes += piece.content.len() as u64;
-            if let Some(summary) = &mut response.summary {
-                summary.feed(&piece.content);
-            }
+            response.observer.see(&piece.content);
             exchange.chunk(&piece.content).await.map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
         if piece.last {
             return Ok(piece);
         }
-        client.pass(&piece, response.patience).await.map_err(took_no_more)?;
+        client.pass(&piece, response.wait.patience).await.map_err(took_no_more)?;
         answer.passed(&piece);
     }
 }
 
 /// The next piece. What is held of the response is released before anything is waited for.
-async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, patience: Duration) -> Result<Piece, String> {
-    let mut piece = pin!(answer.piece());
+async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<Piece, String> {
+    let mut piece = pin!(wait.within(wait.timeouts.idle, answer.piece()));
     let ready = std::future::poll_fn(|cx| match piece.as_mut().poll(cx) {
         Poll::Ready(piece) => Poll::Ready(Some(piece)),
         Poll::Pending => Poll::Ready(None),
@@ -140,7 +194,7 @@ async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, patience: Dura
     let piece = match ready.await {
         Some(piece) => piece,
         None => {
-            client.flush(patience).await.map_err(took_no_more)?;
+            client.flush(wait.patience).await.map_err(took_no_more)?;
             client.unless_gone(piece).await.map_err(|Gone| CLIENT_GONE.to_owned())?
         }
     };
@@ -174,7 +228,7 @@ async fn finish(
             return Next::Abort;
         }
     };
-    let forwarded = client.pass(last, response.patience).await;
+    let forwarded = client.pass(last, response.wait.patience).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
         return Next::Abort;
@@ -196,9 +250,25 @@ async fn abort(
     Next::Abort
 }
 
+impl Wait {
+    /// What is awaited of the endpoint, if it comes in time.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        wanted: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (soon, total) = (tokio::time::Instant::now() + limit, self.began + self.timeouts.total);
+        match tokio::time::timeout_at(soon.min(total), wanted).await {
+            Ok(result) => result,
+            Err(_) if total < soon => Err(Failure::Total(self.timeouts.total)),
+            Err(_) => Err(Failure::Idle(limit)),
+        }
+    }
+}
+
 impl Response {
     fn completion(&mut self, progress: &Progress) -> Completion {
-        let outcome = self.summary.take().map(Summary::finish).unwrap_or_default();
+        let outcome = self.observer.outcome();
         let mut timing = progress.record.timing.clone();
         timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
         timing.total_us = Some(record::micros(progress.started.elapsed()));

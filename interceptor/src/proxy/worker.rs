@@ -11,16 +11,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::refused::Refused;
-use super::{Budget, Drain, Order, Pulse, Tokens, arrival};
+use super::{Budget, Drain, Order, Pulse, Settings, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
-use crate::http;
 use crate::identity::Callers;
 use crate::mask::{Engine, Scanner};
 use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
-use crate::upstream::{DialFrom, Dialer, Pool, PoolSettings, Timeouts};
+use crate::upstream::{Dialer, Pool, PoolSettings};
 
 /// Pause after a failed accept: descriptors may have run out, and trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -66,23 +65,6 @@ pub struct Shared {
     pub settings: Settings,
 }
 
-/// Limits and deadlines of one connection.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Of messages.
-    pub http: http::Limits,
-    /// Until a client has sent its TLS hello, or one whole request.
-    pub request_timeout: Duration,
-    /// Until an idle client connection is closed.
-    pub keep_alive: Duration,
-    /// Until a peer that takes no more bytes is given up.
-    pub patience: Duration,
-    /// Until a silent endpoint is given up.
-    pub upstream_idle: Duration,
-    /// Whose network connections are dialled from.
-    pub dial_from: DialFrom,
-}
-
 /// The state of one thread.
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
@@ -100,7 +82,7 @@ impl Worker {
         let settings = &shared.settings;
         let pool = Pool::new(PoolSettings {
             limits: settings.http,
-            timeouts: Timeouts { idle: settings.upstream_idle, patience: settings.patience },
+            patience: settings.client.patience,
             idle: POOLED,
             per_route: POOLED_PER_ROUTE,
         });

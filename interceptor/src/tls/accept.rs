@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs::DEFAULT_CIPHER_SUITES;
 use rustls::pki_types::DnsName;
 use rustls::server::Accepted;
 use rustls::{AlertDescription, ServerConfig};
@@ -13,6 +14,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::hello::{Fault, HelloReader, PIECE, offers_ech};
+use super::mint::knows_no_ecdsa;
 
 /// How long a client may take to accept an alert.
 const ALERT_PATIENCE: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ pub struct Hello<IO> {
     /// Whether an Encrypted ClientHello extension was there. Many clients send a meaningless one (GREASE), so this
     /// alone proves nothing; a real one shows as a foreign [`sni`](Self::sni).
     pub ech: bool,
+    /// Whether it can verify RSA leaves only: see [`LeafCache::prepare`](super::LeafCache::prepare).
+    pub knows_no_ecdsa: bool,
     accepted: Accepted,
     bytes: Vec<u8>,
     io: IO,
@@ -140,7 +144,8 @@ where
         let sni =
             hello.server_name().and_then(|name| DnsName::try_from(name).ok().map(|name| name.to_lowercase_owned()));
         let alpn = hello.alpn().map(|offered| offered.map(<[u8]>::to_vec).collect()).unwrap_or_default();
-        Self { sni, alpn, ech: offers_ech(&bytes), accepted, bytes, io }
+        let knows_no_ecdsa = knows_no_ecdsa(&hello, DEFAULT_CIPHER_SUITES);
+        Self { sni, alpn, ech: offers_ech(&bytes), knows_no_ecdsa, accepted, bytes, io }
     }
 
     /// The connection, for its addresses.

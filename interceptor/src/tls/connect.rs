@@ -1,78 +1,44 @@
 //! The endpoint's side: we are the client, and as strict as it would have been.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{DnsName, ServerName};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Alpn, Roots};
+use super::verify::Verifier;
+use super::{Alpn, CertificateFault, EndpointTls, Roots};
 
-/// Names whose sessions are kept for resumption.
-const SESSIONS: usize = 256;
+/// Sessions that are kept for resumption, eight for a name: those of 64 names.
+const SESSIONS: usize = 8 * 64;
 
 /// The longest detail kept for a record: a certificate may carry thousands of names.
 const MAX_DETAIL: usize = 300;
 
-/// Opens TLS sessions to endpoints. Shared by all workers; sessions are resumed across connections of one name.
+/// Opens TLS sessions to endpoints. Shared by all workers; sessions are resumed across connections of one name, one list
+/// of protocols and one [`EndpointTls`].
 pub struct UpstreamTls {
-    base: ClientConfig,
-    /// One for each list of protocols asked for so far: a handful at most.
-    configs: Mutex<Vec<(Vec<Alpn>, Arc<ClientConfig>)>>,
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<Verifier>,
+    /// As many as there are configured endpoints with TLS of their own, times a handful of lists of protocols.
+    configs: Mutex<HashMap<Kind, Arc<ClientConfig>>>,
 }
 
-/// What is wrong with an endpoint's certificate, in a word for the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CertificateFault {
-    /// Its time is over.
-    Expired,
-    /// Its time has not come, or our clock is behind.
-    NotYetValid,
-    /// It is for other names.
-    WrongName,
-    /// It does not chain to a trusted root; self-signed ones too.
-    UnknownIssuer,
-    /// A signature does not verify, or uses an algorithm or key that is too weak.
-    BadSignature,
-    /// It is not for servers, or a CA's certificate stands where a server's must.
-    WrongPurpose,
-    /// It was revoked.
-    Revoked,
-    /// It cannot be parsed, or the endpoint sent none.
-    Malformed,
-    /// Any other reason; the detail says which.
-    Other,
-}
-
-impl CertificateFault {
-    /// The word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::NotYetValid => "not-yet-valid",
-            Self::WrongName => "wrong-name",
-            Self::UnknownIssuer => "unknown-issuer",
-            Self::BadSignature => "bad-signature",
-            Self::WrongPurpose => "wrong-purpose",
-            Self::Revoked => "revoked",
-            Self::Malformed => "malformed",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl std::fmt::Display for CertificateFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// What sessions are kept apart by: none with a client certificate may be resumed for whoever shows another, none that
+/// was verified by other roots, and none with other protocols.
+#[derive(PartialEq, Eq, Hash)]
+struct Kind {
+    endpoint: Option<[u8; 32]>,
+    alpn: Vec<Alpn>,
 }
 
 /// Why there is no TLS session with an endpoint.
@@ -126,51 +92,71 @@ impl UpstreamTls {
     /// # Errors
     /// Never with the cipher suites built in; rustls demands the check.
     pub fn new(roots: Roots) -> Result<Self, rustls::Error> {
-        let mut base = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_root_certificates(roots.into_store())
-            .with_no_client_auth();
-        base.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(Self { base, configs: Mutex::new(Vec::new()) })
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = verifier(roots, &provider)?;
+        Ok(Self { provider, verifier, configs: Mutex::default() })
     }
 
     /// Opens a session over `io` with the endpoint called `name`, offering `alpn` in order of preference (none when
-    /// empty), within `limit`.
+    /// empty), within `limit`. `endpoint` is what the endpoint's configuration adds.
     ///
     /// # Errors
     /// See [`ConnectError`]: whatever cannot be verified is refused.
     pub async fn connect<IO>(
         &self,
         io: IO,
-        name: &DnsName<'_>,
+        name: &ServerName<'_>,
         alpn: &[Alpn],
+        endpoint: Option<&EndpointTls>,
         limit: Duration,
     ) -> Result<TlsStream<IO>, ConnectError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let connector = TlsConnector::from(self.config(alpn));
-        let handshake = connector.connect(ServerName::DnsName(name.to_owned()), io);
+        let protocol = |source| ConnectError::Protocol { name: name.to_str().into(), source };
+        let connector = TlsConnector::from(self.config(alpn, endpoint).map_err(protocol)?);
+        let handshake = connector.connect(name.to_owned(), io);
         match timeout(limit, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(connect_error(name.as_ref(), error)),
-            Err(_) => Err(ConnectError::Timeout { name: name.as_ref().into() }),
+            Ok(Err(error)) => Err(connect_error(&name.to_str(), error)),
+            Err(_) => Err(ConnectError::Timeout { name: name.to_str().into() }),
         }
     }
 
-    fn config(&self, alpn: &[Alpn]) -> Arc<ClientConfig> {
+    fn config(&self, alpn: &[Alpn], endpoint: Option<&EndpointTls>) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let kind = Kind { endpoint: endpoint.map(EndpointTls::id), alpn: alpn.to_vec() };
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = configs.iter().find(|(list, _)| list == alpn) {
-            return Arc::clone(config);
+        if let Some(config) = configs.get(&kind) {
+            return Ok(Arc::clone(config));
         }
-        let mut config = self.base.clone();
-        config.alpn_protocols = Alpn::wire(alpn);
-        // A session resumed with other protocols than it was made with would be odd; keep them apart.
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        let config = Arc::new(config);
-        configs.push((alpn.to_vec(), Arc::clone(&config)));
-        config
+        let config = Arc::new(self.configure(alpn, endpoint)?);
+        configs.insert(kind, Arc::clone(&config));
+        Ok(config)
     }
+
+    fn configure(&self, alpn: &[Alpn], endpoint: Option<&EndpointTls>) -> Result<ClientConfig, rustls::Error> {
+        let verifier = match endpoint.and_then(EndpointTls::roots) {
+            Some(roots) => verifier(roots.clone(), &self.provider)?,
+            None => Arc::clone(&self.verifier),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match endpoint.and_then(EndpointTls::identity) {
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity)))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = Alpn::wire(alpn);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(config)
+    }
+}
+
+/// `Roots` are never empty, which is the only thing a verifier refuses.
+fn verifier(roots: Roots, provider: &Arc<CryptoProvider>) -> Result<Arc<Verifier>, rustls::Error> {
+    let verifier = Verifier::new(roots.into_store(), provider);
+    verifier.map(Arc::new).map_err(|error| rustls::Error::General(error.to_string()))
 }
 
 impl std::fmt::Debug for UpstreamTls {
@@ -186,7 +172,7 @@ fn connect_error(name: &str, error: io::Error) -> ConnectError {
     };
     match inner {
         rustls::Error::InvalidCertificate(reason) => {
-            ConnectError::Certificate { name, fault: fault(reason), detail: printable(&reason.to_string()) }
+            ConnectError::Certificate { name, fault: CertificateFault::of(reason), detail: detail(reason) }
         }
         rustls::Error::NoCertificatesPresented => ConnectError::Certificate {
             name,
@@ -198,20 +184,14 @@ fn connect_error(name: &str, error: io::Error) -> ConnectError {
     }
 }
 
-fn fault(reason: &CertificateError) -> CertificateFault {
-    use CertificateError as E;
+fn detail(reason: &CertificateError) -> String {
     match reason {
-        E::Expired | E::ExpiredContext { .. } => CertificateFault::Expired,
-        E::NotValidYet | E::NotValidYetContext { .. } => CertificateFault::NotYetValid,
-        E::NotValidForName | E::NotValidForNameContext { .. } => CertificateFault::WrongName,
-        E::UnknownIssuer => CertificateFault::UnknownIssuer,
-        E::Revoked => CertificateFault::Revoked,
-        E::BadSignature
-        | E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => CertificateFault::BadSignature,
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => CertificateFault::WrongPurpose,
-        E::BadEncoding | E::UnhandledCriticalExtension => CertificateFault::Malformed,
-        _ => CertificateFault::Other,
+        CertificateError::InvalidOcspResponse => {
+            "it promises a stapled OCSP response, and none came that can be used".into()
+        }
+        CertificateError::Revoked => "the stapled OCSP response of its issuer says that it was revoked".into(),
+        CertificateError::Other(other) => printable(&other.0.to_string()),
+        other => printable(&other.to_string()),
     }
 }
 

@@ -4,18 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{DnsName, ServerName};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 
-use super::Alpn;
-use super::authority::{Authority, BACKDATE, serial};
-
-const VALIDITY: Duration = Duration::from_secs(7 * 86_400);
+use super::authority::Authority;
+use super::mint::{Leaves, Minter, VALIDITY};
+use super::{Alpn, Hello};
 
 /// A leaf with less time left is minted anew, so that a long-lived client never meets an expired one.
 const RENEW_BEFORE: Duration = Duration::from_secs(86_400);
@@ -26,19 +23,12 @@ const BURST: f64 = 64.0;
 /// Leaves a second beyond the burst. Names are few and each is minted once a week: more is an attack.
 const PER_SECOND: f64 = 16.0;
 
-/// Longest common name (RFC 5280, appendix A.1).
-const MAX_COMMON_NAME: usize = 64;
-
 /// Server configurations by name, bounded in number and in the rate of new ones. Shared by all workers.
 pub struct LeafCache {
-    authority: Arc<Authority>,
+    minter: Arc<Minter>,
     /// Which of the names that the authority covers are wanted.
     allowed: Box<dyn Fn(&str) -> bool + Send + Sync>,
     capacity: usize,
-    /// One key for all leaves of this process. It never leaves its memory, so whoever could read one leaf's key could
-    /// read all of them: separate keys would cost a generation each and protect nothing.
-    key: KeyPair,
-    signing_key: Arc<dyn SigningKey>,
     provider: Arc<CryptoProvider>,
     /// Shared by all configurations and workers, so that a ticket is good wherever its client lands; rotated by rustls
     /// every six hours. A ticket is bound to its server name.
@@ -47,14 +37,14 @@ pub struct LeafCache {
 }
 
 struct State {
-    leaves: HashMap<DnsName<'static>, Leaf>,
+    leaves: HashMap<ServerName<'static>, Leaf>,
     /// Counts uses; the leaf with the lowest [`Leaf::used`] is evicted.
     clock: u64,
     bucket: Bucket,
 }
 
 struct Leaf {
-    certified: Arc<CertifiedKey>,
+    certificates: Arc<Leaves>,
     /// One for each list of protocols asked for so far: a handful at most.
     configs: Vec<(Vec<Alpn>, Arc<ServerConfig>)>,
     renew_at: SystemTime,
@@ -73,7 +63,7 @@ pub enum MintError {
     /// The CA's own constraints would make clients refuse the leaf.
     #[error("the internal CA may not sign for '{name}': it is not among the enrolled names")]
     NotCovered {
-        /// The name.
+        /// The name, or the address.
         name: String,
     },
     /// Too many new names in a short time.
@@ -96,50 +86,66 @@ impl LeafCache {
     /// # Errors
     /// When the key of the leaves or of the session tickets cannot be made.
     pub fn new(authority: Arc<Authority>, capacity: usize) -> Result<Self, MintError> {
-        let key = KeyPair::generate()?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let signing_key = provider.key_provider.load_private_key(der)?;
+        let minter = Arc::new(Minter::new(authority, Arc::clone(&provider))?);
         let bucket = Bucket { tokens: BURST, filled: Instant::now() };
         let state = Mutex::new(State { leaves: HashMap::new(), clock: 0, bucket });
         let allowed = Box::new(|_: &str| true);
-        Ok(Self {
-            authority,
-            allowed,
-            capacity: capacity.max(1),
-            key,
-            signing_key,
-            provider,
-            ticketer: Ticketer::new()?,
-            state,
-        })
+        Ok(Self { minter, allowed, capacity: capacity.max(1), provider, ticketer: Ticketer::new()?, state })
     }
 
-    /// Mints leaves only for names that are `allowed` besides being covered: the authority's constraints are subtrees,
-    /// and for a name with a wildcard in it the subtree holds many others.
+    /// Mints leaves only for names and addresses that are `allowed` besides being covered: the authority's constraints
+    /// are subtrees, and for a name with a wildcard in it the subtree holds many others.
     #[must_use]
     pub fn only_for(self, allowed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { allowed: Box::new(allowed), ..self }
     }
 
+    /// Gets ready for a client that can verify no ECDSA. The first one of this process costs a key, which is made where
+    /// it holds nobody else up; without this it is made in the middle of that client's handshake.
+    pub async fn prepare<IO>(&self, hello: &Hello<IO>) {
+        if !hello.knows_no_ecdsa || self.minter.has_rsa_key() {
+            return;
+        }
+        let minter = Arc::clone(&self.minter);
+        if let Err(error) = tokio::task::spawn_blocking(move || minter.make_rsa_key()).await {
+            log::error!("the key for RSA leaves was not made: {error}");
+        }
+    }
+
     /// What to answer a client with that asked for `name`, speaking `alpn` in order of preference: TLS 1.2 and 1.3, a
-    /// leaf for that one name. A client that offers application protocols must share one; one that offers none is
-    /// served.
+    /// leaf for that one name, with an ECDSA key or, where the client can verify none, an RSA key.
+    ///
+    /// With protocols in `alpn`, a client that offers some must share one, or it is told `no_application_protocol`; one
+    /// that offers none is served. With none, none is chosen whatever the client offers (RFC 7301, section 3.2: the
+    /// extension is left out), as an endpoint does that knows nothing of them.
     ///
     /// # Errors
     /// See [`MintError`].
     pub fn server_config(&self, name: &DnsName<'_>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, MintError> {
-        let name = name.to_lowercase_owned();
+        self.server_config_for(&ServerName::DnsName(name.to_lowercase_owned()), alpn)
+    }
+
+    /// The same for a client that may have asked for an address instead, and so for none by name.
+    ///
+    /// # Errors
+    /// See [`MintError`].
+    pub fn server_config_for(&self, name: &ServerName<'_>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, MintError> {
+        let name = match name {
+            ServerName::DnsName(name) => ServerName::DnsName(name.to_lowercase_owned()),
+            other => other.to_owned(),
+        };
         // A panic while minting leaves the map whole.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
         let clock = state.clock;
         if state.leaves.get(&name).is_none_or(|leaf| SystemTime::now() >= leaf.renew_at) {
-            if !self.authority.covers(name.as_ref()) || !(self.allowed)(name.as_ref()) {
-                return Err(MintError::NotCovered { name: name.as_ref().into() });
+            let text = name.to_str();
+            if !self.minter.authority().covers(&text) || !(self.allowed)(&text) {
+                return Err(MintError::NotCovered { name: text.into() });
             }
             if !state.bucket.take(Instant::now()) {
-                return Err(MintError::TooFast { name: name.as_ref().into() });
+                return Err(MintError::TooFast { name: text.into() });
             }
             let leaf = self.mint(&name)?;
             state.make_room(self.capacity, &name);
@@ -150,9 +156,14 @@ impl LeafCache {
         if let Some((_, config)) = leaf.configs.iter().find(|(list, _)| list == alpn) {
             return Ok(Arc::clone(config));
         }
-        let config = self.configure(&leaf.certified, alpn)?;
+        let config = self.configure(&leaf.certificates, alpn)?;
         leaf.configs.push((alpn.to_vec(), Arc::clone(&config)));
         Ok(config)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_rsa_key(&self) -> bool {
+        self.minter.has_rsa_key()
     }
 
     /// How many names are cached.
@@ -161,34 +172,17 @@ impl LeafCache {
         self.state.lock().unwrap().leaves.len()
     }
 
-    fn mint(&self, name: &DnsName<'static>) -> Result<Leaf, MintError> {
-        let now = SystemTime::now();
-        let text: &str = name.as_ref();
-        let mut params = CertificateParams::default();
-        params.not_before = (now - BACKDATE).into();
-        params.not_after = (now + VALIDITY).into();
-        params.serial_number = Some(serial());
-        params.subject_alt_names = vec![SanType::DnsName(text.try_into()?)];
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        if text.len() <= MAX_COMMON_NAME {
-            params.distinguished_name.push(DnType::CommonName, text);
-        }
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let leaf: CertificateDer<'static> = params.signed_by(&self.key, self.authority.issuer())?.into();
-        // The CA goes along for clients that were given it as an intermediate.
-        let chain = vec![leaf, self.authority.certificate_der().clone()];
-        let certified = Arc::new(CertifiedKey::new(chain, Arc::clone(&self.signing_key)));
-        Ok(Leaf { certified, configs: Vec::new(), renew_at: now + (VALIDITY - RENEW_BEFORE), used: 0 })
+    fn mint(&self, name: &ServerName<'static>) -> Result<Leaf, MintError> {
+        let renew_at = SystemTime::now() + (VALIDITY - RENEW_BEFORE);
+        let certificates = Arc::new(self.minter.leaves(name.clone())?);
+        Ok(Leaf { certificates, configs: Vec::new(), renew_at, used: 0 })
     }
 
-    fn configure(&self, certified: &Arc<CertifiedKey>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, MintError> {
+    fn configure(&self, certificates: &Arc<Leaves>, alpn: &[Alpn]) -> Result<Arc<ServerConfig>, MintError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
+            .with_cert_resolver(Arc::clone(certificates) as _);
         config.alpn_protocols = Alpn::wire(alpn);
         config.ticketer = Arc::clone(&self.ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -197,7 +191,7 @@ impl LeafCache {
 }
 
 impl State {
-    fn make_room(&mut self, capacity: usize, name: &DnsName<'static>) {
+    fn make_room(&mut self, capacity: usize, name: &ServerName<'static>) {
         if self.leaves.len() < capacity || self.leaves.contains_key(name) {
             return;
         }

@@ -8,21 +8,29 @@ mod accept;
 mod alpn;
 mod authority;
 mod connect;
+mod endpoint;
+mod fault;
 mod hello;
 mod leaf;
+mod mint;
 mod roots;
 mod session;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use accept::{AcceptError, Hello, accept};
 pub use alpn::Alpn;
 pub use authority::{Authority, AuthorityError};
-pub use connect::{CertificateFault, ConnectError, UpstreamTls};
+pub use connect::{ConnectError, UpstreamTls};
+pub use endpoint::{EndpointFiles, EndpointTls, EndpointTlsError};
+pub use fault::CertificateFault;
 #[doc(hidden)]
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
 pub use roots::{Roots, RootsError};
 pub use rustls::AlertDescription;
-pub use rustls::pki_types::DnsName;
+pub use rustls::pki_types::{DnsName, ServerName};
 pub use session::Session;
+#[doc(hidden)]
+pub use verify::fuzz_ocsp;

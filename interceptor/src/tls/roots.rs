@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls_native_certs::load_certs_from_paths;
 
 /// Where distributions keep the bundle of all roots: Debian and Alpine, Fedora and RHEL, SUSE, older Alpine.
@@ -48,6 +48,14 @@ impl Roots {
         Self::load(bundle, extra, internal_ca)
     }
 
+    /// The roots in the PEM files `files` and no others, without `internal_ca`.
+    ///
+    /// # Errors
+    /// When a file has no usable certificate, or all are the internal CA's.
+    pub(super) fn only(files: &[PathBuf], internal_ca: &CertificateDer<'_>) -> Result<Self, RootsError> {
+        Self::load(None, files, internal_ca)
+    }
+
     pub(super) fn load(
         bundle: Option<&Path>,
         extra: &[PathBuf],
@@ -80,6 +88,10 @@ impl Roots {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.0.roots
     }
 
     pub(super) fn into_store(self) -> RootCertStore {

@@ -14,7 +14,7 @@ use crate::capture::Netns;
 use crate::flow::OriginalDst;
 use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
-use crate::tls::{Alpn, ConnectError, DnsName, Session, UpstreamTls};
+use crate::tls::{Alpn, ConnectError, DnsName, EndpointTls, ServerName, Session, UpstreamTls};
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Route {
     pub tunnel: Option<Bytes>,
     /// The name the endpoint must have a certificate for; none: plain HTTP.
     pub name: Option<DnsName<'static>>,
+    /// What the endpoint's configuration adds to TLS: a client certificate, roots of its own.
+    pub tls: Option<Arc<EndpointTls>>,
 }
 
 /// How endpoints are dialled. One for each worker, or shared.
@@ -164,7 +166,9 @@ impl Dialer {
     /// See [`DialError`].
     pub async fn secure(&self, stream: Stream, route: &Route, alpn: &[Alpn]) -> Result<UpstreamStream, DialError> {
         let Some(name) = &route.name else { return Ok(Session::Plain(stream)) };
-        match self.tls.connect(stream, name, alpn, self.handshake_timeout).await {
+        let endpoint = route.tls.as_deref();
+        let name = ServerName::DnsName(name.clone());
+        match self.tls.connect(stream, &name, alpn, endpoint, self.handshake_timeout).await {
             Ok(tls) => Ok(Session::Tls(Box::new(tls))),
             Err(source) => Err(DialError::Tls { addr: route.original.0, source }),
         }
@@ -282,7 +286,7 @@ mod tests {
     }
 
     fn route(addr: SocketAddr, to: &str) -> Route {
-        Route { original: OriginalDst(addr), netns: None, tunnel: None, name: Some(name(to)) }
+        Route { original: OriginalDst(addr), netns: None, tunnel: None, name: Some(name(to)), tls: None }
     }
 
     /// One session: says back what it hears.

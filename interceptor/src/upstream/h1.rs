@@ -2,11 +2,12 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::{Failure, Outgoing, Piece, Timeouts, UpstreamStream, content};
+use super::{Failure, Outgoing, Piece, UpstreamStream, content};
 use crate::http::{
     self, BodyDecoder, BodyFraming, Limits, ReadError, Reader, ResponseHead, Version, encode_single_chunk,
 };
@@ -19,7 +20,8 @@ pub struct Connection {
     stream: UpstreamStream,
     reader: Reader,
     limits: Limits,
-    timeouts: Timeouts,
+    /// How long the endpoint may take no byte.
+    patience: Duration,
 }
 
 /// A request that was sent over a connection.
@@ -39,8 +41,8 @@ struct Body {
 }
 
 impl Connection {
-    pub(super) fn new(stream: UpstreamStream, limits: Limits, timeouts: Timeouts) -> Self {
-        Self { stream, reader: Reader::default(), limits: limits.streaming(), timeouts }
+    pub(super) fn new(stream: UpstreamStream, limits: Limits, patience: Duration) -> Self {
+        Self { stream, reader: Reader::default(), limits: limits.streaming(), patience }
     }
 
     /// What was agreed on in the TLS handshake.
@@ -60,10 +62,10 @@ impl Connection {
     async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         // One write for a small request: one TLS record, one segment.
         if head.len() + body.len() <= 16 << 10 {
-            return http::write(&mut self.stream, &[head, body].concat(), self.timeouts.patience).await;
+            return http::write(&mut self.stream, &[head, body].concat(), self.patience).await;
         }
-        http::write(&mut self.stream, head, self.timeouts.patience).await?;
-        http::write(&mut self.stream, body, self.timeouts.patience).await
+        http::write(&mut self.stream, head, self.patience).await?;
+        http::write(&mut self.stream, body, self.patience).await
     }
 
     /// Whether the endpoint has closed the connection, or sent bytes nobody asked for, since the last response.
@@ -73,7 +75,7 @@ impl Connection {
         }
         // Anything but "nothing to read yet" on an idle connection means that it must not be used again. The poll also
         // takes in what TLS has to say to itself, session tickets for one.
-        let spoke = tokio::time::timeout(std::time::Duration::ZERO, self.reader.fill(&mut self.stream)).await.is_ok();
+        let spoke = tokio::time::timeout(Duration::ZERO, self.reader.fill(&mut self.stream)).await.is_ok();
         spoke || self.has_ended()
     }
 
@@ -92,20 +94,14 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> Result<usize, Failure> {
-        match tokio::time::timeout(self.timeouts.idle, self.reader.fill(&mut self.stream)).await {
-            Err(_) => Err(Failure::Idle(self.timeouts.idle)),
-            Ok(read) => Ok(read.map_err(ReadError::Io)?),
-        }
+        Ok(self.reader.fill(&mut self.stream).await.map_err(ReadError::Io)?)
     }
 }
 
 impl Answer {
     pub(super) async fn head(&mut self) -> Result<ResponseHead, Failure> {
-        let Connection { stream, reader, limits, timeouts } = &mut self.connection;
-        let head = match tokio::time::timeout(timeouts.idle, reader.response_head(stream, limits)).await {
-            Err(_) => return Err(Failure::Idle(timeouts.idle)),
-            Ok(head) => head?.ok_or(Failure::NoAnswer)?,
-        };
+        let Connection { stream, reader, limits, .. } = &mut self.connection;
+        let head = reader.response_head(stream, limits).await?.ok_or(Failure::NoAnswer)?;
         if !head.is_interim() {
             let framing = head.framing(&self.method);
             self.body = Some(Body {
@@ -174,7 +170,7 @@ fn take(reader: &mut Reader, decoder: &mut BodyDecoder) -> Result<(Bytes, Bytes)
 fn frame(outgoing: &Outgoing<'_>) -> Result<(Vec<u8>, Bytes), Failure> {
     let Outgoing { head, received, masked } = outgoing;
     let translated = head.version() == Version::Http2;
-    if !masked.changed() && !received.extended && !translated {
+    if !masked.changed() && !received.extended && !received.padded && !translated {
         return Ok((head.render(), received.raw.clone()));
     }
     let content = content(outgoing)?;

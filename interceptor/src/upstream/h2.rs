@@ -11,7 +11,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::time::timeout;
 
-use super::{Failure, Outgoing, Piece, Timeouts, UpstreamStream, content};
+use super::{Failure, Outgoing, Piece, UpstreamStream, content};
 use crate::http::{self, Limits, ReadError, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2};
 
 /// What an endpoint may send before any of it was passed on: of one stream, and of all together.
@@ -24,7 +24,8 @@ pub(super) struct Shared {
     sender: SendRequest<Bytes>,
     state: Rc<State>,
     limits: Limits,
-    timeouts: Timeouts,
+    /// How long the endpoint may give no window.
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ enum Response {
 
 impl Shared {
     /// Opens HTTP/2 over a session, and keeps it going on this thread.
-    pub(super) async fn open(stream: UpstreamStream, limits: Limits, timeouts: Timeouts) -> Result<Self, h2::Error> {
+    pub(super) async fn open(stream: UpstreamStream, limits: Limits, patience: Duration) -> Result<Self, h2::Error> {
         let mut builder = h2::client::Builder::new();
         builder
             .enable_push(false)
@@ -80,7 +81,7 @@ impl Shared {
             }
             ended.ended.set(true);
         });
-        Ok(Self { sender, state, limits: limits.streaming(), timeouts })
+        Ok(Self { sender, state, limits: limits.streaming(), patience })
     }
 
     /// Whether nobody uses it.
@@ -134,7 +135,7 @@ impl Connection {
         poll_fn(|cx| self.shared.sender.poll_ready(cx)).await.map_err(refused)?;
         let (response, mut sending) = self.shared.sender.send_request(head, ended).map_err(refused)?;
         if !content.is_empty() {
-            send_bounded(&mut sending, content, trailers.is_none(), self.shared.timeouts.patience)
+            send_bounded(&mut sending, content, trailers.is_none(), self.shared.patience)
                 .await
                 .map_err(Failure::Send)?;
         }
@@ -151,20 +152,18 @@ impl Answer {
             return Err(Failure::NoAnswer);
         };
         let limits = &self.shared.limits;
-        let idle = self.shared.timeouts.idle;
         let next = poll_fn(|cx| {
             if let Poll::Ready(Some(interim)) = future.poll_informational(cx) {
                 return Poll::Ready(interim.map(Err));
             }
             std::pin::Pin::new(&mut *future).poll(cx).map_ok(Ok)
         });
-        match timeout(idle, next).await {
-            Err(_) => Err(Failure::Idle(idle)),
-            Ok(Err(e)) => Err(failure(e, &self.shared.state)),
-            Ok(Ok(Err(interim))) => {
+        match next.await {
+            Err(e) => Err(failure(e, &self.shared.state)),
+            Ok(Err(interim)) => {
                 Ok(ResponseHead::from_h2(interim.status(), interim.headers(), true, limits).map_err(ReadError::Http)?)
             }
-            Ok(Ok(Ok(response))) => {
+            Ok(Ok(response)) => {
                 let ended = response.body().is_end_stream();
                 let head = ResponseHead::from_h2(response.status(), response.headers(), ended, limits);
                 self.response = Response::Body(response.into_body());
@@ -175,16 +174,11 @@ impl Answer {
 
     pub(super) async fn piece(&mut self) -> Result<Piece, Failure> {
         let Response::Body(body) = &mut self.response else { return Err(Failure::NoAnswer) };
-        let idle = self.shared.timeouts.idle;
-        match timeout(idle, body.data()).await {
-            Err(_) => Err(Failure::Idle(idle)),
-            Ok(Some(Err(e))) => Err(Failure::Stream(e)),
-            Ok(Some(Ok(content))) => Ok(Piece { content, last: body.is_end_stream(), ..Piece::default() }),
-            Ok(None) => {
-                let trailers = match timeout(idle, body.trailers()).await {
-                    Err(_) => return Err(Failure::Idle(idle)),
-                    Ok(trailers) => trailers.map_err(Failure::Stream)?,
-                };
+        match body.data().await {
+            Some(Err(e)) => Err(Failure::Stream(e)),
+            Some(Ok(content)) => Ok(Piece { content, last: body.is_end_stream(), ..Piece::default() }),
+            None => {
+                let trailers = body.trailers().await.map_err(Failure::Stream)?;
                 let trailers = trailers.map(|map| trailers_from_h2(&map)).transpose().map_err(ReadError::Http)?;
                 Ok(Piece { trailers: trailers.unwrap_or_default().into(), last: true, ..Piece::default() })
             }

@@ -55,15 +55,6 @@ pub struct Piece {
     pub last: bool,
 }
 
-/// How long an endpoint is waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Without a byte of the response.
-    pub idle: Duration,
-    /// Without taking a byte of the request.
-    pub patience: Duration,
-}
-
 /// Why a request was not sent, or its response could not be read.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -94,6 +85,9 @@ pub enum Failure {
     /// No byte for too long.
     #[error("the endpoint sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
+    /// Not at its end in time.
+    #[error("the response took more than {} s in all", .0.as_secs())]
+    Total(Duration),
 }
 
 /// What a request is made of that may be sent.
@@ -105,6 +99,25 @@ pub struct Outgoing<'a> {
     pub received: &'a ReceivedBody,
     /// As it leaves.
     pub masked: &'a Masked,
+}
+
+/// The content of a message that may leave over a session which was opened by [`Connection::send`]: the other place, and
+/// the same three proofs.
+///
+/// # Errors
+/// [`Failure::ProofMismatch`].
+pub fn cleared(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<Bytes, Failure> {
+    agree(masked, allowed, committed)?;
+    Ok(masked.body().clone())
+}
+
+fn agree(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<(), Failure> {
+    let proofs: [(ExchangeId, BodyDigest); 3] = [
+        (masked.exchange(), masked.digest()),
+        (allowed.exchange(), allowed.digest()),
+        (committed.exchange(), committed.digest()),
+    ];
+    if proofs.iter().any(|proof| *proof != proofs[0]) { Err(Failure::ProofMismatch) } else { Ok(()) }
 }
 
 impl Connection {
@@ -120,15 +133,7 @@ impl Connection {
         allowed: &Allowed,
         committed: &Committed,
     ) -> Result<Answer, Failure> {
-        let masked = outgoing.masked;
-        let proofs: [(ExchangeId, BodyDigest); 3] = [
-            (masked.exchange(), masked.digest()),
-            (allowed.exchange(), allowed.digest()),
-            (committed.exchange(), committed.digest()),
-        ];
-        if proofs.iter().any(|proof| *proof != proofs[0]) {
-            return Err(Failure::ProofMismatch);
-        }
+        agree(outgoing.masked, allowed, committed)?;
         match self {
             Self::H1(connection) => connection.send(outgoing).await.map(Answer::H1),
             Self::H2(connection) => connection.send(outgoing).await.map(|answer| Answer::H2(Box::new(answer))),
@@ -149,7 +154,7 @@ impl Answer {
     /// The next response head, interim ones (1xx) included.
     ///
     /// # Errors
-    /// [`Failure::NoAnswer`], [`Failure::Response`], [`Failure::Stream`] or [`Failure::Idle`].
+    /// [`Failure::NoAnswer`], [`Failure::Response`] or [`Failure::Stream`].
     pub async fn head(&mut self) -> Result<ResponseHead, Failure> {
         match self {
             Self::H1(answer) => answer.head().await,
@@ -160,7 +165,7 @@ impl Answer {
     /// The next piece of the body, after the final head. May be given up on without losing a byte.
     ///
     /// # Errors
-    /// [`Failure::Response`], [`Failure::Stream`] or [`Failure::Idle`].
+    /// [`Failure::Response`] or [`Failure::Stream`].
     pub async fn piece(&mut self) -> Result<Piece, Failure> {
         match self {
             Self::H1(answer) => answer.piece().await,
@@ -198,5 +203,6 @@ impl Answer {
 /// The content that leaves, in the coding that the head names.
 fn content(outgoing: &Outgoing<'_>) -> Result<Bytes, CodingError> {
     let Outgoing { received, masked, .. } = outgoing;
-    if masked.changed() { received.codings.encode(masked.body()) } else { Ok(received.encoded.clone()) }
+    let edited = masked.changed() || received.padded;
+    if edited { received.codings.encode(masked.body()) } else { Ok(received.encoded.clone()) }
 }

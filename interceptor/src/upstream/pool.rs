@@ -6,16 +6,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Connection, DialError, Dialer, Route, Timeouts, h1, h2};
+use super::{Connection, DialError, Dialer, Route, h1, h2};
 use crate::flow::OriginalDst;
 use crate::http::Limits;
 use crate::sys::Stream;
-use crate::tls::{Alpn, DnsName};
+use crate::tls::{Alpn, DnsName, EndpointTls};
 
 /// How long it is remembered what an endpoint speaks.
 const MEMORY: Duration = Duration::from_secs(300);
@@ -28,8 +29,8 @@ const ROUTES: usize = 1024;
 pub struct PoolSettings {
     /// Of messages.
     pub limits: Limits,
-    /// How long endpoints are waited for.
-    pub timeouts: Timeouts,
+    /// How long an endpoint may take no byte of what it is sent.
+    pub patience: Duration,
     /// Until a connection that nobody uses is closed.
     pub idle: Duration,
     /// Idle connections of HTTP/1 to one endpoint.
@@ -51,6 +52,7 @@ struct Key {
     netns: Option<u64>,
     tunnel: Option<Bytes>,
     name: Option<DnsName<'static>>,
+    tls: Option<Arc<EndpointTls>>,
     offered: Vec<Alpn>,
 }
 
@@ -109,7 +111,12 @@ impl Pool {
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn lease(&self, dialer: &Dialer, route: &Route, offered: &[Alpn]) -> Result<Leased, DialError> {
+    pub async fn lease(
+        &self,
+        dialer: &Dialer,
+        route: &Route,
+        offered: &[Alpn],
+    ) -> Result<Leased, DialError> {
         while let Some(mut idle) = self.take_idle(route, offered) {
             if !idle.is_stale().await {
                 return Ok(Leased { connection: Connection::H1(idle), reused: true });
@@ -184,15 +191,15 @@ impl Pool {
             Some(stream) => dialer.secure(stream, route, offered).await?,
             None => dialer.dial(route, offered).await?,
         };
-        let PoolSettings { limits, timeouts, .. } = self.settings;
-        let connection = h1::Connection::new(session, limits, timeouts);
+        let PoolSettings { limits, patience, .. } = self.settings;
+        let connection = h1::Connection::new(session, limits, patience);
         let spoken = connection.alpn();
         if spoken != Some(Alpn::H2) {
             self.remember(route, offered, spoken, None);
             return Ok(Connection::H1(connection));
         }
         let addr = route.original.0;
-        let opened = h2::Shared::open(connection.into_stream(), limits, timeouts).await;
+        let opened = h2::Shared::open(connection.into_stream(), limits, patience).await;
         let mut shared = opened.map_err(|source| DialError::Http2 { addr, source })?;
         let leased = shared.lease().await.ok_or(DialError::NoStreams { addr })?;
         self.remember(route, offered, spoken, Some(shared));
@@ -222,6 +229,7 @@ impl Key {
             netns: route.netns.as_ref().map(|netns| netns.cookie.0),
             tunnel: route.tunnel.clone(),
             name: route.name.clone(),
+            tls: route.tls.clone(),
             offered: offered.to_vec(),
         }
     }

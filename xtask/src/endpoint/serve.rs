@@ -114,7 +114,10 @@ impl Service {
             (&Method::GET, "/v1/models") => openai::models(),
             (method, path) => error(404, &format!("Invalid URL ({method} {path})")),
         };
-        Ok(self.send(reply, wishes).await)
+        let answer = self.send(reply, wishes).await;
+        // hyper leaves the body out over HTTP/1.1 only.
+        let silent = head.method == Method::HEAD && head.version == Version::HTTP_2;
+        Ok(if silent { answer.map(|_| Full::default().boxed()) } else { answer })
     }
 
     /// Reads a body to its end.
@@ -186,8 +189,11 @@ impl Service {
             *sent += 1;
             if event.speaks {
                 tokio::time::sleep(wishes.between()).await;
-                if let Some(path) = hold.take() {
-                    let _ = tokio::time::timeout(wishes.patience(), self.holds.wait(path)).await;
+                let Some(path) = hold.take() else { continue };
+                if tokio::time::timeout(wishes.patience(), self.holds.wait(path)).await.is_err() {
+                    // The answer stays unfinished, so that whoever held back its first piece is found out.
+                    eprintln!("endpoint: nobody made {}", path.display());
+                    return;
                 }
             }
         }

@@ -12,6 +12,7 @@
 mod cgroup;
 mod config;
 mod enter;
+mod java;
 mod mounts;
 pub(crate) mod names;
 pub(crate) mod netns;
@@ -33,6 +34,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, geteuid};
 
+pub(crate) use config::TRANSPORT;
 pub(crate) use enter::{Args as EnterArgs, run as enter};
 pub(crate) use watch::{Args as WatchArgs, run as watch};
 

@@ -43,6 +43,13 @@ const CLIENTS: &[Need] = &[
         is_there: || runs("python3", &["-c", "import venv, ensurepip"]),
     },
     Need { what: "npm", package: "npm", is_there: || runs("npm", &["--version"]) },
+    Need { what: "wget", package: "wget", is_there: || runs("wget", &["--version"]) },
+    Need {
+        what: "a JDK of Java 11 or newer",
+        package: "default-jdk-headless",
+        // An older one has no such module, and one without a compiler does not run source files.
+        is_there: || runs("javac", &["--add-modules", "java.net.http", "--version"]),
+    },
 ];
 
 const KERNELS: &[Need] = &[

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::bounds::Bounds;
 use super::endpoint::{Endpoint, Protocol};
 use super::pattern::NamePattern;
 use crate::capture::WhenDown;
@@ -48,6 +49,7 @@ pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
         addresses: Vec::new(),
         protocol: Protocol::Https,
         when_down: WhenDown::Refuse,
+        bounds: Bounds::default(),
     })
 }
 

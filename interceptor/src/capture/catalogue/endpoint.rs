@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::bounds::Bounds;
 use super::pattern::NamePattern;
 use crate::capture::WhenDown;
 use crate::flow::Provider;
@@ -30,6 +31,8 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// What happens to its connections while no daemon takes them.
     pub when_down: WhenDown,
+    /// Limits of its own.
+    pub bounds: Bounds,
 }
 
 /// What carries the requests of an endpoint.
@@ -65,6 +68,10 @@ struct Raw {
     protocol: Protocol,
     #[serde(default)]
     when_down: WhenDown,
+    body_bytes: Option<usize>,
+    response_timeout_s: Option<u64>,
+    idle_timeout_s: Option<u64>,
+    total_timeout_s: Option<u64>,
 }
 
 /// Why an `[[endpoint]]` cannot be.
@@ -103,11 +110,23 @@ pub enum PrefixError {
     },
 }
 
+impl Raw {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            body_bytes: self.body_bytes,
+            response_timeout_s: self.response_timeout_s,
+            idle_timeout_s: self.idle_timeout_s,
+            total_timeout_s: self.total_timeout_s,
+        }
+    }
+}
+
 impl TryFrom<Raw> for Endpoint {
     type Error = EndpointError;
 
     fn try_from(raw: Raw) -> Result<Self, EndpointError> {
-        let Raw { provider, names, ports, addresses, protocol, when_down } = raw;
+        let bounds = raw.bounds();
+        let Raw { provider, names, ports, addresses, protocol, when_down, .. } = raw;
         let ports = match (ports, protocol) {
             (Some(ports), _) => ports,
             (None, Protocol::Https) => vec![HTTPS],
@@ -118,7 +137,7 @@ impl TryFrom<Raw> for Endpoint {
             Protocol::Http if names.is_empty() && addresses.is_empty() => return Err(EndpointError::Nowhere(provider)),
             Protocol::Https | Protocol::Http => {}
         }
-        let endpoint = Self { provider, names, ports, addresses, protocol, when_down };
+        let endpoint = Self { provider, names, ports, addresses, protocol, when_down, bounds };
         if endpoint.ports.is_empty() || endpoint.ports.contains(&0) {
             return Err(EndpointError::BadPorts(endpoint.to_string()));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::{Client, Gone};
+use super::{Client, Gone, Pipe};
 use crate::flow::ExchangeId;
 use crate::http::{
     self, BodyFraming, Limits, ReadError, Reader, ReceivedBody, RequestHead, ResponseHead, Version, encode_chunk,
@@ -19,6 +19,7 @@ use crate::proxy::drain::Phase;
 use crate::proxy::exchange::{self, Next, Rejection};
 use crate::proxy::linger;
 use crate::proxy::reply::Reply;
+use crate::proxy::socket::End;
 use crate::upstream::Piece;
 
 /// A client may pipeline this much while its response is still coming; more waits in its socket.
@@ -52,14 +53,14 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let mut conversation = Conversation { stream, reader };
     while conversation.wait_for_request(&connection).await {
         let settings = &connection.worker.shared.settings;
-        let (limits, deadline) = (settings.http, settings.request_timeout);
+        let (limits, deadline) = (settings.http, settings.client.head);
         let started = Instant::now();
         let read = timeout(deadline, conversation.reader.request_head(&mut conversation.stream, &limits)).await;
         let head = match read {
             Ok(Ok(Some(head))) => Ok(head),
             Ok(Ok(None) | Err(ReadError::Io(_))) => return conversation.close(&connection).await,
             Ok(Err(e)) => Err(Rejection::unreadable(&e)),
-            Err(_) => Err(Rejection::timeout()),
+            Err(_) => Err(Rejection::timeout("limits.header_timeout_s")),
         };
         let id = ExchangeId::new();
         let mut client = Client::H1(Exchange::on(&mut conversation));
@@ -87,17 +88,16 @@ impl Conversation {
         if !self.reader.buffered().is_empty() {
             return true;
         }
-        self.reader.shrink();
         tokio::select! {
             read = self.reader.fill(&mut self.stream) => matches!(read, Ok(1..)),
-            () = tokio::time::sleep(shared.settings.keep_alive) => false,
+            () = tokio::time::sleep(shared.settings.client.keep_alive) => false,
             () = shared.drain.reaches(Phase::Stopping) => false,
         }
     }
 
     async fn close(&mut self, connection: &Connection) {
         // The client may be gone already; nothing is lost then.
-        let deadline = connection.worker.shared.settings.request_timeout;
+        let deadline = connection.worker.shared.settings.client.patience;
         if let Ok(Err(e)) = timeout(deadline, self.stream.shutdown()).await {
             log::debug!("closing a client connection: {e}");
         }
@@ -179,8 +179,18 @@ impl<'a> Exchange<'a> {
         if out.is_empty() { Ok(()) } else { http::write(&mut self.on.stream, &out, patience).await }
     }
 
+    pub(super) async fn switch(
+        &mut self,
+        head: &ResponseHead,
+        patience: Duration,
+    ) -> io::Result<End<Box<dyn Pipe + '_>>> {
+        let Conversation { stream, reader } = &mut *self.on;
+        http::write(stream, &head.render(), patience).await?;
+        Ok(End { stream: Box::new(stream), buffered: reader.take_all() })
+    }
+
     pub(super) async fn reply(&mut self, reply: Reply, next: Next, patience: Duration) -> Next {
-        match http::write(&mut self.on.stream, &reply.into_bytes(), patience).await {
+        match http::write(&mut self.on.stream, &reply.to_bytes(), patience).await {
             Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
             Ok(()) => {
                 linger::close(&mut self.on.stream).await;

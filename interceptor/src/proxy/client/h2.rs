@@ -12,7 +12,8 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Client, Gone};
+use super::duplex::Duplex;
+use super::{Client, Gone, Pipe};
 use crate::flow::ExchangeId;
 use crate::http::{
     self, BodyFraming, Codings, Limits, ReadError, ReceivedBody, RequestHead, ResponseHead, send_bounded,
@@ -23,9 +24,6 @@ use crate::proxy::drain::Phase;
 use crate::proxy::exchange::{self, Next, Rejection};
 use crate::proxy::reply::Reply;
 use crate::upstream::Piece;
-
-/// Exchanges at once on one connection: what servers commonly allow.
-const STREAMS: u32 = 100;
 
 /// What a client may send of one request, and of all together, before any of it was admitted.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -53,15 +51,16 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
     let settings = &connection.worker.shared.settings;
     let mut builder = h2::server::Builder::new();
     builder
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(settings.streams_per_connection)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(settings.http.head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(RESETS))
         .max_concurrent_reset_streams(RESETS)
-        .max_send_buffer_size(SEND_BUFFER);
-    let mut session = match timeout(settings.request_timeout, builder.handshake(stream)).await {
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    let mut session = match timeout(settings.client.handshake, builder.handshake(stream)).await {
         Ok(Ok(session)) => session,
         Ok(Err(e)) => return log::debug!("a client does not speak HTTP/2 as agreed: {e}"),
         Err(_) => return,
@@ -84,7 +83,7 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
                 session.graceful_shutdown();
                 leaving = true;
             }
-            () = tokio::time::sleep(settings.keep_alive), if !busy => {
+            () = tokio::time::sleep(settings.client.keep_alive), if !busy => {
                 // Told once already and still there: it does not listen.
                 if leaving {
                     break;
@@ -105,7 +104,12 @@ async fn exchange(connection: Rc<Connection>, request: ::http::Request<RecvStrea
     drop(parts);
     let exchange = Exchange { body, respond, held: None, sending: None, ended: false };
     let mut client = Client::H2(Box::new(exchange));
+    let slot = connection.worker.shared.budget.stream(connection.peer.flow.uid);
     let next = match head {
+        Ok(_) if slot.is_err() => {
+            let rejection = Rejection::overloaded("limits.streams", "too many requests are under way on this host");
+            exchange::reject_unparsed(&connection, &mut client, id, started, rejection).await
+        }
         Ok(head) => exchange::run(&connection, &mut client, id, started, head).await,
         Err(e) => {
             let rejection = Rejection::unreadable(&ReadError::Http(e));
@@ -151,6 +155,7 @@ impl Exchange {
             codings: Codings::default(),
             trailers: trailers.into(),
             extended: false,
+            padded: false,
         })
     }
 
@@ -204,14 +209,21 @@ impl Exchange {
         Ok(())
     }
 
+    pub(super) fn switch(&mut self, head: &ResponseHead) -> io::Result<Box<dyn Pipe + '_>> {
+        let head = head.to_h2_session().map_err(io::Error::other)?;
+        let sending = self.respond.send_response(head, false).map_err(broken)?;
+        self.ended = true;
+        Ok(Box::new(Duplex::new(&mut self.body, sending)))
+    }
+
     pub(super) async fn reply(&mut self, reply: Reply, patience: Duration) -> Next {
-        let head = ResponseHead::parse(&reply.head, &Limits::default());
-        let Ok(Some((head, _))) = head else { unreachable!("the head is of our own making") };
+        let mut head = ::http::Response::builder().status(reply.status);
+        for (name, value) in reply.fields {
+            head = head.header(name, value);
+        }
+        self.held = Some(head.body(()).expect("the fields are of our own making"));
         let piece = Piece { content: reply.body.into(), last: true, ..Piece::default() };
-        let sent = async {
-            self.begin(&head)?;
-            self.pass(&piece, patience).await
-        };
+        let sent = self.pass(&piece, patience);
         // What is still to come of the request is called off when the stream is dropped (RFC 9113, 8.1).
         if sent.await.is_ok() { Next::KeepAlive } else { Next::Abort }
     }

@@ -1,13 +1,18 @@
 //! The client's side of one exchange, over whichever version of HTTP it speaks.
 
+mod duplex;
 pub(super) mod h1;
 pub(super) mod h2;
 
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::exchange::Next;
 use super::reply::Reply;
+use super::socket::End;
 use crate::http::{Limits, ReadError, ReceivedBody, RequestHead, ResponseHead};
 use crate::upstream::Piece;
 
@@ -18,6 +23,11 @@ pub(super) enum Client<'a> {
     /// A stream of HTTP/2.
     H2(Box<h2::Exchange>),
 }
+
+/// What carries a session, whichever version of HTTP it was asked for over.
+pub(super) trait Pipe: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Pipe for T {}
 
 /// The client does not wait for its response any more.
 #[derive(Debug)]
@@ -83,6 +93,14 @@ impl Client<'_> {
         match self {
             Self::H1(client) => client.reply(reply, next, patience).await,
             Self::H2(client) => client.reply(reply, patience).await,
+        }
+    }
+
+    /// Passes the endpoint's agreement to a session on, and gives out what the session runs over.
+    pub(super) async fn switch(&mut self, head: &ResponseHead, patience: Duration) -> io::Result<End<Box<dyn Pipe + '_>>> {
+        match self {
+            Self::H1(client) => client.switch(head, patience).await,
+            Self::H2(client) => Ok(End { stream: client.switch(head)?, buffered: Bytes::new() }),
         }
     }
 

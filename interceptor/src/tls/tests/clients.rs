@@ -11,11 +11,25 @@ use super::{NAME, Pki, program, soon, text};
 use crate::sys::{Listener, Transport, run_worker};
 
 /// What the server side did with one client.
-type Served = Result<Option<Vec<u8>>, AcceptError>;
+pub(super) type Served = Result<Option<Vec<u8>>, AcceptError>;
 
 /// Serves `clients` connections on the ring, one after another: what is asked for by [`NAME`] is intercepted and echoed,
 /// anything else denied. `client` is run with the port, on another thread.
-fn serve(pki: &Pki, clients: usize, client: impl FnOnce(u16) -> Output + Send + 'static) -> (Vec<Served>, Output) {
+pub(super) fn serve(
+    pki: &Pki,
+    clients: usize,
+    client: impl FnOnce(u16) -> Output + Send + 'static,
+) -> (Vec<Served>, Output) {
+    serve_as(pki, &[Alpn::Http11], clients, client)
+}
+
+/// The same, as an endpoint that speaks these protocols.
+pub(super) fn serve_as(
+    pki: &Pki,
+    alpn: &[Alpn],
+    clients: usize,
+    client: impl FnOnce(u16) -> Output + Send + 'static,
+) -> (Vec<Served>, Output) {
     run_worker(Transport::IoUring, async {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 16, Transport::IoUring).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -23,7 +37,7 @@ fn serve(pki: &Pki, clients: usize, client: impl FnOnce(u16) -> Output + Send + 
         std::thread::spawn(move || done.send(client(port)));
         let mut served = Vec::new();
         for _ in 0..clients {
-            served.push(serve_one(pki, &listener).await);
+            served.push(serve_one(pki, alpn, &listener).await);
         }
         // Awaited, not joined: what is still to be sent goes out when the worker waits.
         let output = tokio::time::timeout(Duration::from_secs(20), output).await;
@@ -32,14 +46,15 @@ fn serve(pki: &Pki, clients: usize, client: impl FnOnce(u16) -> Output + Send + 
     .unwrap()
 }
 
-async fn serve_one(pki: &Pki, listener: &Listener) -> Served {
+async fn serve_one(pki: &Pki, alpn: &[Alpn], listener: &Listener) -> Served {
     let (stream, _) = listener.accept().await.unwrap();
     let hello = accept(stream, &[], soon()).await?;
     let Some(name) = hello.sni.clone().filter(|name| pki.authority.covers(name.as_ref())) else {
         hello.deny(AlertDescription::UnrecognisedName).await;
         return Ok(None);
     };
-    let config = pki.leaves.server_config(&name, &[Alpn::Http11]).unwrap();
+    pki.leaves.prepare(&hello).await;
+    let config = pki.leaves.server_config(&name, alpn).unwrap();
     let mut tls = hello.intercept(config, soon()).await?;
     let mut line = [0; 6];
     tls.read_exact(&mut line).await.unwrap();
@@ -48,7 +63,7 @@ async fn serve_one(pki: &Pki, listener: &Listener) -> Served {
     Ok(tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec))
 }
 
-fn s_client(port: u16, args: &[&str]) -> Output {
+pub(super) fn s_client(port: u16, args: &[&str]) -> Output {
     let at = format!("127.0.0.1:{port}");
     let args = [&["s_client", "-connect", &at, "-ign_eof", "-verify_return_error"], args].concat();
     program("openssl", &args, b"hello\n")

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::super::{Alpn, LeafCache, MintError};
-use super::{NAME, Pki, name, program, run, soon, text};
+use super::{NAME, Pki, name, program, run, server_name, soon, text};
 use crate::tls::{Roots, UpstreamTls, accept};
 
 /// The chain that a client which asks for `asked` is shown.
@@ -17,8 +17,8 @@ fn shown(pki: &Pki, asked: &str) -> Vec<CertificateDer<'static>> {
         let other = Pki::new();
         let roots = Roots::load(None, &[pki.ca_file()], other.authority.certificate_der()).unwrap();
         let tls = UpstreamTls::new(roots).unwrap();
-        let asked = name(asked);
-        let client = tls.connect(near, &asked, &[], std::time::Duration::from_secs(5));
+        let asked = server_name(asked);
+        let client = tls.connect(near, &asked, &[], None, std::time::Duration::from_secs(5));
         let server = async { accept(far, &[], soon()).await.unwrap().intercept(config, soon()).await };
         let (client, server) = tokio::join!(client, server);
         server.unwrap();

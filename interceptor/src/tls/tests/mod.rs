@@ -1,9 +1,15 @@
 //! Handshakes with rustls in memory and with OpenSSL over loopback sockets, good and bad.
 
 mod authority;
+mod certificates;
 mod clients;
+mod der;
+mod endpoint;
 mod hello;
 mod leaf;
+mod old_clients;
+mod public;
+mod sessions;
 mod upstream;
 
 use std::io::Write;
@@ -15,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{Authority, DnsName, LeafCache};
+use super::{Authority, DnsName, LeafCache, ServerName};
 use crate::sys::{Transport, run_worker};
 
 /// The enrolled name of these tests.
@@ -43,6 +49,10 @@ impl Pki {
 
 fn name(text: &str) -> DnsName<'static> {
     DnsName::try_from(text.to_owned()).unwrap()
+}
+
+fn server_name(text: &str) -> ServerName<'static> {
+    ServerName::try_from(text.to_owned()).unwrap()
 }
 
 fn soon() -> Instant {

@@ -2,110 +2,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
-};
-use rustls::ServerConfig;
+use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::super::{Alpn, CertificateFault, ConnectError, Roots, RootsError, UpstreamTls};
-use super::{NAME, Pki, name, run};
+use super::public::{Ca, LIMIT, handshake, server, server_params};
+use super::{NAME, Pki, name, run, server_name};
 use crate::sys::{Transport, connect};
-
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// A public CA of these tests, as a file of roots.
-struct Ca {
-    dir: TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name = DistinguishedName::new();
-        let key = KeyPair::generate().unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("Root {}", hex::encode(&key.public_key_raw()[1..9])));
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("root.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { dir, issuer: Issuer::new(params, key) }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("root.pem")
-    }
-
-    fn trusting(&self) -> UpstreamTls {
-        let internal = Pki::new();
-        UpstreamTls::new(Roots::load(None, &[self.file()], internal.authority.certificate_der()).unwrap()).unwrap()
-    }
-}
-
-fn server_params(names: &[&str]) -> CertificateParams {
-    let mut params = CertificateParams::new(names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>()).unwrap();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params
-}
-
-fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
-}
-
-/// Connects as `tls` to an endpoint with this configuration.
-fn handshake(tls: &UpstreamTls, config: Arc<ServerConfig>) -> Result<(), ConnectError> {
-    run(async {
-        let (near, far) = duplex(1 << 16);
-        let endpoint = tokio_rustls::TlsAcceptor::from(config);
-        let asked = name(NAME);
-        let (ours, _theirs) = tokio::join!(tls.connect(near, &asked, &[Alpn::Http11], LIMIT), endpoint.accept(far));
-        ours.map(drop)
-    })
-}
-
-#[test]
-fn every_fault_of_a_certificate_is_refused_by_its_name() {
-    let (ca, stranger, key) = (Ca::new(), Ca::new(), KeyPair::generate().unwrap());
-    let good = server_params(&[NAME]);
-    let (mut expired, mut early, mut client) = (good.clone(), good.clone(), good.clone());
-    (expired.not_before, expired.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-    early.not_before = date_time_ymd(2090, 1, 1);
-    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let by = |params: &CertificateParams, ca: &Ca| params.signed_by(&key, &ca.issuer).unwrap().der().clone();
-    let mut bent = by(&good, &ca).to_vec();
-    *bent.last_mut().unwrap() ^= 1;
-    let cases = [
-        (CertificateFault::Expired, "expired", by(&expired, &ca)),
-        (CertificateFault::NotYetValid, "not-yet-valid", by(&early, &ca)),
-        (CertificateFault::WrongName, "wrong-name", by(&server_params(&["api.other.test"]), &ca)),
-        (CertificateFault::WrongName, "only valid for", by(&server_params(&["192.0.2.1", "a.test", "b.test"]), &ca)),
-        (CertificateFault::UnknownIssuer, "unknown-issuer", by(&good, &stranger)),
-        (CertificateFault::UnknownIssuer, "unknown-issuer", good.self_signed(&key).unwrap().der().clone()),
-        (CertificateFault::WrongPurpose, "wrong-purpose", by(&client, &ca)),
-        (CertificateFault::BadSignature, "bad-signature", bent.into()),
-    ];
-    let tls = ca.trusting();
-    handshake(&tls, server(vec![by(&good, &ca)], &key)).unwrap();
-    for (expected, word, certificate) in cases {
-        let error = handshake(&tls, server(vec![certificate], &key)).unwrap_err();
-        assert!(matches!(&error, ConnectError::Certificate { fault, .. } if *fault == expected), "{expected}: {error}");
-        assert!(error.to_string().contains(word) && error.to_string().contains(NAME), "{error}");
-    }
-}
 
 #[test]
 fn a_certificate_of_the_internal_ca_is_no_endpoints() {
@@ -172,14 +82,14 @@ fn a_session_with_an_endpoint_is_resumed() {
         .map(|_| {
             run(async {
                 let (near, far) = duplex(1 << 16);
-                let asked = name(NAME);
+                let asked = server_name(NAME);
                 let endpoint = async {
                     let mut endpoint = tokio_rustls::TlsAcceptor::from(Arc::clone(&config)).accept(far).await.unwrap();
                     endpoint.write_all(b"x").await.unwrap();
                     endpoint.flush().await.unwrap();
                     endpoint
                 };
-                let (ours, _theirs) = tokio::join!(tls.connect(near, &asked, &[], LIMIT), endpoint);
+                let (ours, _theirs) = tokio::join!(tls.connect(near, &asked, &[], None, LIMIT), endpoint);
                 let mut ours = ours.unwrap();
                 ours.read_u8().await.unwrap(); // after the tickets
                 ours.get_ref().1.handshake_kind().unwrap()
@@ -192,25 +102,25 @@ fn a_session_with_an_endpoint_is_resumed() {
 #[test]
 fn an_endpoint_that_is_silent_or_speaks_something_else_is_told_apart() {
     let tls = Ca::new().trusting();
-    let asked = name(NAME);
+    let asked = server_name(NAME);
     run(async {
         let (near, _far) = duplex(1 << 16);
-        let error = tls.connect(near, &asked, &[], Duration::from_millis(30)).await.unwrap_err();
+        let error = tls.connect(near, &asked, &[], None, Duration::from_millis(30)).await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout { .. }), "{error}");
 
         let (near, mut far) = duplex(1 << 16);
         far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        let error = tls.connect(near, &asked, &[], None, LIMIT).await.unwrap_err();
         assert!(matches!(error, ConnectError::Protocol { .. }), "{error}");
 
         let (near, mut far) = duplex(1 << 16);
         far.write_all(&[21, 3, 3, 0, 2, 2, 112]).await.unwrap();
-        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        let error = tls.connect(near, &asked, &[], None, LIMIT).await.unwrap_err();
         assert!(matches!(error, ConnectError::Alert { alert: super::super::AlertDescription::UnrecognisedName, .. }));
 
         let (near, far) = duplex(1 << 16);
         drop(far);
-        let error = tls.connect(near, &asked, &[], LIMIT).await.unwrap_err();
+        let error = tls.connect(near, &asked, &[], None, LIMIT).await.unwrap_err();
         assert!(matches!(error, ConnectError::Io { .. }), "{error}");
     });
 }
@@ -262,7 +172,8 @@ fn openssl_as_the_endpoint_over_tls_1_2_and_1_3() {
         run(async {
             let addr = (std::net::Ipv4Addr::LOCALHOST, server.port).into();
             let stream = connect(addr, 0, LIMIT, Transport::Epoll).await.unwrap();
-            let mut tls = ca.trusting().connect(stream, &name(NAME), &[Alpn::H2, Alpn::Http11], LIMIT).await.unwrap();
+            let (tls, asked) = (ca.trusting(), server_name(NAME));
+            let mut tls = tls.connect(stream, &asked, &[Alpn::H2, Alpn::Http11], None, LIMIT).await.unwrap();
             tls.write_all(b"abc\n").await.unwrap();
             tls.flush().await.unwrap();
             let mut answer = [0; 4];

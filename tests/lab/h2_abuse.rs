@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::origin::{Origin, wire};
 
-/// What one connection may cost at the most, whatever it does: windows, answers that wait, and what they are sealed in.
-const RESIDENT: u64 = 64 << 20;
+/// What one connection may cost at the most, however much it sends: windows, answers that wait, what they are sealed in, and
+/// an arena of the allocator, which is taken at once and kept.
+const RESIDENT: u64 = 128 << 20;
 
 #[test]
 fn abuse_is_limited_and_others_are_served() {

@@ -4,6 +4,7 @@
 to go on with the body, and by how many bytes the daemon's memory had grown at the most meanwhile.
 """
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -14,6 +15,7 @@ import time
 import bombs
 import daemon
 import h1
+from duplex import Duplex
 
 HOST = "api.openai.com"
 TLS = ssl.create_default_context()
@@ -45,7 +47,8 @@ def ask(case, path, lines, pieces, waits=False):
     head = f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nX-Name: {case}\r\n"
     head += "".join(f"{line}\r\n" for line in lines) + "\r\n"
     with Memory() as memory:
-        with socket.create_connection((HOST, 443), 60) as sock, TLS.wrap_socket(sock, server_hostname=HOST) as session:
+        sock = socket.create_connection((HOST, 443), 60)
+        with contextlib.closing(Duplex(TLS.wrap_socket(sock, server_hostname=HOST))) as session:
             reader = h1.Reader(session.recv)
             session.sendall(head.encode())
             sender = threading.Thread(target=send, args=(session, [] if waits or pieces is None else pieces))

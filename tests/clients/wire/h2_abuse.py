@@ -374,21 +374,26 @@ class Beside:
 def attempt(function, connection):
     with Beside() as beside:
         raw = Raw(**connection)
-        # Nobody waits for ever: a side that takes no more has been heard of.
-        raw.session.settimeout(20)
         sent = raw.flood(function(raw))
         until = time.monotonic() + 3
         while time.monotonic() < until and raw.goaway is None and not raw.closed:
             time.sleep(0.02)
         if not connection.get("listens", True):
-            raw.session.settimeout(1)
-            raw.listen()
+            # Now it is read what was left lying, as long as there is some.
+            raw.listener.start()
+            raw.listener.join(2)
         time.sleep(0.1)
+        seen = raw.outcome()
+        limited = judge(raw)
         raw.session.close()
-    limited = raw.goaway not in (None, "NO_ERROR") or raw.closed or bool(raw.resets)
-    limited = limited or any(status.startswith("4") for status in raw.statuses)
-    return {"sent": sent, "seen": raw.outcome(), "limited": limited, "resident": beside.most,
+    return {"sent": sent, "seen": seen, "limited": limited, "resident": beside.most,
             "beside": beside.answered, "error": beside.error}
+
+
+def judge(raw):
+    """Whether the connection was ended or something on it refused."""
+    ended = raw.goaway not in (None, "NO_ERROR") or raw.closed
+    return ended or bool(raw.resets) or any(status.startswith("4") for status in raw.statuses)
 
 
 def main():

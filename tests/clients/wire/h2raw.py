@@ -7,7 +7,8 @@ import threading
 
 import hpack
 import hyperframe.frame as frames
-from hyperframe.exceptions import HyperframeError
+
+from duplex import Duplex
 
 HOST = "api.openai.com"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -29,9 +30,10 @@ class Raw:
     def __init__(self, settings=None, listens=True, window=None):
         sock = socket.create_connection((HOST, 443), 30)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.session = TLS.wrap_socket(sock, server_hostname=HOST, suppress_ragged_eofs=False)
-        if self.session.selected_alpn_protocol() != "h2":
-            raise SystemExit(f"HTTP/2 was not agreed on, but {self.session.selected_alpn_protocol()}")
+        session = TLS.wrap_socket(sock, server_hostname=HOST, suppress_ragged_eofs=False)
+        if session.selected_alpn_protocol() != "h2":
+            raise SystemExit(f"HTTP/2 was not agreed on, but {session.selected_alpn_protocol()}")
+        self.session = Duplex(session)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.decoder.max_allowed_table_size = 1 << 16
         self.goaway, self.closed, self.resets, self.seen = None, False, collections.Counter(), collections.Counter()
@@ -86,7 +88,8 @@ class Raw:
                     length = int.from_bytes(data[:3], "big")
                     self.take(data[3], data[4], int.from_bytes(data[5:9], "big"), data[9 : 9 + length])
                     data = data[9 + length :]
-        except (OSError, HyperframeError):
+        except (OSError, ValueError):
+            # Reset by the other side, or closed by ours.
             pass
         self.closed = True
 

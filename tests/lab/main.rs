@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod bodies;
+mod ca;
+mod clients;
 mod contract;
 mod crash;
 mod curl;
@@ -17,7 +19,6 @@ mod names;
 mod namespaces;
 mod origin;
 mod record;
-mod sdks;
 mod slow;
 mod smuggling;
 mod status;
@@ -25,3 +26,4 @@ mod tamper;
 mod transport;
 mod upgrade;
 mod upstream;
+mod websocket;

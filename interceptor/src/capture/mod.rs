@@ -56,7 +56,8 @@ pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
 pub use catalogue::{
-    Base, Bounds, Catalogue, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError, Protocol,
+    Base, Bounds, Catalogue, ClientFiles, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix,
+    PrefixError, Protocol, TlsFiles,
 };
 pub use cgroup::Cgroups;
 pub use effective::{Effective, Fault, Foreign};

@@ -75,7 +75,7 @@ enum Command {
     Mask(mask::Args),
     /// Generate an auditor's key pair
     Keys(keys::Args),
-    /// Show the internal CA's certificate
+    /// Show the internal CA's certificates; rotate it
     Ca(ca::Args),
 }
 

@@ -298,7 +298,7 @@ impl Found {
         }
         if let Some(days) = self.facts.ca_days.filter(|days| *days < CA_DAYS) {
             let what = format!("the internal CA's certificate expires in {days} days");
-            reasons.add(what, "remove ca/ and restart, then distribute the new certificate to the clients");
+            reasons.add(what, "replace it with overlap: interceptor ca rotate");
         }
         if self.facts.callers.stuck > 0 {
             reasons.add(

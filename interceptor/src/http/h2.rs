@@ -240,3 +240,136 @@ fn append(map: &mut HeaderMap, name: &str, value: &[u8]) -> Result<(), Error> {
     map.append(name, value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::default()
+    }
+
+    fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> http::request::Parts {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn head(headers: &[(&str, &str)], ended: bool) -> Result<RequestHead, Error> {
+        RequestHead::from_h2(&parts("POST", "https://api.example/v1/x?y=1", headers), ended, &limits())
+    }
+
+    #[test]
+    fn a_request_survives_the_way_there_and_back() {
+        let headers = [("user-agent", "x"), ("a", "1"), ("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers")];
+        let head = head(&headers, false).unwrap();
+        assert_eq!((head.method(), head.path(), head.host()), ("POST", "/v1/x?y=1", Some("api.example")));
+        assert_eq!((head.version(), head.framing()), (Version::Http2, BodyFraming::UntilClose));
+        let back = head.to_h2().unwrap();
+        assert_eq!(back.uri(), "https://api.example/v1/x?y=1");
+        let fields: Vec<_> = back.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(fields, headers);
+    }
+
+    #[test]
+    fn a_request_gets_the_framing_of_http_1() {
+        let written = |headers: &[(&str, &str)], ended, trailers| {
+            let head = head(headers, ended).unwrap();
+            String::from_utf8(head.to_h1(5, trailers)).unwrap()
+        };
+        let line = "POST /v1/x?y=1 HTTP/1.1\r\nhost: api.example\r\n";
+        assert_eq!(written(&[], true, false), format!("{line}\r\n"));
+        assert_eq!(written(&[], false, false), format!("{line}content-length: 5\r\n\r\n"));
+        assert_eq!(written(&[("content-length", "9")], false, false), format!("{line}content-length: 5\r\n\r\n"));
+        assert_eq!(written(&[("content-length", "5")], false, true), format!("{line}transfer-encoding: chunked\r\n\r\n"));
+        let cookies = written(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], true, false);
+        assert_eq!(cookies, format!("{line}x: y\r\ncookie: a=1; b=2\r\n\r\n"));
+    }
+
+    #[test]
+    fn what_would_smuggle_a_second_request_over_http_1_is_refused() {
+        for (headers, ended, expected) in [
+            (&[("transfer-encoding", "chunked")][..], false, Error::ConnectionField),
+            (&[("connection", "x")], true, Error::ConnectionField),
+            (&[("upgrade", "h2c")], true, Error::ConnectionField),
+            (&[("content-length", "5"), ("content-length", "5")], false, Error::DuplicateContentLength),
+            (&[("content-length", "+5")], false, Error::InvalidContentLength),
+            (&[("content-length", "5")], true, Error::Truncated),
+            (&[("host", "other.example")], true, Error::TargetHostMismatch),
+            (&[("x", " y")], true, Error::InvalidFieldValue),
+            (&[("content_length", "5")], true, Error::DisguisedFraming { offset: 52 }),
+        ] {
+            let error = head(headers, ended).unwrap_err();
+            assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&expected), "{headers:?}: {error}");
+        }
+        let connect = parts("CONNECT", "api.example:443", &[]);
+        assert!(matches!(RequestHead::from_h2(&connect, false, &limits()), Err(Error::Connect | Error::Target)));
+    }
+
+    #[test]
+    fn an_extended_connect_is_an_upgrade() {
+        let mut parts = parts("CONNECT", "https://api.example/v1/realtime", &[("sec-websocket-version", "13")]);
+        parts.extensions.insert(h2::ext::Protocol::from_static("websocket"));
+        let head = RequestHead::from_h2(&parts, false, &limits()).unwrap();
+        assert_eq!((head.method(), head.framing()), ("GET", BodyFraming::None));
+        let upgrade = crate::http::websocket::Upgrade::of(&head).unwrap().expect("an upgrade");
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\nX: y\r\n\r\n",
+            upgrade.accept()
+        );
+        let (answer, _) = ResponseHead::parse(answer.as_bytes(), &limits()).unwrap().unwrap();
+        let told = answer.to_h2_session().unwrap();
+        assert_eq!(told.status(), 200);
+        assert_eq!(told.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn a_response_loses_the_fields_of_its_connection_only() {
+        let raw = "HTTP/1.1 200 Fine\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\nKept: a\r\n\r\n";
+        let (head, _) = ResponseHead::parse(raw.as_bytes(), &limits()).unwrap().unwrap();
+        let told = head.to_h2().unwrap();
+        assert_eq!(told.headers().keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["kept"]);
+        let back = ResponseHead::from_h2(told.status(), told.headers(), false, &limits()).unwrap();
+        assert_eq!(back.render(), b"HTTP/1.1 200 OK\r\nkept: a\r\n\r\n");
+        assert_eq!(back.framing("GET"), BodyFraming::UntilClose);
+    }
+
+    proptest! {
+        #[test]
+        fn trailers_survive_the_way_there_and_back(
+            lines in prop::collection::vec(("[a-z][a-z0-9-]{0,8}x", "[!-~]([ -~]{0,10}[!-~])?"), 0..5)
+        ) {
+            let section: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let map = trailers_to_h2(section.as_bytes()).unwrap();
+            let back = trailers_from_h2(&map).unwrap();
+            let sorted = |section: &[u8]| {
+                let mut lines: Vec<_> = trailer_lines(section).map(|(n, v)| (n.to_owned(), v.to_vec())).collect();
+                lines.sort();
+                lines
+            };
+            prop_assert_eq!(sorted(&back), sorted(section.as_bytes()));
+        }
+
+        #[test]
+        fn whatever_http_2_carries_is_one_request_of_http_1_or_none(
+            name in "[!-~]{1,12}", value in "[\\x20-\\x7e\\t]{0,20}", length in prop::option::of(0u64..20)
+        ) {
+            let Ok(mut built) = Request::builder().method("POST").uri("https://api.example/").header(&name, &value).body(())
+            else { return Ok(()) };
+            if let Some(length) = length {
+                built.headers_mut().append("content-length", length.into());
+            }
+            let parts = built.into_parts().0;
+            let Ok(head) = RequestHead::from_h2(&parts, false, &limits()) else { return Ok(()) };
+            let written = head.to_h1(7, false);
+            let (again, len) = RequestHead::parse(&written, &limits()).unwrap().expect("a whole head");
+            prop_assert_eq!(len, written.len());
+            prop_assert_eq!(again.framing(), BodyFraming::Length(7));
+        }
+    }
+}

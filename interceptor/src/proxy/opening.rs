@@ -255,6 +255,8 @@ async fn intercept(
     let mut route = arrival.route();
     route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
     route.name = Some(name.clone());
+    route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
+    arrival.worker.shared.leaves.prepare(&hello).await;
     let offered = Alpn::offered(&hello.alpn);
     let (spoken, failed) = match agree(&arrival.worker, &route, &offered, far.map(|far| far.stream)).await {
         Ok(spoken) => (spoken, None),

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn text(provider: Provider, refusal: Refusal, id: Option<ExchangeId>) -> String {
-        String::from_utf8(render(Some(provider), refusal, "busy", id, true).into_bytes()).unwrap()
+        String::from_utf8(render(Some(provider), refusal, "busy", id, true).to_bytes()).unwrap()
     }
 
     #[test]

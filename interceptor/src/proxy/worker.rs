@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::refused::Refused;
-use super::{Budget, Drain, Order, Pulse, Settings, Tokens, arrival};
+use super::{Budget, Drain, EndpointsTls, Order, Pulse, Settings, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
 use crate::identity::Callers;
@@ -47,6 +47,8 @@ pub struct Shared {
     pub callers: Callers,
     /// Certificates of the internal CA.
     pub leaves: LeafCache,
+    /// Client certificates and roots of single endpoints.
+    pub endpoint_tls: EndpointsTls,
     /// The masking rules.
     pub engine: Arc<Engine>,
     /// The keys of this host's tokens.

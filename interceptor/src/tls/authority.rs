@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, DnsName};
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::sys::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
+use super::constraints::Constraints;
+use super::rotation::{CaDir, RotationError, ca_certificates};
+use crate::sys::{SecretFileError, create_secret_file, read_secret_file};
 
 const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca.key";
@@ -32,7 +33,9 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     pem: String,
-    permitted: Vec<String>,
+    permitted: Constraints,
+    /// Its own, the next one's, and those of CAs before it.
+    family: Vec<CertificateDer<'static>>,
 }
 
 /// Why there is no usable internal CA.
@@ -87,10 +90,22 @@ pub enum AuthorityError {
     /// The certificate could not be made.
     #[error("cannot make the CA certificate: {0}")]
     Generate(#[from] rcgen::Error),
+    /// What the directory holds besides cannot be used.
+    #[error(transparent)]
+    Directory(Box<RotationError>),
 }
 
-const ROTATE: &str = "stop the daemon, move ca.pem and ca.key away, start it again (it makes a new CA), and install \
-                      the new certificate in the clients' trust stores";
+impl From<RotationError> for AuthorityError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Authority(error) => error,
+            other => Self::Directory(Box::new(other)),
+        }
+    }
+}
+
+const ROTATE: &str = "make the next CA (`interceptor ca rotate`), install its certificate in the clients' trust stores, \
+                      let it sign (`interceptor ca rotate --activate`), and start the daemon again";
 
 /// The first few names.
 fn list(names: &[String]) -> String {
@@ -104,16 +119,14 @@ fn list(names: &[String]) -> String {
 
 impl Authority {
     /// The CA in `dir`, made when there is none. It may sign for the `permitted` DNS names and the names below them
-    /// (`*.` in front is ignored), for two years, and for no IP address. `host` names it in trust stores.
+    /// (`*.` in front is ignored), for permitted addresses and prefixes and no others, for two years. `host` names it in
+    /// trust stores.
     ///
     /// # Errors
     /// See [`AuthorityError`]; in particular when the CA on disk does not cover a permitted name.
     pub fn load_or_create(dir: &Path, permitted: &[String], host: &str) -> Result<Self, AuthorityError> {
-        let permitted = permitted.iter().map(|name| constraint(name)).collect::<Result<Vec<_>, _>>()?;
-        if permitted.is_empty() {
-            return Err(AuthorityError::NoNames);
-        }
-        secret_dir(dir)?;
+        let permitted = Constraints::parse(permitted)?;
+        let _held = CaDir::open(dir)?;
         let paths = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
         let key = match read_secret_file(&paths.1) {
             Ok(pem) => parse_key(&pem, &paths.1)?,
@@ -134,8 +147,9 @@ impl Authority {
             create_secret_file(&paths.0, certificate.pem().as_bytes())?;
             log::info!("made a new internal CA, {}", paths.0.display());
         }
-        let authority = Self::load(&paths.0, key)?;
-        let names: Vec<_> = permitted.into_iter().filter(|name| !authority.covers(name)).collect();
+        let mut authority = Self::load(&paths.0, key)?;
+        authority.family = ca_certificates(dir)?.into_iter().map(|one| one.der).collect();
+        let names: Vec<_> = permitted.list().into_iter().filter(|name| !authority.covers(name)).collect();
         if names.is_empty() { Ok(authority) } else { Err(AuthorityError::NotCovered { path: paths.0, names }) }
     }
 
@@ -148,7 +162,7 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(unusable("does not belong to ca.key"));
         }
-        let permitted = permitted_names(&parsed).ok_or_else(|| unusable("has no name constraints"))?;
+        let permitted = Constraints::of(&parsed).ok_or_else(|| unusable("has no name constraints"))?;
         match parsed.validity().time_to_expiration() {
             // Also when the clock is before its beginning.
             None => return Err(AuthorityError::Expired { path: path.to_path_buf() }),
@@ -158,7 +172,8 @@ impl Authority {
             Some(_) => {}
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Self { issuer, certificate, pem, permitted })
+        let family = vec![certificate.clone()];
+        Ok(Self { issuer, certificate, pem, permitted, family })
     }
 
     /// The certificate to install in trust stores, PEM.
@@ -173,13 +188,17 @@ impl Authority {
         &self.certificate
     }
 
-    /// Whether the name constraints let the CA sign for `name` (RFC 5280, section 4.2.1.10).
+    /// The certificates that none but interceptors of this host may have: its own, the next one's and those of the CAs
+    /// before it.
+    #[must_use]
+    pub fn family(&self) -> &[CertificateDer<'static>] {
+        &self.family
+    }
+
+    /// Whether the name constraints let the CA sign for `name`, which may be an address.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
-        self.permitted.iter().any(|base| {
-            name.strip_suffix(base.as_str()).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
-        })
+        self.permitted.cover(name)
     }
 
     /// Days until the certificate expires; none when it has expired, or the clock is wrong.
@@ -209,7 +228,7 @@ pub(super) fn serial() -> SerialNumber {
     SerialNumber::from_slice(&bytes)
 }
 
-fn issue(key: &KeyPair, permitted: &[String], host: &str) -> Result<rcgen::Certificate, rcgen::Error> {
+pub(super) fn issue(key: &KeyPair, permitted: &Constraints, host: &str) -> Result<rcgen::Certificate, rcgen::Error> {
     let mut params = CertificateParams::default();
     let now = SystemTime::now();
     params.not_before = (now - BACKDATE).into();
@@ -220,14 +239,7 @@ fn issue(key: &KeyPair, permitted: &[String], host: &str) -> Result<rcgen::Certi
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: permitted.iter().cloned().map(GeneralSubtree::DnsName).collect(),
-        // DNS constraints say nothing about addresses.
-        excluded_subtrees: vec![
-            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
-            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
-        ],
-    });
+    params.name_constraints = Some(permitted.extension());
     params.self_signed(key)
 }
 
@@ -242,25 +254,7 @@ fn subject(host: &str, serial: &SerialNumber) -> DistinguishedName {
     name
 }
 
-/// The form of a configured name in the constraints: lower case, subdomains implied.
-fn constraint(name: &str) -> Result<String, AuthorityError> {
-    let base = name.strip_prefix("*.").unwrap_or(name).trim_end_matches('.').to_ascii_lowercase();
-    match DnsName::try_from(base.as_str()) {
-        Ok(_) => Ok(base),
-        Err(_) => Err(AuthorityError::BadName { name: name.into() }),
-    }
-}
-
-fn permitted_names(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
-    let constraints = certificate.name_constraints().ok()??.value;
-    let names = constraints.permitted_subtrees.as_ref()?.iter().filter_map(|subtree| match subtree.base {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    Some(names.collect())
-}
-
-fn parse_key(pem: &[u8], path: &Path) -> Result<KeyPair, AuthorityError> {
+pub(super) fn parse_key(pem: &[u8], path: &Path) -> Result<KeyPair, AuthorityError> {
     let unusable = || AuthorityError::Unusable { path: path.to_path_buf(), reason: "not a private key".into() };
     let pem = std::str::from_utf8(pem).map_err(|_| unusable())?;
     KeyPair::from_pem(pem).map_err(|_| unusable())

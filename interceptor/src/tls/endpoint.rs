@@ -59,18 +59,18 @@ pub enum EndpointTlsError {
 }
 
 impl EndpointTls {
-    /// Reads the files. The internal CA is never a root, whatever they say.
+    /// Reads the files. A certificate of the internal CA, which are `own`, is never a root, whatever they say.
     ///
     /// # Errors
     /// See [`EndpointTlsError`].
-    pub fn load(files: &EndpointFiles<'_>, internal_ca: &CertificateDer<'_>) -> Result<Self, EndpointTlsError> {
+    pub fn load(files: &EndpointFiles<'_>, own: &[CertificateDer<'_>]) -> Result<Self, EndpointTlsError> {
         let identity = match files.client_certificate {
             Some((certificate, key)) => Some(Arc::new(identity(certificate, key)?)),
             None => None,
         };
         let roots = match files.roots {
             [] => None,
-            files => Some(Roots::only(files, internal_ca)?),
+            files => Some(Roots::only(files, own)?),
         };
         Ok(Self { id: digest(identity.as_deref(), roots.as_ref()), identity, roots })
     }

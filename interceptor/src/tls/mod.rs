@@ -8,12 +8,14 @@ mod accept;
 mod alpn;
 mod authority;
 mod connect;
+mod constraints;
 mod endpoint;
 mod fault;
 mod hello;
 mod leaf;
 mod mint;
 mod roots;
+mod rotation;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,8 +31,9 @@ pub use fault::CertificateFault;
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
 pub use roots::{Roots, RootsError};
+pub use rotation::{CaCertificate, CaDir, CaRole, RotationError, ca_certificates};
 pub use rustls::AlertDescription;
-pub use rustls::pki_types::{DnsName, ServerName};
+pub use rustls::pki_types::{CertificateDer, DnsName, ServerName};
 pub use session::Session;
 #[doc(hidden)]
 pub use verify::fuzz_ocsp;

@@ -38,28 +38,28 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// The system's roots and those in the PEM files `extra`, all without `internal_ca`: an endpoint that shows a
-    /// certificate of our own is an interceptor, not an endpoint.
+    /// The system's roots and those in the PEM files `extra`, all without `own`, the certificates of the internal CA: an
+    /// endpoint that shows a certificate of our own is an interceptor, not an endpoint.
     ///
     /// # Errors
     /// When an `extra` file has no usable certificate, or there are no roots at all.
-    pub fn system(extra: &[PathBuf], internal_ca: &CertificateDer<'_>) -> Result<Self, RootsError> {
+    pub fn system(extra: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
         let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists());
-        Self::load(bundle, extra, internal_ca)
+        Self::load(bundle, extra, own)
     }
 
-    /// The roots in the PEM files `files` and no others, without `internal_ca`.
+    /// The roots in the PEM files `files` and no others, without `own`.
     ///
     /// # Errors
     /// When a file has no usable certificate, or all are the internal CA's.
-    pub(super) fn only(files: &[PathBuf], internal_ca: &CertificateDer<'_>) -> Result<Self, RootsError> {
-        Self::load(None, files, internal_ca)
+    pub(super) fn only(files: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
+        Self::load(None, files, own)
     }
 
     pub(super) fn load(
         bundle: Option<&Path>,
         extra: &[PathBuf],
-        internal_ca: &CertificateDer<'_>,
+        own: &[CertificateDer<'_>],
     ) -> Result<Self, RootsError> {
         let mut store = RootCertStore::empty();
         if let Some(path) = bundle {
@@ -74,7 +74,7 @@ impl Roots {
         for path in extra {
             add_file(&mut store, path)?;
         }
-        remove(&mut store, internal_ca);
+        own.iter().for_each(|ca| remove(&mut store, ca));
         if store.is_empty() { Err(RootsError::Empty) } else { Ok(Self(store)) }
     }
 

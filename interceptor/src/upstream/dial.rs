@@ -263,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let make = |name: &str| Authority::load_or_create(&dir.path().join(name), &[NAME.into()], name).unwrap();
         let (public, internal) = (make("public"), make("internal"));
-        let roots = Roots::system(&[dir.path().join("public/ca.pem")], internal.certificate_der()).unwrap();
+        let roots = Roots::system(&[dir.path().join("public/ca.pem")], internal.family()).unwrap();
         let dialer = Dialer {
             mark: 0,
             connect_timeout: LIMIT,

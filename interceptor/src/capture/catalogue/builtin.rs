@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::bounds::Bounds;
 use super::endpoint::{Endpoint, Protocol};
 use super::pattern::NamePattern;
+use super::tls::TlsFiles;
 use crate::capture::WhenDown;
 use crate::flow::Provider;
 
@@ -50,6 +51,7 @@ pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
         protocol: Protocol::Https,
         when_down: WhenDown::Refuse,
         bounds: Bounds::default(),
+        tls: TlsFiles::default(),
     })
 }
 

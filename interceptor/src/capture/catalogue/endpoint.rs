@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::bounds::Bounds;
 use super::pattern::NamePattern;
+use super::tls::TlsFiles;
 use crate::capture::WhenDown;
 use crate::flow::Provider;
 
@@ -33,6 +35,8 @@ pub struct Endpoint {
     pub when_down: WhenDown,
     /// Limits of its own.
     pub bounds: Bounds,
+    /// What TLS with it takes besides.
+    pub tls: TlsFiles,
 }
 
 /// What carries the requests of an endpoint.
@@ -72,6 +76,10 @@ struct Raw {
     response_timeout_s: Option<u64>,
     idle_timeout_s: Option<u64>,
     total_timeout_s: Option<u64>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    #[serde(default)]
+    roots: Vec<PathBuf>,
 }
 
 /// Why an `[[endpoint]]` cannot be.
@@ -89,6 +97,17 @@ pub enum EndpointError {
     /// Port 0, or an empty list.
     #[error("endpoint {0} needs ports from 1 to 65535")]
     BadPorts(String),
+    /// A certificate without its key, or the reverse.
+    #[error("an endpoint with `{given}` needs `{missing}` too")]
+    HalfIdentity {
+        /// The key that is there.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
+    /// There is no TLS to use them in.
+    #[error("endpoint {0} speaks plain HTTP, which has no use for client_certificate, client_key and roots")]
+    NoTls(String),
 }
 
 /// Why a text is no [`Prefix`].
@@ -119,13 +138,18 @@ impl Raw {
             total_timeout_s: self.total_timeout_s,
         }
     }
+
+    fn tls(&mut self) -> Result<TlsFiles, EndpointError> {
+        TlsFiles::new(self.client_certificate.take(), self.client_key.take(), std::mem::take(&mut self.roots))
+    }
 }
 
 impl TryFrom<Raw> for Endpoint {
     type Error = EndpointError;
 
-    fn try_from(raw: Raw) -> Result<Self, EndpointError> {
+    fn try_from(mut raw: Raw) -> Result<Self, EndpointError> {
         let bounds = raw.bounds();
+        let tls = raw.tls()?;
         let Raw { provider, names, ports, addresses, protocol, when_down, .. } = raw;
         let ports = match (ports, protocol) {
             (Some(ports), _) => ports,
@@ -137,7 +161,10 @@ impl TryFrom<Raw> for Endpoint {
             Protocol::Http if names.is_empty() && addresses.is_empty() => return Err(EndpointError::Nowhere(provider)),
             Protocol::Https | Protocol::Http => {}
         }
-        let endpoint = Self { provider, names, ports, addresses, protocol, when_down, bounds };
+        let endpoint = Self { provider, names, ports, addresses, protocol, when_down, bounds, tls };
+        if protocol == Protocol::Http && !endpoint.tls.is_empty() {
+            return Err(EndpointError::NoTls(endpoint.to_string()));
+        }
         if endpoint.ports.is_empty() || endpoint.ports.contains(&0) {
             return Err(EndpointError::BadPorts(endpoint.to_string()));
         }
@@ -278,6 +305,9 @@ mod tests {
             ("provider = 'openai'\nnames = ['a.b']\naddresses = ['203.0.113.1/24']", "203.0.113.0/24"),
             ("provider = 'openai'\nnames = ['a.b']\naddresses = ['203.0.113.0/33']", "longer"),
             ("provider = 'openai'\nnames = ['a.b']\naddresses = ['llm']", "neither an IP address"),
+            ("provider = 'openai'\nnames = ['a.b']\nclient_certificate = 'c.pem'", "client_key"),
+            ("provider = 'openai'\nnames = ['a.b']\nclient_key = 'c.key'", "client_certificate"),
+            ("provider = 'openai'\nprotocol = 'http'\nports = [1]\nnames = ['a.b']\nroots = ['r.pem']", "plain HTTP"),
         ] {
             let message = read(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");

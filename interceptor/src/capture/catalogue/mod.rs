@@ -5,6 +5,7 @@ mod builtin;
 mod endpoint;
 mod index;
 mod pattern;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub use bounds::Bounds;
 pub use endpoint::{Endpoint, EndpointError, Prefix, PrefixError, Protocol};
 pub use pattern::{NamePattern, PatternError};
+pub use tls::{ClientFiles, TlsFiles};
 
 use index::{Index, normal};
 

@@ -30,7 +30,7 @@ use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::{Callers, Resolver};
 use crate::mask::Engine;
 use crate::policy::{Connections, Policy};
-use crate::proxy::{Budget, Drain, Phase, Shared};
+use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, LeafCache, Roots};
 
@@ -119,10 +119,11 @@ impl Daemon {
         prepare(paths)?;
         let catalogue = Catalogue::new(&config.endpoints, config.capture.catalogue);
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
-        let roots = Roots::system(&config.upstream.roots, authority.certificate_der())?;
+        let roots = Roots::system(&config.upstream.roots, authority.family())?;
         let tokens = tokens::read_or_create(paths)?;
         let transport = chosen.transport;
         log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
+        let endpoint_tls = EndpointsTls::load(&catalogue, authority.family())?;
         let dialer = dialer(&config, roots, transport)?;
         let leaves = leaves(Arc::clone(&authority), &catalogue)?;
         // May take seconds, in which a predecessor still serves.
@@ -143,6 +144,7 @@ impl Daemon {
             own_netns: capture.listening().netns,
             callers: callers.clone(),
             leaves,
+            endpoint_tls,
             tokens,
             proxies: config.proxies.clone(),
             connections: Connections::new(config.connections.clone(), config.strict.clone()),

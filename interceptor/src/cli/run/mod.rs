@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use self::daemon::{Daemon, Signals};
 use self::inherit::Inheritance;
 use self::modes::Modes;
+pub(super) use self::settings::host;
 use self::settings::{audit_settings, capture_settings, check_rules};
 pub(super) use self::state::{PinDir, daemon_pid};
 use self::upgrade::Program;

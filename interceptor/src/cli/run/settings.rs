@@ -157,6 +157,6 @@ pub(super) fn dialer(config: &Config, roots: Roots, transport: Transport) -> Res
     })
 }
 
-pub(super) fn host() -> String {
+pub(in crate::cli) fn host() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }

@@ -45,8 +45,8 @@ impl Outbound {
     /// # Errors
     /// When text was made into something that is not UTF-8.
     pub fn message(&mut self, message: &Message, content: &Bytes, key: [u8; 4]) -> Result<Bytes, Error> {
-        let edited = message.content != content;
-        if !edited && !(message.compressed && self.diverged) {
+        let as_it_came = message.content == content && !(message.compressed && self.diverged);
+        if as_it_came {
             return Ok(message.raw.clone());
         }
         if message.kind == Kind::Text && std::str::from_utf8(content).is_err() {

@@ -20,6 +20,7 @@ use crate::proxy::exchange::{self, Next, Rejection};
 use crate::proxy::linger;
 use crate::proxy::reply::Reply;
 use crate::proxy::socket::End;
+use crate::tls::Session;
 use crate::upstream::Piece;
 
 /// A client may pipeline this much while its response is still coming; more waits in its socket.
@@ -125,6 +126,7 @@ impl<'a> Exchange<'a> {
 
     pub(super) async fn unless_gone<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Gone> {
         let Conversation { stream, reader } = &mut *self.on;
+        let is_plain = matches!(stream, Session::Plain(_));
         let mut wanted = pin!(wanted);
         while reader.buffered().len() < PIPELINED {
             tokio::select! {
@@ -132,9 +134,10 @@ impl<'a> Exchange<'a> {
                 value = &mut wanted => return Ok(value),
                 read = reader.fill(stream) => match read {
                     Ok(1..) => {}
-                    // It has nothing more to say, and may well wait for the answer.
-                    Ok(0) => break,
-                    Err(_) => return Err(Gone),
+                    // Without TLS, the end of what it says is not the end of it: it may well wait for the answer. Under TLS
+                    // it is what every client says when it leaves, and what servers take for that.
+                    Ok(0) if is_plain => break,
+                    Ok(0) | Err(_) => return Err(Gone),
                 },
             }
         }

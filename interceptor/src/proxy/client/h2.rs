@@ -22,6 +22,7 @@ use crate::http::{
 use crate::proxy::connection::{ClientStream, Connection};
 use crate::proxy::drain::Phase;
 use crate::proxy::exchange::{self, Next, Rejection};
+use crate::proxy::linger::LINGER;
 use crate::proxy::reply::Reply;
 use crate::upstream::Piece;
 
@@ -224,8 +225,20 @@ impl Exchange {
         self.held = Some(head.body(()).expect("the fields are of our own making"));
         let piece = Piece { content: reply.body.into(), last: true, ..Piece::default() };
         let sent = self.pass(&piece, patience);
-        // What is still to come of the request is called off when the stream is dropped (RFC 9113, 8.1).
-        if sent.await.is_ok() { Next::KeepAlive } else { Next::Abort }
+        if sent.await.is_err() {
+            return Next::Abort;
+        }
+        // What is still to come of the request is thrown away for a moment. Then it is called off (RFC 9113, 8.1), but there
+        // are clients that take that for the end of the response too.
+        let _gone_or_done = timeout(LINGER, self.discard()).await;
+        Next::KeepAlive
+    }
+
+    async fn discard(&mut self) {
+        while let Some(Ok(piece)) = self.body.data().await {
+            // It fails only when the stream is gone.
+            let _ = self.body.flow_control().release_capacity(piece.len());
+        }
     }
 
     pub(super) fn abort(&mut self) {

@@ -31,8 +31,8 @@ impl Stop {
         Self::Broken { of, reason: error.to_string() }
     }
 
-    pub(super) fn internal(reason: impl ToString) -> Self {
-        Self::Failed(Failure::Internal(reason.to_string()))
+    pub(super) fn internal(reason: impl Into<String>) -> Self {
+        Self::Failed(Failure::Internal(reason.into()))
     }
 
     pub(super) fn violation(by: Peer, error: Error) -> Self {

@@ -82,7 +82,8 @@ impl<W: AsyncWrite + Unpin> Way<'_, W> {
             decided = gate.message(&message) => decided?,
         };
         let key = key().ok_or_else(|| Stop::internal("no random numbers to mask a frame with"))?;
-        let bytes = self.outbound.message(&message, &decided, key).map_err(Stop::internal)?;
+        let sent = self.outbound.message(&message, &decided, key);
+        let bytes = sent.map_err(|error| Stop::internal(error.to_string()))?;
         drop((message, decided));
         self.write(&bytes, 1).await
     }

@@ -46,7 +46,7 @@ impl Identity {
 
 fn load(client_certificate: Option<(&Path, &Path)>, roots: &[PathBuf]) -> Result<EndpointTls, String> {
     let files = EndpointFiles { client_certificate, roots };
-    EndpointTls::load(&files, Pki::new().authority.certificate_der()).map_err(|error| error.to_string())
+    EndpointTls::load(&files, Pki::new().authority.family()).map_err(|error| error.to_string())
 }
 
 /// An endpoint with a certificate by `ca` that wants one by a CA of `clients`.

@@ -15,7 +15,7 @@ fn shown(pki: &Pki, asked: &str) -> Vec<CertificateDer<'static>> {
     run(async {
         let (near, far) = tokio::io::duplex(1 << 16);
         let other = Pki::new();
-        let roots = Roots::load(None, &[pki.ca_file()], other.authority.certificate_der()).unwrap();
+        let roots = Roots::load(None, &[pki.ca_file()], other.authority.family()).unwrap();
         let tls = UpstreamTls::new(roots).unwrap();
         let asked = server_name(asked);
         let client = tls.connect(near, &asked, &[], None, std::time::Duration::from_secs(5));

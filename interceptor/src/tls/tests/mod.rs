@@ -9,6 +9,7 @@ mod hello;
 mod leaf;
 mod old_clients;
 mod public;
+mod rotation;
 mod sessions;
 mod upstream;
 

@@ -74,7 +74,7 @@ impl Ca {
 
     pub(super) fn trusting(&self) -> UpstreamTls {
         let internal = Pki::new();
-        UpstreamTls::new(Roots::load(None, &[self.file()], internal.authority.certificate_der()).unwrap()).unwrap()
+        UpstreamTls::new(Roots::load(None, &[self.file()], internal.authority.family()).unwrap()).unwrap()
     }
 }
 

@@ -25,12 +25,12 @@ fn a_certificate_of_the_internal_ca_is_no_endpoints() {
     fs::write(&bundle, both).unwrap();
     let config = pki.leaves.server_config(&name(NAME), &[Alpn::Http11]).unwrap();
 
-    let with = Roots::load(Some(&bundle), &[], Pki::new().authority.certificate_der()).unwrap();
+    let with = Roots::load(Some(&bundle), &[], Pki::new().authority.family()).unwrap();
     assert_eq!(with.len(), 2);
     handshake(&UpstreamTls::new(with).unwrap(), Arc::clone(&config)).unwrap();
 
     for (system, extra) in [(Some(&*bundle), vec![]), (None, vec![bundle.clone()])] {
-        let without = Roots::load(system, &extra, pki.authority.certificate_der()).unwrap();
+        let without = Roots::load(system, &extra, pki.authority.family()).unwrap();
         assert_eq!(without.len(), 1);
         let error = handshake(&UpstreamTls::new(without).unwrap(), Arc::clone(&config)).unwrap_err();
         assert!(matches!(error, ConnectError::Certificate { fault: CertificateFault::UnknownIssuer, .. }), "{error}");
@@ -40,7 +40,7 @@ fn a_certificate_of_the_internal_ca_is_no_endpoints() {
 #[test]
 fn a_configured_file_that_gives_no_roots_is_an_error() {
     let (ca, pki) = (Ca::new(), Pki::new());
-    let internal = pki.authority.certificate_der();
+    let internal = pki.authority.family();
     let empty = ca.dir.path().join("empty.pem");
     fs::write(&empty, "no certificate").unwrap();
     for path in [empty, ca.dir.path().join("missing.pem")] {
@@ -67,10 +67,10 @@ fn the_roots_of_the_environment_are_ignored() {
     }
     let planted = fs::read(std::env::var_os(SSL_CERT_FILE).unwrap()).unwrap();
     let planted = CertificateDer::from_pem_slice(&planted).unwrap();
-    let internal = pki.authority.certificate_der();
+    let internal = pki.authority.family();
     // Leaving the planted one out changes nothing, because it is not in.
-    let count = |left_out: &CertificateDer<'_>| Roots::system(&[], left_out).map_or(0, |roots| roots.len());
-    assert_eq!(count(internal), count(&planted));
+    let count = |left_out: &[CertificateDer<'_>]| Roots::system(&[], left_out).map_or(0, |roots| roots.len());
+    assert_eq!(count(internal), count(&[planted]));
 }
 
 #[test]

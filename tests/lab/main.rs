@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod ca;
+mod certificates;
 mod contract;
 mod crash;
 mod curl;
@@ -15,5 +16,6 @@ mod record;
 mod sdks;
 mod status;
 mod tamper;
+mod tls_scanners;
 mod upgrade;
 mod upstream;

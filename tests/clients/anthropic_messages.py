@@ -14,14 +14,17 @@ request = {
     "messages": [{"role": "user", "content": prompt}],
 }
 if mode == "whole":
-    answer = client.messages.create(**request)
+    raw = client.messages.with_raw_response.create(**request)
+    answer, http = raw.parse(), raw.http_response.http_version
     text, pieces = answer.content[0].text, 1
 else:
     text, pieces = "", 0
     with client.messages.stream(**request, extra_headers={"x-lab-hold": hold}) as stream:
+        http = stream.response.http_version
         for piece in stream.text_stream:
             pathlib.Path(hold).touch()
             text += piece
             pieces += 1
         answer = stream.get_final_message()
-print(json.dumps({"text": text, "pieces": pieces, "output_tokens": answer.usage.output_tokens}))
+http = http.removeprefix("HTTP/")
+print(json.dumps({"text": text, "pieces": pieces, "output_tokens": answer.usage.output_tokens, "http": http}))

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use interceptor_tests::{Lab, wait_until};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
 use tempfile::TempDir;
 
@@ -65,9 +65,7 @@ const CASES: [Case; 14] = [
     Case {
         name: "client",
         fault: Some("wrong-purpose"),
-        make: |shop, name| {
-            shop.leaf(name, |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
-        },
+        make: |shop, name| shop.leaf(name, |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
     },
     Case {
         name: "ca",
@@ -140,8 +138,21 @@ impl Workshop {
         self.write("leaf.pem", &leaf.chain);
         self.openssl(&["ocsp", "-issuer", "ca.pem", "-cert", "leaf.pem", "-reqout", "request.der", "-no_nonce"]);
         self.openssl(&[
-            "ocsp", "-index", "index.txt", "-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-reqin",
-            "request.der", "-respout", "response.der", "-ndays", "3",
+            "ocsp",
+            "-index",
+            "index.txt",
+            "-CA",
+            "ca.pem",
+            "-rsigner",
+            "ca.pem",
+            "-rkey",
+            "ca.key",
+            "-reqin",
+            "request.der",
+            "-respout",
+            "response.der",
+            "-ndays",
+            "3",
         ]);
         let staple = fs::read(self.dir.path().join("response.der")).expect("a response");
         Files { staple: Some(staple), ..leaf }
@@ -153,8 +164,23 @@ impl Workshop {
         self.openssl(&["genrsa", "-out", "leaf.key", bits]);
         self.openssl(&["req", "-new", "-key", "leaf.key", "-subj", "/CN=leaf", "-out", "leaf.csr"]);
         self.openssl(&[
-            "x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", bits, digest,
-            "-extfile", "extensions", "-days", "30", "-out", "leaf.pem",
+            "x509",
+            "-req",
+            "-in",
+            "leaf.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-set_serial",
+            bits,
+            digest,
+            "-extfile",
+            "extensions",
+            "-days",
+            "30",
+            "-out",
+            "leaf.pem",
         ]);
         let read = |file: &str| fs::read_to_string(self.dir.path().join(file)).expect("OpenSSL's output");
         Files { chain: read("leaf.pem"), key: read("leaf.key"), staple: None }
@@ -227,7 +253,11 @@ fn each_bad_certificate_is_refused_with_its_reason_in_the_answer_and_in_the_reco
         assert!(line.ends_with(" 502") && line.contains(&format!("({fault})")), "{}: {line}", case.name);
         assert_eq!(record["endpoint"]["host"], format!("{}.{DOMAIN}", case.name), "{record}");
         let decision = &record["decision"];
-        assert_eq!((&decision["action"], &decision["rule"]), (&"deny".into(), &"upstream.certificate".into()), "{record}");
+        assert_eq!(
+            (&decision["action"], &decision["rule"]),
+            (&"deny".into(), &"upstream.certificate".into()),
+            "{record}"
+        );
         assert!(decision["reason"].as_str().is_some_and(|reason| reason.contains(&format!("({fault})"))), "{record}");
     }
 }
@@ -239,11 +269,15 @@ fn an_endpoint_that_wants_a_client_certificate_gets_it_from_the_daemon() {
     let shop = Workshop::new();
     let name = format!("mutual.{DOMAIN}");
     let server = shop.leaf(&name, |_| {});
-    let client = shop.leaf("daemon.example", |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let client =
+        shop.leaf("daemon.example", |leaf| leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
     fs::copy(shop.dir.path().join("ca.pem"), dir.path().join("roots.pem")).expect("a copy");
-    for (file, text) in
-        [("server.pem", server.chain), ("server.key", server.key), ("client.pem", client.chain), ("client.key", client.key)]
-    {
+    for (file, text) in [
+        ("server.pem", server.chain),
+        ("server.key", server.key),
+        ("client.pem", client.chain),
+        ("client.key", client.key),
+    ] {
         fs::write(dir.path().join(file), text).expect("a file");
     }
     let private = |mode| {
@@ -261,7 +295,8 @@ fn an_endpoint_that_wants_a_client_certificate_gets_it_from_the_daemon() {
         );
         fs::write(&config, text).expect("a file");
     };
-    let identity = format!("client_certificate = '{0}/client.pem'\nclient_key = '{0}/client.key'\n", dir.path().display());
+    let identity =
+        format!("client_certificate = '{0}/client.pem'\nclient_key = '{0}/client.key'\n", dir.path().display());
     let lab = Lab::with(&["--config", config.to_str().expect("a path in UTF-8")]);
     let ask = format!(
         "cd {dir}

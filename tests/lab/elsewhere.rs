@@ -353,7 +353,7 @@ fn configured_rules_decide_first() {
 fn connections_over_the_limit_are_in_the_log() {
     let elsewhere = Elsewhere::new("[limits]\nconnections_per_user = 2\n[listen]\nworkers = 1\n");
     let run = elsewhere.sh("exec 3<>/dev/tcp/203.0.113.10/443 4<>/dev/tcp/203.0.113.10/443
-         for n in 1 2 3 4 5; do exec 5<>/dev/tcp/203.0.113.10/443; cat <&5; done; sleep 2");
+         for n in 1 2 3 4 5; do (exec 5<>/dev/tcp/203.0.113.10/443; cat <&5) & done; wait; sleep 2");
     let _ = run.ok();
     let records = elsewhere.lab.records();
     let reasons: Vec<_> = records

@@ -35,7 +35,7 @@ fn a_wildcard_name_is_intercepted_and_its_neighbour_in_the_cas_subtree_is_not() 
     };
     // Under a leaf that curl verified, constraints of the CA included.
     let run = post("acme-eu.openai.com");
-    assert!(run.ok().starts_with("HTTP/1.1 200 "), "{run}");
+    assert!(run.ok().starts_with("HTTP/2 200 "), "{run}");
     let run = post("acme-us.openai.com");
     assert_eq!(run.status, 35, "the handshake fails: {run}");
     assert_eq!(lab.requests().len(), 1, "only the one that is enrolled");

@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn sees_whatever_could_log_keys_but_not_talk_of_it() {
-        let text = "// key_log\nlet a = \"KeyLogFile\";\nfn f() { config.key_log = Arc::new(rustls::KeyLogFile::new()); }";
+        let text =
+            "// key_log\nlet a = \"KeyLogFile\";\nfn f() { config.key_log = Arc::new(rustls::KeyLogFile::new()); }";
         let found = key_logging(text).unwrap();
         assert_eq!(found, [(3, "key_log".to_owned()), (3, "KeyLogFile".to_owned())]);
     }

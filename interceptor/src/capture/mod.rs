@@ -56,8 +56,8 @@ pub use btf::BtfError;
 #[doc(hidden)]
 pub use btf::fuzz_btf;
 pub use catalogue::{
-    Base, Catalogue, ClientFiles, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix, PrefixError,
-    Protocol, TlsFiles,
+    Base, Bounds, Catalogue, ClientFiles, Endpoint, EndpointError, Lookup, NamePattern, PatternError, Prefix,
+    PrefixError, Protocol, TlsFiles,
 };
 pub use cgroup::Cgroups;
 pub use effective::{Effective, Fault, Foreign};

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::{Limits, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
+use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
 
 /// Where the configuration is looked for when no flag names one.
@@ -60,6 +62,8 @@ pub struct Listen {
     pub port: u16,
     /// Worker threads; 0 stands for one per core.
     pub workers: usize,
+    /// What the workers wait for their sockets with.
+    pub transport: TransportSetting,
 }
 
 /// The `[capture]` table.
@@ -96,20 +100,6 @@ pub struct Backstop {
     pub forward: bool,
 }
 
-/// The `[upstream]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Upstream {
-    /// PEM files of certificate authorities trusted besides the system's.
-    pub roots: Vec<PathBuf>,
-    /// Seconds until a connection attempt is given up.
-    pub connect_timeout_s: u64,
-    /// Seconds without a byte from the endpoint until a response is given up. Reasoning models think for minutes.
-    pub idle_timeout_s: u64,
-    /// Whose network endpoints are dialled from.
-    pub dial_from: DialFrom,
-}
-
 /// The `[audit]` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -120,32 +110,6 @@ pub struct Audit {
     pub auditors: Vec<PathBuf>,
     /// Bytes of one segment file.
     pub segment_bytes: u64,
-}
-
-/// The `[limits]` table.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Bytes of one request body.
-    pub body_bytes: usize,
-    /// Bytes of all request bodies held at once; a body counts three times.
-    pub buffered_bytes: usize,
-    /// Of those, bytes for requests of one user.
-    pub buffered_bytes_per_user: usize,
-    /// Client connections open at once.
-    pub connections: usize,
-    /// Client connections of one user open at once.
-    pub connections_per_user: usize,
-    /// Network namespaces, besides the daemon's own, that may have a listener at once.
-    pub namespaces: usize,
-    /// Of those, namespaces of processes of one user; root may have all.
-    pub namespaces_per_user: usize,
-    /// Seconds a client may take to send its TLS hello or one request.
-    pub request_timeout_s: u64,
-    /// Seconds a client or an endpoint may take no byte of what it is sent.
-    pub write_timeout_s: u64,
-    /// Seconds a client connection may stay idle between requests.
-    pub keep_alive_s: u64,
 }
 
 /// The `[upgrade]` table.
@@ -189,7 +153,7 @@ pub enum Error {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { port: 960, workers: 0 }
+        Self { port: 960, workers: 0, transport: TransportSetting::Auto }
     }
 }
 
@@ -226,32 +190,9 @@ impl Default for Backstop {
     }
 }
 
-impl Default for Upstream {
-    fn default() -> Self {
-        Self { roots: Vec::new(), connect_timeout_s: 10, idle_timeout_s: 900, dial_from: DialFrom::Client }
-    }
-}
-
 impl Default for Audit {
     fn default() -> Self {
         Self { durability: Durability::default(), auditors: Vec::new(), segment_bytes: 64 << 20 }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 32 << 20,
-            buffered_bytes: 1 << 30,
-            buffered_bytes_per_user: 512 << 20,
-            connections: 8192,
-            connections_per_user: 2048,
-            namespaces: 256,
-            namespaces_per_user: 64,
-            request_timeout_s: 60,
-            write_timeout_s: 60,
-            keep_alive_s: 300,
-        }
     }
 }
 
@@ -283,10 +224,6 @@ impl Config {
         if self.upgrade.ready_s == 0 {
             return Err("upgrade.ready_s is 0, in which no successor could get ready; choose 10 or more".into());
         }
-        // The map of listeners has room for so many, the daemon's own included.
-        if self.limits.namespaces >= interceptor_ebpf::MAX_LISTENERS {
-            return Err(format!("limits.namespaces must be below {}", interceptor_ebpf::MAX_LISTENERS));
-        }
         if self.capture.mark == 0 {
             return Err("capture.mark is 0, which every socket has; choose another number".into());
         }
@@ -295,13 +232,11 @@ impl Config {
                         daemon's own connections are among it; set upstream.dial_from = \"host\" or backstop.forward = false"
                 .into());
         }
-        // A body is counted three times: as it came, as it is sealed, as it leaves.
-        let needed = self.limits.body_bytes.saturating_mul(3);
-        if needed > self.limits.buffered_bytes.min(self.limits.buffered_bytes_per_user) {
-            return Err(format!(
-                "limits.buffered_bytes and limits.buffered_bytes_per_user must be at least three times limits.body_bytes \
-                 ({needed}), or no large body could ever pass"
-            ));
+        self.limits.check()?;
+        self.upstream.check()?;
+        for endpoint in &self.endpoints {
+            let bytes = endpoint.bounds.body_bytes.unwrap_or_default();
+            self.limits.holds(bytes, &format!("body_bytes of endpoint {endpoint}"))?;
         }
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;

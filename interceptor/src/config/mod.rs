@@ -1,7 +1,9 @@
 //! Where things are and how the daemon is set up: files and flags in, each stage's settings out.
 
 mod file;
+mod limits;
 mod paths;
 
-pub use file::{Audit, Capture, Config, DEFAULT_FILE, Error, Limits, Listen, Stop, Upgrade, Upstream};
+pub use file::{Audit, Capture, Config, DEFAULT_FILE, Error, Listen, Stop, Upgrade};
+pub use limits::{Limits, Upstream};
 pub use paths::{STATE_ENV, StatePaths};

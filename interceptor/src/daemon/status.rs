@@ -46,6 +46,8 @@ pub struct Status {
     pub started: String,
     /// How its workers wait for their sockets.
     pub transport: Transport,
+    /// Why it is this one.
+    pub transport_because: String,
     /// The enrolled cgroup2 directory.
     pub cgroup: PathBuf,
     /// Where links and maps are pinned.

@@ -20,7 +20,7 @@ use super::occupied::occupied;
 use super::status::{Canary, Endpoints};
 use super::{Error, Workers};
 use crate::capture::{Capture, Event, Events, Listening, Namespaces, What};
-use crate::sys::Transport;
+use crate::sys::Chosen;
 
 /// How often namespaces are looked at, and notices of the kernel programs are logged.
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ pub struct Settings {
     pub port: u16,
     /// The control socket.
     pub control: PathBuf,
-    /// How the workers wait for their sockets.
-    pub transport: Transport,
+    /// How the workers wait for their sockets, and why so.
+    pub transport: Chosen,
     /// Cgroups with a mode of their own: path and mode.
     pub modes: Vec<(String, String)>,
     /// What the kernel can do, by name.

@@ -93,6 +93,13 @@ impl OffsetMap {
         Self { runs }
     }
 
+    /// The same map for a text whose raw bytes stand `by` bytes further on.
+    #[must_use]
+    pub fn further(mut self, by: usize) -> Self {
+        self.runs.iter_mut().for_each(|run| run.raw += by);
+        self
+    }
+
     /// The runs, in order.
     #[must_use]
     pub fn runs(&self) -> &[Run] {

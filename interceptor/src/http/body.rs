@@ -127,16 +127,25 @@ impl BodyDecoder {
 #[must_use]
 pub fn encode_single_chunk(content: &[u8], trailers: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + trailers.len() + 32);
-    // A chunk of size 0 would be the end.
+    encode_chunk(&mut out, content);
+    encode_last_chunk(&mut out, trailers);
+    out
+}
+
+/// Appends `content` as a chunk of its own (RFC 9112, 7.1); nothing for no content, as that would be the end.
+pub fn encode_chunk(out: &mut Vec<u8>, content: &[u8]) {
     if !content.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
         out.extend_from_slice(content);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Appends the end of a chunked body, with `trailers` as [`BodyDecoder::trailers`] gives them.
+pub fn encode_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
     out.extend_from_slice(b"0\r\n");
     out.extend_from_slice(trailers);
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 /// Everything a body yields when fed `pieces`: content, end or error, unread rest.

@@ -117,6 +117,12 @@ pub enum Error {
     /// RFC 9110, 7.6.1: Connection names a field that is for all recipients, so that an intermediary would remove it.
     #[error("the Connection header names Host, Content-Length or Transfer-Encoding")]
     FramingNominated,
+    /// RFC 9113, 8.2.2: a field of one connection in a message of HTTP/2.
+    #[error("a header that belongs to a connection of HTTP/1 in a message of HTTP/2")]
+    ConnectionField,
+    /// RFC 9113, 8.2.1: whitespace around a value, or a character that no value has.
+    #[error("an invalid header value")]
+    InvalidFieldValue,
     /// RFC 9112, 6.1: a body announced where none can be (1xx, 204).
     #[error("a response that cannot have a body announces one")]
     BodyForbidden,

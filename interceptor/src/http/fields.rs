@@ -112,6 +112,28 @@ impl Fields {
         found.map(|line| line.edit = Edit::Value(length.to_string().into_bytes())).is_some()
     }
 
+    /// Adds a line at the end.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.bytes.len() - b"\r\n".len();
+        self.bytes.truncate(start);
+        for part in [name.as_bytes(), b": ", value, b"\r\n\r\n"] {
+            self.bytes.extend_from_slice(part);
+        }
+        let end = self.bytes.len() - b"\r\n".len();
+        let value = start + name.len() + 2..end - 2;
+        self.lines.push(Line { whole: start..end, name: start..start + name.len(), value, edit: Edit::None });
+    }
+
+    /// Puts the pieces of a Cookie field, which HTTP/2 sends apart, on one line (RFC 9113, 8.2.3).
+    pub(super) fn merge_cookies(&mut self) {
+        let cookies: Vec<&[u8]> = self.all("cookie").collect();
+        if cookies.len() > 1 {
+            let merged = cookies.join(&b"; "[..]);
+            self.remove("cookie");
+            self.push("cookie", &merged);
+        }
+    }
+
     /// The head to send: the received bytes, but for the edited lines.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {

@@ -11,7 +11,7 @@ pub enum BodyFraming {
     Length(u64),
     /// The last chunk and its trailers.
     Chunked,
-    /// The end of the connection. Responses only.
+    /// The end of the connection, or of the stream in HTTP/2. In HTTP/1, responses only.
     UntilClose,
 }
 
@@ -55,6 +55,17 @@ pub(super) fn declared(fields: &Fields, version: Version, side: Side) -> Result<
         return Err(Error::InvalidContentLength);
     }
     parse_length(length).map(BodyFraming::Length).map(Some)
+}
+
+/// The Content-Length of a message of HTTP/2, where it says nothing about where the body ends.
+pub(super) fn content_length(fields: &Fields) -> Result<Option<u64>, Error> {
+    refuse_disguises(fields)?;
+    let mut lengths = fields.all("content-length");
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(Error::DuplicateContentLength);
+    }
+    length.map(parse_length).transpose()
 }
 
 /// What makes some servers overlook a framing field, or see one where there is none. Responses are free of this: some

@@ -16,25 +16,32 @@
 
 mod body;
 mod chunked;
+pub mod coding;
 mod connect;
 mod error;
 mod fields;
 mod framing;
+mod h2;
 mod reader;
 mod request;
 mod response;
+mod send;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 mod writer;
 
-pub use body::{BodyDecoder, Decoded, encode_single_chunk, fuzz_body};
+pub use body::{BodyDecoder, Decoded, encode_chunk, encode_last_chunk, encode_single_chunk, fuzz_body};
+pub use coding::{CodingError, Codings, fuzz_coding};
 pub use connect::{ConnectHead, fuzz_connect_head};
 pub use error::Error;
 pub use fields::Fields;
 pub use framing::BodyFraming;
+pub use h2::{trailer_lines, trailers_from_h2, trailers_to_h2};
 pub use reader::{ReadError, Reader, ReceivedBody};
 pub use request::{RequestHead, fuzz_request_head};
 pub use response::{ResponseHead, fuzz_response_head};
+pub use send::send_bounded;
 pub use writer::write;
 
 /// Upper bounds on what a peer may make us hold.
@@ -67,11 +74,13 @@ impl Limits {
     }
 }
 
-/// The version a start line names.
+/// The version a message came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2, where no start line names it.
+    Http2,
 }

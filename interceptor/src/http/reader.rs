@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::coding::{self, Codings};
 use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, ResponseHead};
 
 /// Room made for one read when nothing says that more will come.
@@ -27,12 +28,26 @@ pub struct Reader {
 pub struct ReceivedBody {
     /// As it came, framing included.
     pub raw: Bytes,
-    /// Its content.
+    /// Its content, without framing, in the codings that were applied to it.
+    pub encoded: Bytes,
+    /// Its content in the clear.
     pub content: Bytes,
+    /// What `encoded` is coded in.
+    pub codings: Codings,
     /// Raw trailer lines of a chunked body.
     pub trailers: Bytes,
     /// Chunk extensions were among the framing: bytes that nobody scans.
     pub extended: bool,
+    /// The coded form holds more than the content, which nobody scans either: a file name in gzip, for one.
+    pub padded: bool,
+}
+
+impl ReceivedBody {
+    /// The same body, with its content read.
+    #[must_use]
+    pub fn decoded(self, codings: Codings, decoded: coding::Decoded) -> Self {
+        Self { content: decoded.content, codings, padded: decoded.extended, ..self }
+    }
 }
 
 /// Why a message could not be read.
@@ -84,6 +99,10 @@ impl Reader {
     /// What the connection reports.
     pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
         let room = if self.busy { LARGE_READ } else { SMALL_READ };
+        if self.buffer.is_empty() && !self.busy && self.buffer.capacity() > 2 * SMALL_READ {
+            // A buffer remembers how large it once was, and a connection may now be silent for an hour.
+            self.buffer = BytesMut::new();
+        }
         self.buffer.reserve(room);
         let room = self.buffer.capacity() - self.buffer.len();
         let read = stream.read_buf(&mut self.buffer).await?;
@@ -181,7 +200,15 @@ impl Reader {
         let raw = raw.freeze();
         let content = content.map_or_else(|| raw.clone(), BytesMut::freeze);
         let trailers = Bytes::copy_from_slice(decoder.trailers());
-        Ok(ReceivedBody { raw, content, trailers, extended: decoder.extension_bytes() > 0 })
+        Ok(ReceivedBody {
+            raw,
+            encoded: content.clone(),
+            content,
+            codings: Codings::default(),
+            trailers, 
+            extended: decoder.extension_bytes() > 0,
+            padded: false,
+        })
     }
 }
 
@@ -206,6 +233,24 @@ mod tests {
             let head = reader.request_head(&mut stream, &limits).await.unwrap().unwrap();
             assert_eq!(head.method(), "GET");
             assert!(reader.request_head(&mut stream, &limits).await.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn an_idle_reader_gives_back_what_a_large_body_needed() {
+        block_on(async {
+            let (mut near, mut far) = tokio::io::duplex(1 << 20);
+            let (mut reader, limits) = (Reader::default(), Limits::default());
+            let content = vec![b'x'; 512 << 10];
+            tokio::io::AsyncWriteExt::write_all(&mut far, &content).await.unwrap();
+            let body = reader.body(&mut near, BodyFraming::Length(512 << 10), &limits, |_| true).await.unwrap();
+            drop(body);
+            tokio::select! {
+                biased;
+                read = reader.fill(&mut near) => panic!("{read:?}"),
+                () = std::future::ready(()) => {}
+            }
+            assert!(reader.buffer.capacity() <= 2 * SMALL_READ, "{}", reader.buffer.capacity());
         });
     }
 

@@ -17,6 +17,13 @@ pub struct RequestHead {
     framing: BodyFraming,
 }
 
+/// Where the parts of a request line are in its head.
+pub(super) struct Target {
+    pub(super) method: Range<usize>,
+    pub(super) target: Range<usize>,
+    pub(super) version: Version,
+}
+
 impl RequestHead {
     /// Parses a head at the start of `input`: the head and its length, or `None` when more bytes are needed.
     ///
@@ -30,10 +37,16 @@ impl RequestHead {
         let Some((fields, len)) = Fields::parse(input, limits)? else { return Ok(None) };
         let (method, target, version) = request_line(&fields)?;
         let framing = declared(&fields, version, Side::Request)?.unwrap_or(BodyFraming::None);
+        Self::of(fields, Target { method, target, version }, framing).map(|head| Some((head, len)))
+    }
+
+    /// A head whose request line was taken apart.
+    pub(super) fn of(fields: Fields, line: Target, framing: BodyFraming) -> Result<Self, Error> {
+        let Target { method, target, version } = line;
         let host = host(&fields, version)?;
         let path = origin_path(&fields.raw()[method.clone()], &fields.raw()[target.clone()], host)?;
         let path = target.start + path..target.end;
-        Ok(Some((Self { fields, method, target, path, version, framing }, len)))
+        Ok(Self { fields, method, target, path, version, framing })
     }
 
     /// The method, case kept.
@@ -107,7 +120,7 @@ impl RequestHead {
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110, 10.1.1).
     #[must_use]
     pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11 && self.fields.lists("expect", "100-continue")
+        self.version != Version::Http10 && self.fields.lists("expect", "100-continue")
     }
 
     /// The protocols the client would switch to (RFC 9110, 7.8). What follows a switch cannot be read by this codec.
@@ -130,6 +143,7 @@ impl RequestHead {
 pub(super) fn keep_alive(fields: &Fields, version: Version) -> bool {
     match version {
         Version::Http11 => !fields.lists("connection", "close"),
+        Version::Http2 => true,
         Version::Http10 => fields.lists("connection", "keep-alive") && !fields.lists("connection", "close"),
     }
 }
@@ -164,7 +178,7 @@ fn host(fields: &Fields, version: Version) -> Result<Option<&[u8]>, Error> {
         return Err(Error::DuplicateHost);
     }
     match host {
-        None if version == Version::Http11 => Err(Error::MissingHost),
+        None if version != Version::Http10 => Err(Error::MissingHost),
         Some(host) if !is_authority(host) => Err(Error::InvalidHost),
         host => Ok(host),
     }

@@ -29,6 +29,11 @@ impl ResponseHead {
         Ok(Some((head, len)))
     }
 
+    /// A head whose status line was taken apart.
+    pub(super) fn of(fields: Fields, status: u16, version: Version, declared: Option<BodyFraming>) -> Self {
+        Self { fields, status, version, declared }
+    }
+
     /// The status code, 100 to 999.
     #[must_use]
     pub fn status(&self) -> u16 {

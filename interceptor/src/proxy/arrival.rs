@@ -9,6 +9,7 @@ use super::budget::Slot;
 use super::canary;
 use super::drain::Phase;
 use super::opening::{self, Side};
+use super::overload;
 use super::record;
 use super::refused::Cause;
 use super::worker::Worker;
@@ -55,8 +56,9 @@ async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening
         return canary::answer(&worker, &flow, stream).await;
     }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
-        let reason = format!("closing a connection of uid {}: too many are open", flow.uid);
-        return worker.refused(Some(&flow), Cause::TooMany, &reason);
+        let reason = format!("turning away a connection of uid {}: too many are open", flow.uid);
+        worker.refused(Some(&flow), Cause::TooMany, &reason);
+        return overload::turn_away(&worker, &flow, stream).await;
     };
     let (caller, netns) = resolve(&worker, &flow).await;
     let recorded = record::caller(&worker, &caller);

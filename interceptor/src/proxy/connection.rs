@@ -1,37 +1,32 @@
-//! A connection to an endpoint that is intercepted: request after request, each an exchange.
+//! A connection to an endpoint that is intercepted: what stays the same from request to request.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
-
-use tokio::io::AsyncWriteExt;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::arrival::Arrival;
 use super::budget::Slot;
-use super::drain::Phase;
-use super::exchange::{self, Next};
+use super::client;
 use super::worker::Worker;
 use crate::audit;
 use crate::capture::{Endpoint, Flow};
-use crate::flow::ExchangeId;
-use crate::http::{ReadError, Reader, RequestHead};
+use crate::http::{Reader, RequestHead};
 use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{Alpn, Session};
-use crate::upstream::{self, DialError, Route};
+use crate::upstream::{self, DialError, Leased, Route};
 
 /// The client's side: after its handshake, or in plain for a plain endpoint.
 pub(super) type ClientStream = Session<tokio_rustls::server::TlsStream<Stream>, Stream>;
 
-/// Everything that stays the same from request to request.
+/// Everything that the exchanges of a connection share.
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
-    pub(super) client: ClientStream,
-    pub(super) reader: Reader,
     pub(super) peer: Peer,
-    pub(super) upstream: Upstream,
+    /// What the endpoint is offered to speak.
+    offered: Vec<Alpn>,
+    /// Why the endpoint could not be reached when the connection began: the first request is answered with it.
+    failed: RefCell<Option<DialError>>,
     _slot: Slot,
 }
 
@@ -74,80 +69,25 @@ impl Name {
     }
 }
 
-/// The connection to the endpoint. It is dialled while the client's handshake runs.
-pub(super) enum Upstream {
-    Dialling(JoinHandle<Result<upstream::Connection, DialError>>),
-    Open(Box<upstream::Connection>),
-    None,
-}
-
 impl Connection {
-    pub(super) fn new(
-        arrival: Arrival,
-        client: ClientStream,
-        reader: Reader,
-        endpoint: Arc<Endpoint>,
-        name: Name,
-        route: Route,
-        upstream: Upstream,
-    ) -> Self {
+    pub(super) fn new(arrival: Arrival, endpoint: Arc<Endpoint>, name: Name, route: Route, offered: Vec<Alpn>) -> Self {
         let Arrival { worker, flow, caller, recorded, slot, .. } = arrival;
         let peer = Peer { flow, caller, recorded, endpoint, name, route };
-        Self { worker, client, reader, peer, upstream, _slot: slot }
+        Self { worker, peer, offered, failed: RefCell::default(), _slot: slot }
     }
 
-    pub(super) async fn run(&mut self) {
-        while self.wait_for_request().await {
-            let limits = self.worker.shared.settings.http;
-            let deadline = self.worker.shared.settings.request_timeout;
-            let started = Instant::now();
-            let head = match timeout(deadline, self.reader.request_head(&mut self.client, &limits)).await {
-                Ok(Ok(Some(head))) => Ok(head),
-                Ok(Ok(None) | Err(ReadError::Io(_))) => return self.close().await,
-                Ok(Err(e)) => Err(exchange::Rejection::unreadable(&e)),
-                Err(_) => Err(exchange::Rejection::timeout()),
-            };
-            let id = ExchangeId::new();
-            let next = match head {
-                Ok(head) => exchange::run(self, id, started, head).await,
-                Err(rejection) => exchange::reject_unparsed(self, id, started, rejection).await,
-            };
-            match next {
-                Next::KeepAlive => {}
-                Next::Close => return self.close().await,
-                // The client must not take what it got for the whole: no close_notify.
-                Next::Abort => return,
-            }
-        }
-        self.close().await;
+    /// The endpoint could not be reached.
+    pub(super) fn failed(self, error: Option<DialError>) -> Self {
+        Self { failed: RefCell::new(error), ..self }
     }
 
-    /// Waits for the first byte of a request; false when there will be none. Watches the endpoint meanwhile, so that a
-    /// connection it has closed is not used again.
-    async fn wait_for_request(&mut self) -> bool {
-        let Worker { shared, .. } = &*self.worker;
-        let idle = async {
-            tokio::select! {
-                () = tokio::time::sleep(shared.settings.keep_alive) => {}
-                () = shared.drain.reaches(Phase::Stopping) => {}
-            }
-        };
-        tokio::pin!(idle);
-        while self.reader.buffered().is_empty() {
-            let Upstream::Open(upstream) = &mut self.upstream else {
-                return tokio::select! {
-                    read = self.reader.fill(&mut self.client) => matches!(read, Ok(1..)),
-                    () = &mut idle => false,
-                };
-            };
-            tokio::select! {
-                read = self.reader.fill(&mut self.client) => return matches!(read, Ok(1..)),
-                // Closed, or talking out of turn: of no use any more either way.
-                _ = upstream.fill() => self.upstream = Upstream::None,
-                () = &mut idle => return false,
-            }
+    /// Serves the client to its end.
+    pub(super) async fn serve(self, client: ClientStream, reader: Reader) {
+        let connection = Rc::new(self);
+        match spoken(&client) {
+            Some(Alpn::H2) => client::h2::serve(connection, client).await,
+            Some(Alpn::Http11) | None => client::h1::serve(connection, client, reader).await,
         }
-        true
     }
 
     /// Whether the client may send another request after this one.
@@ -155,63 +95,32 @@ impl Connection {
         request.keep_alive() && self.worker.shared.drain.is_serving()
     }
 
-    async fn close(&mut self) {
-        // The client may be gone already; nothing is lost then.
-        let deadline = self.worker.shared.settings.request_timeout;
-        if let Ok(Err(e)) = timeout(deadline, self.client.shutdown()).await {
-            log::debug!("closing a client connection: {e}");
+    /// The way to send one request to the endpoint.
+    pub(super) async fn lease(&self) -> Result<Leased, DialError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
+        let Worker { pool, dialer, .. } = &*self.worker;
+        pool.lease(dialer, &self.peer.route, &self.offered).await
+    }
+
+    /// The way to ask the endpoint for a session, which HTTP/1.1 alone carries.
+    pub(super) async fn lease_for_session(&self) -> Result<Leased, DialError> {
+        let Worker { pool, dialer, .. } = &*self.worker;
+        let offered: &[Alpn] = if self.offered.is_empty() { &[] } else { &[Alpn::Http11] };
+        pool.lease(dialer, &self.peer.route, offered).await
+    }
+
+    /// Another request may use it.
+    pub(super) fn give_back(&self, connection: upstream::Connection) {
+        self.worker.pool.give_back(&self.peer.route, &self.offered, connection);
     }
 }
 
-impl Upstream {
-    /// Dials, or goes on with a `stream` that has come as far as the endpoint already.
-    pub(super) fn dial(worker: &Rc<Worker>, route: &Route, stream: Option<Stream>) -> Self {
-        let (worker, route) = (Rc::clone(worker), route.clone());
-        Self::Dialling(tokio::task::spawn_local(async move {
-            let session = match stream {
-                Some(stream) => worker.dialer.secure(stream, &route, &[Alpn::Http11]).await?,
-                None => worker.dialer.dial(&route, &[Alpn::Http11]).await?,
-            };
-            let settings = &worker.shared.settings;
-            let timeouts = upstream::Timeouts { idle: settings.upstream_idle, patience: settings.patience };
-            Ok(upstream::Connection::new(session, settings.http, timeouts))
-        }))
-    }
-
-    /// The open connection, dialled (again) when there is none.
-    pub(super) async fn open(
-        &mut self,
-        worker: &Rc<Worker>,
-        route: &Route,
-    ) -> Result<&mut upstream::Connection, DialError> {
-        if let Self::Open(connection) = self
-            && connection.is_stale().await
-        {
-            *self = Self::None;
-        }
-        if matches!(self, Self::None) {
-            *self = Self::dial(worker, route, None);
-        }
-        if let Self::Dialling(task) = self {
-            let dialled = task.await;
-            *self = Self::None;
-            match dialled {
-                Ok(connection) => *self = Self::Open(Box::new(connection?)),
-                Err(e) => std::panic::resume_unwind(e.into_panic()),
-            }
-        }
-        match self {
-            Self::Open(connection) => Ok(connection),
-            Self::Dialling(_) | Self::None => unreachable!("dialled above"),
-        }
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        if let Self::Dialling(task) = self {
-            task.abort();
-        }
+/// What the client has agreed to speak.
+fn spoken(client: &ClientStream) -> Option<Alpn> {
+    match client {
+        Session::Tls(tls) => tls.get_ref().1.alpn_protocol().and_then(Alpn::from_bytes),
+        Session::Plain(_) => None,
     }
 }

@@ -1,24 +1,26 @@
 //! One request through the stages: read, locate, scan, decide, mask, record, send.
 
+use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::time::timeout;
-
-use super::connection::{Connection, Upstream};
+use super::budget::Reserved;
+use super::client::{Client, Gone};
+use super::connection::Connection;
 use super::inspect::{self, Inspected};
-use super::linger;
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal, Reply};
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
-use crate::http::{self, BodyFraming, ReadError, ReceivedBody, RequestHead};
+use crate::http::websocket::{self, Upgrade};
+use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
+use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
 /// A body is held as it came, as it is sealed, and as it leaves: what is reserved for it counts all three.
-const COPIES: usize = 3;
+pub(super) const COPIES: usize = 3;
 
 /// What happens to the client's connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,76 +47,130 @@ pub(super) struct Progress {
 }
 
 /// Takes a request whose head is read through the stages.
-pub(super) async fn run(connection: &mut Connection, id: ExchangeId, started: Instant, head: RequestHead) -> Next {
+pub(super) async fn run(
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
+    id: ExchangeId,
+    started: Instant,
+    head: RequestHead,
+) -> Next {
     let operation = Operation::of(connection.peer.endpoint.provider, head.method(), head.path());
     let mut progress = Progress { id, started, record: record::opened(connection, id) };
-    let stored = StoredHead::of(&connection.worker, &head);
+    let mut stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
+    let upgrade = match Upgrade::of(&head) {
+        Ok(upgrade) => upgrade,
+        Err(e) => {
+            let rejection = Rejection::malformed("http.websocket", &e.to_string());
+            return reject(connection, client, progress, &stored, None, rejection, Next::Close).await;
+        }
+    };
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
-    let received = match receive(connection, &head, |more| reserved.grow(COPIES * more).is_ok()).await {
+    let received = match receive(connection, client, &head, &mut reserved).await {
         Ok(received) => received,
-        // How much of the body is still to come is unknown: the connection cannot be used for another request.
-        Err(rejection) => return reject(connection, progress, &stored, None, rejection, Next::Close).await,
+        // How much of the body is still to come is unknown: a connection of HTTP/1 cannot be used for another request.
+        Err(rejection) => return reject(connection, client, progress, &stored, None, rejection, Next::Close).await,
     };
     let arrived = Instant::now();
-    progress.record.request.bytes = Some(received.content.len() as u64);
+    progress.record.request.bytes = Some(received.encoded.len() as u64);
+    let (received, reserved) = match decode(connection, &head, operation, received, reserved).await {
+        Ok(decoded) => decoded,
+        Err(rejection) => {
+            let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
+            return reject(connection, client, progress, &stored, None, rejection, next).await;
+        }
+    };
+    stored.add_trailers(&connection.worker, &received.trailers);
     let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
 
     let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
         Ok(inspected) => inspected,
-        Err(rejection) => return reject(connection, progress, &stored, Some(&received), rejection, next).await,
+        Err(rejection) => {
+            return reject(connection, client, progress, &stored, Some(&received), rejection, next).await;
+        }
     };
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,
-        Err(e) => return without_record(connection, &progress, &e).await,
+        Err(e) => return without_record(connection, client, &progress, &e).await,
     };
-    let overhead = arrived.elapsed();
-    let sent = send(connection, head.clone(), &received, &inspected, &committed).await;
+    progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
+    drop(stored);
+    let request = Sent { head: &head, upgrade: upgrade.as_ref() };
+    let sent = send(connection, client, request, &received, &inspected, &committed).await;
     drop((received, inspected, reserved));
     match sent {
-        Ok(()) => relay::run(connection, progress, exchange, &head, overhead).await,
-        Err(Unsent::ClientGone) => relay::abandon(connection, &progress, exchange).await,
-        Err(Unsent::Rejected(rejection)) => fail(connection, progress, exchange, rejection, next).await,
+        // What is waited for from here on may take hours: the future that holds it is small.
+        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, request, answer)).await,
+        Err(Unsent::ClientGone) => relay::abandon(&progress, exchange).await,
+        Err(Unsent::Rejected(rejection)) => fail(connection, client, progress, exchange, rejection, next).await,
     }
 }
 
 /// A request whose head could not be read: nothing of it is known but that it came.
 pub(super) async fn reject_unparsed(
-    connection: &mut Connection,
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
     id: ExchangeId,
     started: Instant,
     rejection: Rejection,
 ) -> Next {
     let progress = Progress { id, started, record: record::opened(connection, id) };
-    reject(connection, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
+    reject(connection, client, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
 }
 
 /// Reads the body whole: nothing may leave before all of it was scanned.
 async fn receive(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     head: &RequestHead,
-    admit: impl FnMut(usize) -> bool,
+    reserved: &mut Reserved,
 ) -> Result<ReceivedBody, Rejection> {
     let settings = &connection.worker.shared.settings;
-    let (limits, deadline) = (settings.http, settings.request_timeout);
+    let limits = settings.http_of(&connection.peer.endpoint);
     readable(connection, head)?;
     if let BodyFraming::Length(length) = head.framing()
         && length > limits.body
     {
         return Err(Rejection::unreadable(&http::Error::BodyTooLarge { limit: limits.body }.into()));
     }
-    if head.expects_continue() && head.framing() != BodyFraming::None && connection.reader.buffered().is_empty() {
-        http::write(&mut connection.client, b"HTTP/1.1 100 Continue\r\n\r\n", deadline)
-            .await
-            .map_err(|e| Rejection::unreadable(&e.into()))?;
+    let pacer = settings.client.body.start();
+    let admit = |more| {
+        pacer.came(more);
+        reserved.grow(COPIES * more).is_ok()
+    };
+    tokio::select! {
+        body = client.body(head, &limits, settings.client.patience, admit) => {
+            body.map_err(|e| Rejection::unreadable(&e))
+        }
+        () = pacer.expired() => Err(Rejection::timeout("limits.body_idle_timeout_s")),
     }
-    let body = connection.reader.body(&mut connection.client, head.framing(), &limits, admit);
-    match timeout(deadline, body).await {
-        Err(_) => Err(Rejection::timeout()),
-        Ok(body) => body.map_err(|e| Rejection::unreadable(&e)),
+}
+
+/// Reads what a compressed body says. One whose text is not looked for stays as it is.
+async fn decode(
+    connection: &Connection,
+    head: &RequestHead,
+    operation: Operation,
+    received: ReceivedBody,
+    mut reserved: Reserved,
+) -> Result<(ReceivedBody, Reserved), Rejection> {
+    if matches!(operation, Operation::Unknown | Operation::Read) {
+        return Ok((received, reserved));
     }
+    let codings = Codings::of(head.fields()).map_err(|e| Rejection::coding(&e))?;
+    if codings.is_identity() {
+        return Ok((received, reserved));
+    }
+    let limit = connection.worker.shared.settings.http_of(&connection.peer.endpoint).body;
+    let read = move || {
+        let decoded = codings.decode(&received.encoded, limit, |more| reserved.grow(COPIES * more).is_ok());
+        decoded.map(|decoded| (received.decoded(codings, decoded), reserved))
+    };
+    // Even a small body may unpack to a large one, and a worker's other connections must not wait for that.
+    let decoded = tokio::task::spawn_blocking(read).await;
+    decoded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())).map_err(|e| Rejection::coding(&e))
 }
 
 /// What this version cannot read is refused by name, not passed unseen.
@@ -135,15 +191,8 @@ fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection
     if !record::is_known_method(head.method()) {
         return Err(Rejection::denied("http.method", "this method is not one that model endpoints use"));
     }
-    if head.upgrade().is_some() {
-        return Err(Rejection::denied("http.upgrade", "protocol upgrades (WebSocket) are not supported yet"));
-    }
-    let mut codings = head.fields().all("content-encoding");
-    if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        return Err(Rejection::denied(
-            "http.content_encoding",
-            "compressed requests cannot be read yet; send the body without Content-Encoding",
-        ));
+    if head.upgrade().is_some() && !websocket::switches(head) {
+        return Err(Rejection::denied("http.upgrade", "the protocol that is asked for cannot be read"));
     }
     // Their meaning is not defined (RFC 9110, section 5.5), so they could neither be scanned nor recorded faithfully.
     if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
@@ -161,10 +210,6 @@ async fn inspect(
     operation: Operation,
     received: &ReceivedBody,
 ) -> Result<Inspected, Rejection> {
-    // No client of a model sends them, and they would leave beside everything that is scanned and recorded.
-    if !received.trailers.is_empty() {
-        return Err(Rejection::denied("http.trailers", "requests with trailers are not supported"));
-    }
     let Connection { worker, peer, .. } = connection;
     let request = inspect::Request {
         id,
@@ -173,7 +218,8 @@ async fn inspect(
         user: peer.caller.user.clone(),
         groups: peer.caller.groups.clone().unwrap_or_default(),
         operation,
-        head: record::scan_head(worker, head)?,
+        head: record::scan_head(worker, head, &received.trailers)?,
+        content_type: head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned()),
         body: received.content.clone(),
     };
     inspect::run(&worker.shared, &worker.scanner, record, request).await
@@ -192,6 +238,14 @@ async fn commit(
     connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
 }
 
+/// A request that is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) head: &'a RequestHead,
+    /// It asks for a session.
+    pub(super) upgrade: Option<&'a Upgrade>,
+}
+
 /// Why a recorded request was not sent.
 enum Unsent {
     ClientGone,
@@ -199,32 +253,40 @@ enum Unsent {
 }
 
 async fn send(
-    connection: &mut Connection,
-    head: RequestHead,
+    connection: &Connection,
+    client: &mut Client<'_>,
+    request: Sent<'_>,
     received: &ReceivedBody,
     inspected: &Inspected,
     committed: &audit::Committed,
-) -> Result<(), Unsent> {
-    let Connection { worker, upstream, peer, client, reader, .. } = connection;
+) -> Result<Answer, Unsent> {
+    let Inspected { masked, allowed } = inspected;
+    let outgoing = upstream::Outgoing { head: request.head, received, masked };
     let sending = async {
-        let endpoint = upstream
-            .open(worker, &peer.route)
-            .await
-            .map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
-        endpoint
-            .send(head, received, &inspected.masked, &inspected.allowed, committed)
-            .await
-            .map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+        let mut again = true;
+        loop {
+            let leased = match request.upgrade {
+                None => connection.lease().await,
+                Some(_) => connection.lease_for_session().await,
+            };
+            let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+            match leased.connection.send(outgoing, allowed, committed).await {
+                // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
+                Err(Failure::Unprocessed) if again => again = false,
+                sent => return sent.map_err(|e| Rejection::upstream("upstream.send", &e.to_string())),
+            }
+        }
     };
-    match relay::unless_gone(client, reader, sending).await {
+    match client.unless_gone(sending).await {
         Ok(sent) => sent.map_err(Unsent::Rejected),
-        Err(_) => Err(Unsent::ClientGone),
+        Err(Gone) => Err(Unsent::ClientGone),
     }
 }
 
 /// Records a request that never leaves and answers it.
 async fn reject(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     mut progress: Progress,
     stored: &StoredHead,
     received: Option<&ReceivedBody>,
@@ -233,32 +295,31 @@ async fn reject(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     rejection.describe(&mut progress.record);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
-    let response = response.into_bytes();
+    record::answered(&mut progress, &response);
     let original = stored.original(received.map_or(&[], |received| &received.content));
-    let refused = connection.worker.audit.refuse(progress.record, Some(&original), &response);
-    if let Err(e) = refused.await {
+    let told = response.to_bytes();
+    if let Err(e) = connection.worker.audit.refuse(progress.record, Some(&original), &told).await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }
-    answer(connection, &response, next).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// The record is durable but the request could not be delivered: the record is completed with that, and the client told.
 pub(super) async fn fail(
-    connection: &mut Connection,
+    connection: &Connection,
+    client: &mut Client<'_>,
     mut progress: Progress,
     exchange: audit::Exchange,
     rejection: Rejection,
     next: Next,
 ) -> Next {
-    connection.upstream = Upstream::None;
     let response = rejection.render(connection, &progress, next);
-    record::answered(&mut progress, rejection.refusal, response.body.len());
+    record::answered(&mut progress, &response);
     let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }
-    answer(connection, &response.into_bytes(), next).await
+    client.reply(response, next, connection.worker.shared.settings.client.patience).await
 }
 
 /// Completes a record after which nothing is released: appended and durable are one.
@@ -267,7 +328,12 @@ pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Complet
 }
 
 /// Nothing leaves unrecorded.
-async fn without_record(connection: &mut Connection, progress: &Progress, error: &audit::Error) -> Next {
+async fn without_record(
+    connection: &Connection,
+    client: &mut Client<'_>,
+    progress: &Progress,
+    error: &audit::Error,
+) -> Next {
     log::error!("request {} is refused: the audit log cannot be written: {error}", progress.id);
     let rejection = Rejection {
         refusal: Refusal::AuditUnavailable,
@@ -276,18 +342,7 @@ async fn without_record(connection: &mut Connection, progress: &Progress, error:
             .into(),
     };
     let response = rejection.render(connection, progress, Next::Close);
-    answer(connection, &response.into_bytes(), Next::Close).await
-}
-
-async fn answer(connection: &mut Connection, response: &[u8], next: Next) -> Next {
-    match http::write(&mut connection.client, response, connection.worker.shared.settings.patience).await {
-        Ok(()) if next == Next::KeepAlive => Next::KeepAlive,
-        Ok(()) => {
-            linger::close(&mut connection.client).await;
-            Next::Close
-        }
-        Err(_) => Next::Close,
-    }
+    client.reply(response, Next::Close, connection.worker.shared.settings.client.patience).await
 }
 
 impl Rejection {
@@ -303,12 +358,26 @@ impl Rejection {
         Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
     }
 
-    pub(super) fn timeout() -> Self {
+    pub(super) fn overloaded(rule: &str, reason: &str) -> Self {
+        Self { refusal: Refusal::Overloaded, rule: rule.into(), reason: reason.into() }
+    }
+
+    pub(super) fn timeout(rule: &str) -> Self {
         Self {
             refusal: Refusal::Timeout,
-            rule: "limits.request_timeout_s".into(),
+            rule: rule.into(),
             reason: "the request did not arrive in time".into(),
         }
+    }
+
+    fn coding(error: &CodingError) -> Self {
+        let (refusal, rule) = match error {
+            CodingError::TooLarge { .. } => (Refusal::TooLarge, "limits.body_bytes"),
+            CodingError::NoRoom => (Refusal::Overloaded, "limits.buffered_bytes"),
+            CodingError::Unknown { .. } | CodingError::TooMany { .. } => (Refusal::Denied, "http.content_encoding"),
+            _ => (Refusal::Malformed, "http.content_encoding"),
+        };
+        Self { refusal, rule: rule.into(), reason: error.to_string() }
     }
 
     pub(super) fn unreadable(error: &ReadError) -> Self {
@@ -321,9 +390,9 @@ impl Rejection {
     }
 
     fn render(&self, connection: &Connection, progress: &Progress, next: Next) -> Reply {
-        let message = format!("{} [rule {}]", self.reason, self.rule);
+        let message = self.message();
         let provider = Some(connection.peer.endpoint.provider);
-        let mut response = reply::render(provider, self.refusal, &message, progress.id, next == Next::Close);
+        let mut response = reply::render(provider, self.refusal, &message, Some(progress.id), next == Next::Close);
         if progress.record.request.method.as_deref() == Some("HEAD") {
             // The head alone, its Content-Length as it would be (RFC 9110, section 9.3.2).
             response.body.clear();
@@ -331,7 +400,16 @@ impl Rejection {
         response
     }
 
-    fn describe(&self, record: &mut Record) {
+    fn message(&self) -> String {
+        format!("{} [rule {}]", self.reason, self.rule)
+    }
+
+    /// What a client is told where a few words are all there is room for.
+    pub(super) fn told(&self, id: ExchangeId) -> String {
+        format!("[rule {}] audit id {id}: {}", self.rule, self.reason)
+    }
+
+    pub(super) fn describe(&self, record: &mut Record) {
         record.decision.action = Some("deny".into());
         record.decision.rule = Some(self.rule.clone());
         record.decision.reason = Some(self.reason.clone());

@@ -27,6 +27,8 @@ pub(super) struct Request {
     pub(super) operation: Operation,
     /// Findings in the target and in header fields.
     pub(super) head: Vec<Finding>,
+    /// How the body says it is written.
+    pub(super) content_type: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -64,6 +66,10 @@ pub(super) async fn run(
     }
 }
 
+fn unreadable(error: &wire::Error) -> Rejection {
+    Rejection::malformed("wire.format", &error.to_string())
+}
+
 fn inspect(
     shared: &Shared,
     scanner: &mut Scanner,
@@ -73,7 +79,11 @@ fn inspect(
     let Request { operation, body, head, .. } = request;
     let document = match operation {
         Operation::Unknown | Operation::Read => None,
-        _ => Some(wire::locate(*operation, body).map_err(|e| Rejection::malformed("wire.format", &e.to_string()))?),
+        Operation::Message => Some(wire::locate_message(body).map_err(|e| unreadable(&e))?),
+        _ => {
+            let content_type = request.content_type.as_deref();
+            Some(wire::locate_as(*operation, content_type, body).map_err(|e| unreadable(&e))?)
+        }
     };
     let fields = document.as_ref().map_or(&[][..], |document| &document.fields);
     match &document {

@@ -1,14 +1,16 @@
 //! One connection from accept to close: the only place that knows the order of the stages.
 //!
 //! [`worker`](Worker) accepts, `arrival` asks who it is, `opening` looks at the first bytes and lets policy decide. What is
-//! intercepted becomes a `connection`, which reads requests one by one: `exchange` takes one request through the stages,
-//! `relay` brings the response back. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
+//! intercepted becomes a `connection`, whose `client` reads requests, over HTTP/1 one by one or over HTTP/2 many at once:
+//! `exchange` takes one request through the stages, `relay` brings the response back. A WebSocket is a `session`, passed by `socket`. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
 //! by request, and reads the CONNECT requests of clients of a proxy. What the proxy answers itself is in `reply`, what it
-//! writes down in `record`, whom it turns away unheard in `refused`.
+//! writes down in `record`, whom it turns away unheard in `refused`, or in
+//! `overload` with a word of why.
 
 mod arrival;
 mod budget;
 mod canary;
+mod client;
 mod connection;
 mod drain;
 mod endpoint_tls;
@@ -18,6 +20,8 @@ mod inspect;
 mod linger;
 mod opening;
 mod orders;
+mod overload;
+mod pace;
 mod passage;
 mod plain;
 mod record;
@@ -25,6 +29,9 @@ mod refused;
 mod relay;
 mod reply;
 mod safe;
+mod session;
+mod settings;
+mod socket;
 mod tokens;
 mod worker;
 
@@ -34,5 +41,7 @@ pub use drain::{Drain, Phase};
 pub use endpoint_tls::{EndpointsTls, UnusableTls};
 pub use first::fuzz_first_bytes;
 pub use orders::{Order, Pulse};
+pub use pace::Pace;
+pub use settings::{ClientTimeouts, EndpointTimeouts, NEVER, Settings, seconds_or_never};
 pub use tokens::Tokens;
-pub use worker::{Settings, Shared, Worker};
+pub use worker::{Shared, Worker};

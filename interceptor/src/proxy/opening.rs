@@ -9,11 +9,13 @@ use super::arrival::Arrival;
 use super::connection::{Connection, Name};
 use super::first::{First, classify};
 use super::passage::{self, Passage};
+use super::worker::Worker;
 use super::{plain, record};
 use crate::http::{ConnectHead, Reader};
 use crate::policy::{self, Known, Said, Sentence, Treatment};
 use crate::sys::Stream;
 use crate::tls::{self, AlertDescription, Alpn, DnsName, Hello, Session};
+use crate::upstream::{DialError, Route};
 
 /// One side of a connection, and what it has said that nobody has taken yet.
 pub(super) struct Side {
@@ -76,13 +78,13 @@ impl Incoming {
             }
             Err(Unclear::Undecided) => {
                 let reason = "the client did not finish its first line or TLS hello in time";
-                self.refuse(None, "limits.request_timeout_s", reason).await;
+                self.refuse(None, "limits.handshake_timeout_s", reason).await;
             }
         }
     }
 
     async fn first(&mut self) -> Result<First, Unclear> {
-        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         if self.near.reader.buffered().is_empty()
             && let Some(patience) = self.arrival.patience()
         {
@@ -145,7 +147,7 @@ impl Incoming {
     }
 
     async fn tls(mut self) {
-        let deadline = Instant::now() + self.arrival.worker.shared.settings.request_timeout;
+        let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         let read = self.near.reader.take_all();
         let hello = match tls::accept(self.near.stream, &read, deadline).await {
             Ok(hello) => hello,
@@ -250,24 +252,57 @@ async fn intercept(
         Ok(name) => name,
         Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
     };
+    let mut route = arrival.route();
+    route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
+    route.name = Some(name.clone());
+    route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
     arrival.worker.shared.leaves.prepare(&hello).await;
-    let leaf = match arrival.worker.shared.leaves.server_config(&name, &[Alpn::Http11]) {
+    let offered = Alpn::offered(&hello.alpn);
+    let (spoken, failed) = match agree(&arrival.worker, &route, &offered, far.map(|far| far.stream)).await {
+        Ok(spoken) => (spoken, None),
+        // The client is told in its own protocol, and the record has the reason.
+        Err(e) => (offered.last().copied(), Some(e)),
+    };
+    let mirrored = mirror(spoken, &hello.alpn);
+    let leaf = match arrival.worker.shared.leaves.server_config(&name, &mirrored) {
         Ok(leaf) => leaf,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
             return hello.deny(AlertDescription::InternalError).await;
         }
     };
-    let mut route = arrival.route();
-    route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
-    route.name = Some(name);
-    route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
-    let upstream = super::connection::Upstream::dial(&arrival.worker, &route, far.map(|far| far.stream));
     match hello.intercept(leaf, deadline).await {
         Ok(client) => {
             let client = Session::Tls(Box::new(client));
-            Connection::new(arrival, client, Reader::default(), endpoint, Name::Tls(host), route, upstream).run().await;
+            let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).failed(failed);
+            connection.serve(client, Reader::default()).await;
         }
         Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,
+    }
+}
+
+/// What the endpoint speaks of what it is `offered`: known from a short time ago, or asked now. The connection that was
+/// asked over waits for the first request.
+async fn agree(
+    worker: &Worker,
+    route: &Route,
+    offered: &[Alpn],
+    stream: Option<Stream>,
+) -> Result<Option<Alpn>, DialError> {
+    match worker.pool.spoken(route, offered) {
+        Some(spoken) if stream.is_none() => Ok(spoken),
+        _ => worker.pool.prepare(&worker.dialer, route, offered, stream).await,
+    }
+}
+
+/// What the client is answered: what the endpoint speaks, if the client offered it, else what of HTTP it did offer.
+fn mirror(spoken: Option<Alpn>, offered: &[Vec<u8>]) -> Vec<Alpn> {
+    let has = |alpn: Alpn| offered.iter().any(|protocol| protocol == alpn.as_bytes());
+    match spoken {
+        Some(spoken) if has(spoken) => vec![spoken],
+        // It would take no answer for HTTP/1.1, which is what an endpoint without ALPN speaks, if it may.
+        None if offered.is_empty() || has(Alpn::Http11) => Vec::new(),
+        _ if has(Alpn::Http11) => vec![Alpn::Http11],
+        _ => vec![Alpn::H2],
     }
 }

@@ -172,7 +172,7 @@ mod tests {
             (DialError::Refused { addr }.into(), 502, "upstream.connect"),
             (DialError::Loop { addr }.into(), 502, "upstream.loop"),
         ] {
-            assert_eq!((unready.refusal().status(), unready.rule()), (status, rule), "{unready}");
+            assert_eq!((unready.refusal().status(None), unready.rule()), (status, rule), "{unready}");
         }
         assert!(Unready::from(audit::Error::NoAuditor).to_string().starts_with("the audit log cannot be written: "));
     }

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Name, Upstream};
+use super::connection::{Connection, Name};
 use super::linger;
 use super::opening::{Incoming, Side, Tunnel};
 use super::passage::{self, Passage, Unready};
@@ -91,7 +91,7 @@ impl Talk {
             tokio::select! {
                 read = near.fill() => if read? == 0 { return Ok(None) },
                 () = closed => return Ok(None),
-                () = tokio::time::sleep(settings.keep_alive) => return Ok(None),
+                () = tokio::time::sleep(settings.client.keep_alive) => return Ok(None),
             }
         };
         let (reader, stream, limits) = (&mut near.reader, &mut near.stream, &settings.http);
@@ -101,7 +101,7 @@ impl Talk {
                 false => reader.request_head(stream, limits).await?.map(Asked::Request),
             })
         };
-        timeout(settings.request_timeout, head).await.unwrap_or_else(|_| Err(ReadError::Truncated))
+        timeout(settings.client.head, head).await.unwrap_or_else(|_| Err(ReadError::Truncated))
     }
 
     async fn request(mut self, head: RequestHead) -> Then {
@@ -149,7 +149,7 @@ impl Talk {
                 let Incoming { arrival, mut near, .. } = self.incoming;
                 let reader = Reader::holding(&[&head.render()[..], &near.reader.take_all()].concat());
                 let (route, client) = (arrival.route(), Session::Plain(near.stream));
-                Connection::new(arrival, client, reader, endpoint, name, route, Upstream::None).run().await;
+                Connection::new(arrival, endpoint, name, route, Vec::new()).serve(client, reader).await;
                 Then::Ended
             }
             Treatment::Splice if sentence.for_all => {
@@ -296,7 +296,7 @@ impl Talk {
     async fn ask(&mut self, head: &ConnectHead) -> Result<Passed, ReadError> {
         let settings = self.incoming.arrival.worker.shared.settings.clone();
         let Incoming { near, far: Some(far), .. } = &mut self.incoming else { unreachable!("connected before") };
-        http::write(&mut far.stream, &head.raw, settings.patience).await?;
+        http::write(&mut far.stream, &head.raw, settings.client.patience).await?;
         let count = |bytes: usize, sent: bool| {
             if let Some((_, passage)) = &self.passage {
                 let counter = if sent { &passage.sent } else { &passage.received };
@@ -304,7 +304,7 @@ impl Talk {
             }
         };
         count(head.raw.len(), true);
-        let answer = timeout(settings.upstream_idle, async {
+        let answer = timeout(settings.endpoint.response, async {
             loop {
                 match far.reader.response_head(&mut far.stream, &settings.http.streaming()).await? {
                     None => return Err(ReadError::Truncated),
@@ -317,7 +317,7 @@ impl Talk {
         self.status = Some(answer.status());
         let raw = answer.render();
         count(raw.len(), false);
-        http::write(&mut near.stream, &raw, settings.patience).await?;
+        http::write(&mut near.stream, &raw, settings.client.patience).await?;
         if (200..300).contains(&answer.status()) {
             return Ok(Passed::Upgraded);
         }
@@ -358,10 +358,11 @@ impl Talk {
             StoredHead::of(&arrival.worker, head).describe_request(&mut record);
         }
         let message = format!("{} [rule {rule}]", record::safe_text(&arrival.worker, reason));
-        let response = reply::render(None, refusal, &message, record.id, true).into_bytes();
-        let told = Some((&record, refusal.status(), &response[..]));
+        let response = reply::render(None, refusal, &message, Some(record.id), true);
+        let (status, response) = (response.status, response.to_bytes());
+        let told = Some((&record, status, &response[..]));
         record::connection_refused(arrival, host, rule, reason, told).await;
-        let patience = arrival.worker.shared.settings.patience;
+        let patience = arrival.worker.shared.settings.client.patience;
         let stream = &mut self.incoming.near.stream;
         if http::write(stream, &response, patience).await.is_ok() {
             linger::close(stream).await;

@@ -8,13 +8,13 @@ use serde_json::json;
 use super::arrival::Arrival;
 use super::connection::{Connection, Peer};
 use super::exchange::Progress;
-use super::reply::Refusal;
+use super::reply::Reply;
 use super::safe::{Safe, is_credential, may_be_credential};
 use super::worker::Worker;
 use crate::audit::{self, Completion, Coverage, FindingCount, Part, Record, Time};
 use crate::capture::{BootTime, Flow};
 use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta};
-use crate::http::{RequestHead, Version};
+use crate::http::{RequestHead, Version, trailer_lines};
 use crate::identity::Caller;
 use crate::mask;
 use crate::policy::{Actions, Plan};
@@ -29,8 +29,10 @@ pub(super) struct StoredHead {
     version: &'static str,
     /// As it came, but for credentials.
     original: Vec<u8>,
-    /// Name and masked value of each field.
+    /// Name and masked value of each field, trailers included.
     fields: Vec<(String, String)>,
+    /// As they came.
+    trailers: Vec<u8>,
 }
 
 impl StoredHead {
@@ -41,6 +43,7 @@ impl StoredHead {
         let version = match head.version() {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
         };
         let mut original = format!("{} {} {version}\r\n", head.method(), head.target()).into_bytes();
         let mut fields = Vec::new();
@@ -54,12 +57,33 @@ impl StoredHead {
         let path = safe.text(head.target());
         // Any other method is text of the client's own.
         let method = is_known_method(head.method()).then(|| head.method().to_owned());
-        Self { method, path: Some(path), version, original, fields }
+        Self { method, path: Some(path), version, original, fields, trailers: Vec::new() }
+    }
+
+    /// Trailers, which a reader sees among the fields of the head.
+    pub(super) fn add_trailers(&mut self, worker: &Worker, section: &[u8]) {
+        if section.is_empty() {
+            return;
+        }
+        let mut scanner = worker.scanner.borrow_mut();
+        let key = worker.shared.tokens.current();
+        let mut safe = Safe { scanner: &mut scanner, key: &key };
+        for (name, value) in trailer_lines(section) {
+            self.fields.push(safe.field(name, &String::from_utf8_lossy(value)));
+        }
+        self.trailers = section.to_vec();
     }
 
     /// For a head that could not be parsed, so that nothing is known to be safe to store.
     pub(super) fn unreadable() -> Self {
-        Self { method: None, path: None, version: "HTTP/1.1", original: Vec::new(), fields: Vec::new() }
+        Self {
+            method: None,
+            path: None,
+            version: "HTTP/1.1",
+            original: Vec::new(),
+            fields: Vec::new(),
+            trailers: Vec::new(),
+        }
     }
 
     pub(super) fn describe(&self, record: &mut Record, operation: Operation) {
@@ -74,9 +98,9 @@ impl StoredHead {
         record.request.path.clone_from(&self.path);
     }
 
-    /// Head and body, to be sealed.
+    /// Head, body and trailers, to be sealed.
     pub(super) fn original(&self, body: &[u8]) -> Vec<u8> {
-        [&self.original[..], body].concat()
+        [&self.original[..], body, &self.trailers].concat()
     }
 
     /// The head as it leaves with a body of `length` bytes, every value masked.
@@ -100,14 +124,14 @@ pub(super) fn is_known_method(method: &str) -> bool {
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method)
 }
 
-/// Findings in the target and in header fields. Credentials for the endpoint are not findings.
-pub(super) fn scan_head(worker: &Worker, head: &RequestHead) -> Result<Vec<Finding>, mask::Error> {
+/// Findings in the target, in header fields and in trailers. Credentials for the endpoint are not findings.
+pub(super) fn scan_head(worker: &Worker, head: &RequestHead, trailers: &[u8]) -> Result<Vec<Finding>, mask::Error> {
     let mut scanner = worker.scanner.borrow_mut();
     let key = worker.shared.tokens.current();
     let mut safe = Safe { scanner: &mut scanner, key: &key };
     let mut found = Vec::new();
     safe.scan(head.target(), &mut found)?;
-    for (name, value) in head.fields().iter() {
+    for (name, value) in head.fields().iter().chain(trailer_lines(trailers)) {
         safe.scan(name, &mut found)?;
         if !is_credential(name) {
             safe.scan(&String::from_utf8_lossy(value), &mut found)?;
@@ -300,10 +324,10 @@ pub(super) fn decided(record: &mut Record, plan: &Plan) {
     record.decision.rule = Some(plan.rule().to_owned());
 }
 
-/// The proxy answers itself, with a body of `bytes`.
-pub(super) fn answered(progress: &mut Progress, refusal: Refusal, bytes: usize) {
-    progress.record.response.status = Some(refusal.status());
-    progress.record.response.bytes = Some(bytes as u64);
+/// The proxy answers itself.
+pub(super) fn answered(progress: &mut Progress, response: &Reply) {
+    progress.record.response.status = Some(response.status);
+    progress.record.response.bytes = Some(response.body.len() as u64);
     progress.record.timing.total_us = Some(micros(progress.started.elapsed()));
 }
 
@@ -362,6 +386,7 @@ pub(super) fn dial_rule(error: &DialError) -> &'static str {
     match error {
         DialError::Tls { source: ConnectError::Certificate { .. }, .. } => "upstream.certificate",
         DialError::Tls { .. } => "upstream.tls",
+        DialError::Http2 { .. } | DialError::NoStreams { .. } => "upstream.http2",
         DialError::Loop { .. } => "upstream.loop",
         DialError::Namespace { .. } => "upstream.dial_from",
         DialError::Tunnel { .. } | DialError::TunnelRefused { .. } => "upstream.proxy",

@@ -1,116 +1,162 @@
 //! The way back: the response is recorded and forwarded as it comes.
 
 use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::connection::{ClientStream, Connection, Upstream};
-use super::exchange::{self, Next, Progress, Rejection};
+use super::client::{Client, Gone};
+use super::connection::Connection;
+use super::exchange::{self, Next, Progress, Rejection, Sent};
 use super::record;
+use super::session::{self, Agreed};
+use super::settings::EndpointTimeouts;
 use crate::audit::{self, Completion};
 use crate::flow::Provider;
-use crate::http::{self, BodyDecoder, BodyFraming, Error, Reader, RequestHead, ResponseHead};
-use crate::upstream::{self, Failure};
-use crate::wire::Summary;
-
-/// A client may pipeline this much while its response is still coming; more waits in its socket.
-const PIPELINED: usize = 64 << 10;
+use crate::http::coding::Decoder;
+use crate::http::{BodyFraming, Codings, ResponseHead, Version};
+use crate::upstream::{Answer, Failure, Piece};
+use crate::wire::{Outcome, Summary};
 
 /// In the record of a request whose client did not wait.
-const CLIENT_GONE: &str = "the client closed the connection";
+pub(super) const CLIENT_GONE: &str = "the client closed the connection";
 
 /// Why a response did not reach its end.
-pub(super) enum Broken {
+enum Broken {
     /// Before anything of it was forwarded: the client can be told.
     Unanswered(Failure),
     /// Later, or the client is gone: all that is left is to say so in the record.
     Midway(String),
 }
 
-/// A response that is being forwarded.
-struct Response {
+/// How long either side is waited for.
+struct Wait {
+    /// For the client to take something.
     patience: Duration,
-    decoder: BodyDecoder,
-    /// None once it has been read out.
-    summary: Option<Summary>,
-    status: u16,
-    first_byte: Instant,
+    timeouts: EndpointTimeouts,
+    /// When the request had been sent.
+    began: tokio::time::Instant,
 }
 
-/// Some bytes of a response, and the content among them.
-struct Piece {
-    raw: Bytes,
-    content: Vec<u8>,
+/// A response that is being forwarded.
+struct Response {
+    wait: Wait,
+    observer: Observer,
+    status: u16,
+    bytes: u64,
+    first_byte: Instant,
 }
 
 /// Forwards the response to a request that was sent, and completes its record.
 pub(super) async fn run(
-    connection: &mut Connection,
-    mut progress: Progress,
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
+    progress: Progress,
     mut exchange: audit::Exchange,
-    request: &RequestHead,
-    overhead: Duration,
+    sent: Sent<'_>,
+    mut answer: Answer,
 ) -> Next {
-    progress.record.timing.overhead_us = Some(record::micros(overhead));
+    let request = sent.head;
     let stays = connection.stays(request);
-    let Connection { client, reader, upstream, peer, worker, .. } = connection;
-    let Upstream::Open(endpoint) = upstream else { unreachable!("the request was sent over it") };
-    let patience = worker.shared.settings.patience;
-    let mut head = match head(endpoint, client, reader, patience).await {
+    let settings = &connection.worker.shared.settings;
+    let timeouts = settings.timeouts_of(&connection.peer.endpoint);
+    let wait = Wait { patience: settings.client.patience, timeouts, began: tokio::time::Instant::now() };
+    let mut head = match head(&mut answer, client, &wait).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
             let next = if stays { Next::KeepAlive } else { Next::Close };
-            return exchange::fail(connection, progress, exchange, rejection, next).await;
+            return exchange::fail(connection, client, progress, exchange, rejection, next).await;
         }
-        Err(Broken::Midway(reason)) => return abort(connection, &progress, exchange, None, reason).await,
+        Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
     };
-    let framing = head.framing(request.method());
+    if head.status() == 101 {
+        return match sent.upgrade {
+            Some(upgrade) => {
+                let agreed = Agreed { progress, exchange, answer, head };
+                Box::pin(session::run(connection, client, upgrade, agreed)).await
+            }
+            None => {
+                let reason = "the endpoint switched protocols, which nobody asked for".into();
+                abort(&progress, exchange, None, reason).await
+            }
+        };
+    }
     let mut response = Response {
-        patience,
-        decoder: BodyDecoder::new(framing, &worker.shared.settings.http.streaming()),
-        summary: Some(summary(peer.endpoint.provider, &head)),
+        wait,
+        observer: Observer::of(connection.peer.endpoint.provider, &head),
         status: head.status(),
+        bytes: 0,
         first_byte: Instant::now(),
     };
-    let reusable = framing != BodyFraming::UntilClose && head.keep_alive();
-    let next = if reusable && stays { Next::KeepAlive } else { Next::Close };
+    // A body of HTTP/1 that ends with its connection ends the client's too.
+    let ends = head.version() != Version::Http2
+        && (head.framing(request.method()) == BodyFraming::UntilClose || !head.keep_alive());
+    let next = if stays && !ends { Next::KeepAlive } else { Next::Close };
     // It would lead the client to QUIC, around the interceptor.
     head.fields_mut().remove("alt-svc");
-    // A client that would send another request here learns that it cannot.
-    let head = if request.keep_alive() && !stays { head.render_last() } else { head.render() };
-    let completed = body(endpoint, client, reader, head, &mut response, &mut exchange).await;
-    if !reusable || completed.is_err() {
-        *upstream = Upstream::None;
-    }
+    let completed = match client.begin(head, request, !stays) {
+        Ok(()) => body(&mut answer, client, &mut response, &mut exchange).await,
+        Err(e) => Err(format!("the response cannot be written in the client's version of HTTP: {e}")),
+    };
     match completed {
-        Ok(last) => finish(connection, &progress, exchange, &mut response, &last, next).await,
-        Err(reason) => abort(connection, &progress, exchange, Some(&mut response), reason).await,
+        Ok(last) => {
+            let next = finish(client, &progress, exchange, &mut response, &last, next).await;
+            if let Some(reusable) = answer.reusable() {
+                connection.give_back(reusable);
+            }
+            next
+        }
+        Err(reason) => abort(&progress, exchange, Some(&mut response), reason).await,
     }
 }
 
-/// An observer of the response's content. What is compressed tells it nothing.
-fn summary(provider: Provider, head: &ResponseHead) -> Summary {
-    let fields = head.fields();
-    let readable = fields.all("content-encoding").all(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    let content_type = fields.get("content-type").filter(|_| readable).and_then(|kind| std::str::from_utf8(kind).ok());
-    Summary::new(provider, content_type)
+/// Reads what a response says about itself, compressed or not. What cannot be read tells it nothing, and changes nothing
+/// about what the client gets.
+struct Observer {
+    /// None once it has been read out.
+    summary: Option<Summary>,
+    /// None when the content cannot be read, or not any further.
+    decoder: Option<Decoder>,
+}
+
+impl Observer {
+    /// Bytes of content that are looked at.
+    const MOST: u64 = 64 << 20;
+
+    fn of(provider: Provider, head: &ResponseHead) -> Self {
+        let fields = head.fields();
+        let decoder = Codings::of(fields).ok().map(|codings| codings.decoder(Self::MOST));
+        let kind = fields.get("content-type").filter(|_| decoder.is_some());
+        let summary = Summary::new(provider, kind.and_then(|kind| std::str::from_utf8(kind).ok()));
+        Self { summary: Some(summary), decoder }
+    }
+
+    fn see(&mut self, content: &[u8]) {
+        let (Some(summary), Some(decoder)) = (&mut self.summary, &mut self.decoder) else { return };
+        let seen = decoder.each(content, &mut |piece| {
+            summary.feed(piece);
+            Ok(())
+        });
+        if seen.is_err() {
+            self.decoder = None;
+        }
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        self.summary.take().map(Summary::finish).unwrap_or_default()
+    }
 }
 
 /// The final response head. Interim ones are forwarded, but for the `100 Continue` that the proxy has given itself.
-async fn head(
-    endpoint: &mut upstream::Connection,
-    client: &mut ClientStream,
-    reader: &mut Reader,
-    patience: Duration,
-) -> Result<ResponseHead, Broken> {
+async fn head(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<ResponseHead, Broken> {
     loop {
-        let head = unless_gone(client, reader, endpoint.response_head()).await?.map_err(Broken::Unanswered)?;
+        let head = client.unless_gone(wait.within(wait.timeouts.response, answer.head())).await?;
+        let head = head.map_err(Broken::Unanswered)?;
         match head.status() {
-            101 => return Err(Broken::Midway("the endpoint switched protocols, which nobody asked for".into())),
             100 => {}
-            102..200 => forward(client, &head.render(), patience).await.map_err(Broken::Midway)?,
+            101 => return Ok(head),
+            102..200 => client.interim(&head, wait.patience).await.map_err(took_no_more).map_err(Broken::Midway)?,
             _ => return Ok(head),
         }
     }
@@ -118,78 +164,60 @@ async fn head(
 
 /// Records and forwards everything but the last piece, which is returned: it is released with the completed record.
 async fn body(
-    endpoint: &mut upstream::Connection,
-    client: &mut ClientStream,
-    reader: &mut Reader,
-    mut outgoing: Vec<u8>,
+    answer: &mut Answer,
+    client: &mut Client<'_>,
     response: &mut Response,
     exchange: &mut audit::Exchange,
-) -> Result<Vec<u8>, String> {
+) -> Result<Piece, String> {
     loop {
-        let piece =
-            response.take(endpoint.reader()).map_err(|e| format!("the endpoint's response is malformed: {e}"))?;
+        let piece = next_piece(answer, client, &response.wait).await?;
         if !piece.content.is_empty() {
-            if let Some(summary) = &mut response.summary {
-                summary.feed(&piece.content);
-            }
+            response.bytes += piece.content.len() as u64;
+            response.observer.see(&piece.content);
             exchange.chunk(&piece.content).await.map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
-        outgoing.extend_from_slice(&piece.raw);
-        if response.decoder.is_done() {
-            return Ok(outgoing);
+        if piece.last {
+            return Ok(piece);
         }
-        forward(client, &outgoing, response.patience).await?;
-        outgoing.clear();
-        let read = match unless_gone(client, reader, endpoint.fill()).await {
-            Ok(read) => read.map_err(|failure| failure.to_string())?,
-            Err(broken) => return Err(broken.reason()),
-        };
-        if read == 0 {
-            // The end of the connection is the end of some bodies, and cuts off others.
-            response.decoder.finish().map_err(|e| e.to_string())?;
-            return Ok(outgoing);
-        }
+        client.pass(&piece, response.wait.patience).await.map_err(took_no_more)?;
+        answer.passed(&piece);
     }
 }
 
-/// Waits for the endpoint, but no longer than the client does.
-pub(super) async fn unless_gone<T>(
-    client: &mut ClientStream,
-    reader: &mut Reader,
-    wanted: impl Future<Output = T>,
-) -> Result<T, Broken> {
-    let mut wanted = pin!(wanted);
-    while reader.buffered().len() < PIPELINED {
-        tokio::select! {
-            biased;
-            value = &mut wanted => return Ok(value),
-            read = reader.fill(client) => match read {
-                Ok(1..) => {}
-                // It has nothing more to say, and may well wait for the answer.
-                Ok(0) => break,
-                Err(_) => return Err(Broken::Midway(CLIENT_GONE.into())),
-            },
+/// The next piece. What is held of the response is released before anything is waited for.
+async fn next_piece(answer: &mut Answer, client: &mut Client<'_>, wait: &Wait) -> Result<Piece, String> {
+    let mut piece = pin!(wait.within(wait.timeouts.idle, answer.piece()));
+    let ready = std::future::poll_fn(|cx| match piece.as_mut().poll(cx) {
+        Poll::Ready(piece) => Poll::Ready(Some(piece)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let piece = match ready.await {
+        Some(piece) => piece,
+        None => {
+            client.flush(wait.patience).await.map_err(took_no_more)?;
+            client.unless_gone(piece).await.map_err(|Gone| CLIENT_GONE.to_owned())?
         }
-    }
-    Ok(wanted.await)
+    };
+    piece.map_err(|failure| failure.to_string())
 }
 
-async fn forward(client: &mut ClientStream, bytes: &[u8], patience: Duration) -> Result<(), String> {
-    http::write(client, bytes, patience).await.map_err(|e| format!("the client took no more of the response: {e}"))
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn took_no_more(error: std::io::Error) -> String {
+    format!("the client took no more of the response: {error}")
 }
 
 /// Ends an exchange whose client went away before its request was sent whole.
-pub(super) async fn abandon(connection: &mut Connection, progress: &Progress, exchange: audit::Exchange) -> Next {
-    abort(connection, progress, exchange, None, CLIENT_GONE.into()).await
+pub(super) async fn abandon(progress: &Progress, exchange: audit::Exchange) -> Next {
+    abort(progress, exchange, None, CLIENT_GONE.into()).await
 }
 
 /// Completes the record, then releases the last bytes: whoever has the whole response finds it in the log.
 async fn finish(
-    connection: &mut Connection,
+    client: &mut Client<'_>,
     progress: &Progress,
     exchange: audit::Exchange,
     response: &mut Response,
-    last: &[u8],
+    last: &Piece,
     next: Next,
 ) -> Next {
     let completion = response.completion(progress);
@@ -200,7 +228,7 @@ async fn finish(
             return Next::Abort;
         }
     };
-    let forwarded = forward(&mut connection.client, last, response.patience).await;
+    let forwarded = client.pass(last, response.wait.patience).await;
     if let Err(e) = durable.await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
         return Next::Abort;
@@ -209,13 +237,11 @@ async fn finish(
 }
 
 async fn abort(
-    connection: &mut Connection,
     progress: &Progress,
     exchange: audit::Exchange,
     response: Option<&mut Response>,
     reason: String,
 ) -> Next {
-    connection.upstream = Upstream::None;
     let completion = response.map_or_else(|| record::unanswered(progress), |response| response.completion(progress));
     let completion = Completion { state: audit::State::Aborted, reason: Some(reason), ..completion };
     if let Err(e) = exchange::ended(exchange, &completion).await {
@@ -224,37 +250,38 @@ async fn abort(
     Next::Abort
 }
 
-impl Response {
-    /// Everything that has come of this response and was not taken yet.
-    fn take(&mut self, reader: &mut Reader) -> Result<Piece, Error> {
-        let (mut consumed, mut content) = (0, Vec::new());
-        while consumed < reader.buffered().len() && !self.decoder.is_done() {
-            let rest = &reader.buffered()[consumed..];
-            let step = self.decoder.decode(rest)?;
-            content.extend_from_slice(&rest[step.content]);
-            consumed += step.consumed;
+impl Wait {
+    /// What is awaited of the endpoint, if it comes in time.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        wanted: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let (soon, total) = (tokio::time::Instant::now() + limit, self.began + self.timeouts.total);
+        match tokio::time::timeout_at(soon.min(total), wanted).await {
+            Ok(result) => result,
+            Err(_) if total < soon => Err(Failure::Total(self.timeouts.total)),
+            Err(_) => Err(Failure::Idle(limit)),
         }
-        Ok(Piece { raw: reader.take(consumed), content })
     }
+}
 
+impl Response {
     fn completion(&mut self, progress: &Progress) -> Completion {
-        let outcome = self.summary.take().map(Summary::finish).unwrap_or_default();
+        let outcome = self.observer.outcome();
         let mut timing = progress.record.timing.clone();
         timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
         timing.total_us = Some(record::micros(progress.started.elapsed()));
         Completion {
-            response: record::response(self.status, self.decoder.content_bytes(), &outcome),
+            response: record::response(self.status, self.bytes, &outcome),
             timing,
             ..Completion::default()
         }
     }
 }
 
-impl Broken {
-    fn reason(self) -> String {
-        match self {
-            Self::Unanswered(failure) => failure.to_string(),
-            Self::Midway(reason) => reason,
-        }
+impl From<Gone> for Broken {
+    fn from(_: Gone) -> Self {
+        Self::Midway(CLIENT_GONE.into())
     }
 }

@@ -1,5 +1,6 @@
 //! Text that may be stored in the clear: masked, and withheld where masking would not be enough.
 
+use super::worker::Worker;
 use crate::flow::{Finding, RuleMeta, Severity};
 use crate::mask::{self, Scanner, TokenKey, redact};
 
@@ -131,6 +132,15 @@ impl Safe<'_> {
         self.scanner.scan(&decoded, &mut more)?;
         Ok(more.len() > plain.len())
     }
+}
+
+/// Whether a text that cannot be edited holds a value that must not leave in it.
+pub(super) fn finds_more_than_little(worker: &Worker, text: &str) -> Result<bool, mask::Error> {
+    let mut scanner = worker.scanner.borrow_mut();
+    let key = worker.shared.tokens.current();
+    let mut found = Vec::new();
+    Safe { scanner: &mut scanner, key: &key }.scan(text, &mut found)?;
+    Ok(found.iter().any(|finding| finding.rule.severity != Severity::Low))
 }
 
 /// Whether a header field authenticates the caller to the provider: it is meant for the endpoint, so it is not scanned.

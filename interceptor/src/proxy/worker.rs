@@ -11,19 +11,26 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::refused::Refused;
-use super::{Budget, Drain, EndpointsTls, Order, Pulse, Tokens, arrival};
+use super::{Budget, Drain, EndpointsTls, Order, Pulse, Settings, Tokens, arrival};
 use crate::audit;
 use crate::capture::{Catalogue, Flows, HttpProxy, Listening, Namespaces, NetnsCookie};
-use crate::http;
 use crate::identity::Callers;
 use crate::mask::{Engine, Scanner};
 use crate::policy::{Connections, Policy};
 use crate::sys::Listener;
 use crate::tls::LeafCache;
-use crate::upstream::{DialFrom, Dialer};
+use crate::upstream::{Dialer, Pool, PoolSettings};
 
 /// Pause after a failed accept: descriptors may have run out, and trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection to an endpoint waits for its next request, and how many of HTTP/1 do. Shorter than the minute
+/// that servers commonly wait, so that they seldom close one in the moment it is used.
+const POOLED: Duration = Duration::from_secs(50);
+const POOLED_PER_ROUTE: usize = 32;
+
+/// How often those are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// What all workers share.
 #[derive(Debug)]
@@ -60,29 +67,13 @@ pub struct Shared {
     pub settings: Settings,
 }
 
-/// Limits and deadlines of one connection.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Of messages.
-    pub http: http::Limits,
-    /// Until a client has sent its TLS hello, or one whole request.
-    pub request_timeout: Duration,
-    /// Until an idle client connection is closed.
-    pub keep_alive: Duration,
-    /// Until a peer that takes no more bytes is given up.
-    pub patience: Duration,
-    /// Until a silent endpoint is given up.
-    pub upstream_idle: Duration,
-    /// Whose network connections are dialled from.
-    pub dial_from: DialFrom,
-}
-
 /// The state of one thread.
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) scanner: RefCell<Scanner>,
     pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
+    pub(super) pool: Pool,
     pub(super) refused: Refused,
 }
 
@@ -90,13 +81,27 @@ impl Worker {
     /// To be called on the thread that will run it.
     #[must_use]
     pub fn new(shared: Arc<Shared>, scanner: Scanner, audit: audit::Worker, dialer: Dialer) -> Rc<Self> {
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, refused: Refused::default() })
+        let settings = &shared.settings;
+        let pool = Pool::new(PoolSettings {
+            limits: settings.http,
+            patience: settings.client.patience,
+            idle: POOLED,
+            per_route: POOLED_PER_ROUTE,
+        });
+        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, pool, refused: Refused::default() })
     }
 
     /// Accepts where it is told to, until nobody can tell it anything any more. Gives signs of life meanwhile.
     pub async fn serve(self: Rc<Self>, mut orders: UnboundedReceiver<Order>, pulse: Arc<Pulse>) {
         let mut alive = JoinSet::new();
         alive.spawn_local(async move { pulse.keep().await });
+        let sweeping = Rc::clone(&self);
+        alive.spawn_local(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                sweeping.pool.sweep().await;
+            }
+        });
         let mut accepting: Vec<(Listening, JoinSet<()>)> = Vec::new();
         while let Some(order) = orders.recv().await {
             match order {

@@ -16,6 +16,7 @@ pub mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod worker;
 
 pub use connect::{connect, connect_from};
@@ -25,4 +26,5 @@ pub use pass::Passage;
 pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};
+pub use transport::{Chosen, RingError, TransportSetting};
 pub use worker::{Transport, run_worker, spawn_worker};

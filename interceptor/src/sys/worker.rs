@@ -22,21 +22,6 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// io_uring when this process may make a ring, else epoll.
-    #[must_use]
-    pub fn probe() -> Self {
-        // On a thread of its own: a runtime may not be dropped inside another one.
-        let ring = std::thread::spawn(|| tokio_uring::Runtime::new(&tokio_uring::builder()).map(drop)).join();
-        match ring {
-            Ok(Ok(())) => Self::IoUring,
-            Ok(Err(error)) => {
-                log::info!("io_uring is not available ({error}); using epoll");
-                Self::Epoll
-            }
-            Err(_) => Self::Epoll,
-        }
-    }
-
     /// The name used in configuration and status.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
-use super::refusal;
 use super::hello::{Fault, HelloReader, PIECE, offers_ech};
 use super::mint::knows_no_ecdsa;
+use super::refusal;
 
 /// How long a client may take to accept an alert.
 const ALERT_PATIENCE: Duration = Duration::from_secs(1);

@@ -25,6 +25,17 @@ impl Alpn {
         [Self::Http11, Self::H2].into_iter().find(|alpn| alpn.as_bytes() == identifier)
     }
 
+    /// What an endpoint is offered for a client that offers `identifiers`: the same, as far as it is spoken here, and
+    /// HTTP/1.1 in any case, which requests can be translated to.
+    #[must_use]
+    pub fn offered(identifiers: &[Vec<u8>]) -> Vec<Self> {
+        let mut offered: Vec<Self> = identifiers.iter().filter_map(|identifier| Self::from_bytes(identifier)).collect();
+        if offered == [Self::H2] {
+            offered.push(Self::Http11);
+        }
+        offered
+    }
+
     pub(super) fn wire(list: &[Self]) -> Vec<Vec<u8>> {
         list.iter().map(|alpn| alpn.as_bytes().to_vec()).collect()
     }

@@ -45,10 +45,7 @@ fn inner(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// The alerts with which clients refuse a certificate they cannot chain to a root of theirs: OpenSSL and GnuTLS send

@@ -123,6 +123,20 @@ pub enum DialError {
         /// What is wrong with its answer.
         source: ReadError,
     },
+    /// The endpoint's: what it says is no HTTP/2, which it has agreed on.
+    #[error("{addr} does not speak HTTP/2 as agreed: {source}")]
+    Http2 {
+        /// Where the client meant to connect.
+        addr: SocketAddr,
+        /// What is wrong.
+        source: ::h2::Error,
+    },
+    /// The endpoint's: it allows no requests on a new connection.
+    #[error("{addr} takes no request on a new connection of HTTP/2")]
+    NoStreams {
+        /// Where the client meant to connect.
+        addr: SocketAddr,
+    },
     /// The endpoint's, or whoever's answers in its place.
     #[error("{addr}: {source}")]
     Tls {

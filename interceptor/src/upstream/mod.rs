@@ -1,9 +1,13 @@
 //! The real endpoint: dialled at the original destination, verified, and sent only what may be sent.
 //!
 //! [`Connection::send`] is the one place where a request leaves. It demands three proofs that agree on the exchange and
-//! on the body: [`Masked`], [`Allowed`] and [`Committed`].
+//! on the body: [`Masked`], [`Allowed`] and [`Committed`]. A connection comes from the [`Pool`] of its worker, which never
+//! gives one to a request that it was not opened for.
 
 mod dial;
+mod h1;
+mod h2;
+mod pool;
 
 use std::time::Duration;
 
@@ -12,30 +16,43 @@ use thiserror::Error;
 
 use crate::audit::Committed;
 use crate::flow::{BodyDigest, ExchangeId};
-use crate::http::{
-    self, BodyFraming, Limits, ReadError, Reader, ReceivedBody, RequestHead, ResponseHead, encode_single_chunk,
-};
+use crate::http::{self, CodingError, ReadError, ReceivedBody, RequestHead, ResponseHead};
 use crate::mask::Masked;
 use crate::policy::Allowed;
+use crate::tls::Alpn;
 
 pub use dial::{DialError, DialFrom, Dialer, Route, UpstreamStream};
+pub use pool::{Leased, Pool, PoolSettings};
 
-/// One verified connection to an endpoint, used for one request at a time.
+/// A way to send one request: a connection of HTTP/1 of its own, or a stream of HTTP/2.
 #[derive(Debug)]
-pub struct Connection {
-    stream: UpstreamStream,
-    reader: Reader,
-    limits: Limits,
-    timeouts: Timeouts,
+pub enum Connection {
+    /// HTTP/1.1.
+    H1(h1::Connection),
+    /// HTTP/2.
+    H2(h2::Connection),
 }
 
-/// How long an endpoint is waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// Without a byte of the response.
-    pub idle: Duration,
-    /// Without taking a byte of the request.
-    pub patience: Duration,
+/// A request that was sent, and its response as far as it has come.
+#[derive(Debug)]
+pub enum Answer {
+    /// Over HTTP/1.1.
+    H1(h1::Answer),
+    /// Over HTTP/2.
+    H2(Box<h2::Answer>),
+}
+
+/// Some of a response's body.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// As it came over HTTP/1.1, framing included. None over HTTP/2.
+    pub raw: Option<Bytes>,
+    /// The content among it.
+    pub content: Bytes,
+    /// Raw trailer lines, with the last piece.
+    pub trailers: Bytes,
+    /// Nothing follows.
+    pub last: bool,
 }
 
 /// Why a request was not sent, or its response could not be read.
@@ -44,116 +61,148 @@ pub enum Failure {
     /// The three proofs are not of one exchange and one body. Nothing was sent.
     #[error("the masked body, the verdict and the record are not of the same request; nothing was sent")]
     ProofMismatch,
+    /// The masked body could not be compressed again. Nothing was sent.
+    #[error("the masked body cannot be encoded as it came: {0}; nothing was sent")]
+    Coding(#[from] CodingError),
+    /// The head cannot be written in the endpoint's version of HTTP. Nothing was sent.
+    #[error("the request cannot be written in HTTP/2: {0}; nothing was sent")]
+    Untranslatable(http::Error),
     /// The connection broke while sending: the endpoint may or may not have the request.
     #[error("the endpoint closed the connection while the request was being sent: {0}")]
     Send(std::io::Error),
+    /// The endpoint says that it has not looked at the request (RFC 9113, 8.7): it can be sent again.
+    #[error("the endpoint refused the request unprocessed")]
+    Unprocessed,
     /// The endpoint closed the connection instead of answering.
     #[error("the endpoint closed the connection without an answer")]
     NoAnswer,
     /// The response is not HTTP, or broke off.
     #[error("the endpoint's response cannot be read: {0}")]
     Response(#[from] ReadError),
+    /// The endpoint ended the stream.
+    #[error("the endpoint ended the stream: {0}")]
+    Stream(::h2::Error),
     /// No byte for too long.
     #[error("the endpoint sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
+    /// Not at its end in time.
+    #[error("the response took more than {} s in all", .0.as_secs())]
+    Total(Duration),
+}
+
+/// What a request is made of that may be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// As it came.
+    pub head: &'a RequestHead,
+    /// As it came.
+    pub received: &'a ReceivedBody,
+    /// As it leaves.
+    pub masked: &'a Masked,
+}
+
+/// The content of a message that may leave over a session which was opened by [`Connection::send`]: the other place, and
+/// the same three proofs.
+///
+/// # Errors
+/// [`Failure::ProofMismatch`].
+pub fn cleared(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<Bytes, Failure> {
+    agree(masked, allowed, committed)?;
+    Ok(masked.body().clone())
+}
+
+fn agree(masked: &Masked, allowed: &Allowed, committed: &Committed) -> Result<(), Failure> {
+    let proofs: [(ExchangeId, BodyDigest); 3] = [
+        (masked.exchange(), masked.digest()),
+        (allowed.exchange(), allowed.digest()),
+        (committed.exchange(), committed.digest()),
+    ];
+    if proofs.iter().any(|proof| *proof != proofs[0]) { Err(Failure::ProofMismatch) } else { Ok(()) }
 }
 
 impl Connection {
-    /// A connection for requests, over a stream that was dialled and verified.
-    #[must_use]
-    pub fn new(stream: UpstreamStream, limits: Limits, timeouts: Timeouts) -> Self {
-        Self { stream, reader: Reader::default(), limits: limits.streaming(), timeouts }
-    }
-
-    /// Sends one request: the head as it came, but for the length of a body that was changed.
+    /// Sends one request: the head as it came, but for the length of a body that was changed, and for what the endpoint's
+    /// version of HTTP writes in another way.
     ///
     /// # Errors
-    /// [`Failure::ProofMismatch`] before anything is sent, [`Failure::Send`] after.
+    /// [`Failure::ProofMismatch`], [`Failure::Coding`] and [`Failure::Untranslatable`] before anything is sent,
+    /// [`Failure::Unprocessed`] when it certainly was not looked at, [`Failure::Send`] otherwise.
     pub async fn send(
-        &mut self,
-        head: RequestHead,
-        received: &ReceivedBody,
-        masked: &Masked,
+        self,
+        outgoing: Outgoing<'_>,
         allowed: &Allowed,
         committed: &Committed,
-    ) -> Result<(), Failure> {
-        let proofs: [(ExchangeId, BodyDigest); 3] = [
-            (masked.exchange(), masked.digest()),
-            (allowed.exchange(), allowed.digest()),
-            (committed.exchange(), committed.digest()),
-        ];
-        if proofs.iter().any(|proof| *proof != proofs[0]) {
-            return Err(Failure::ProofMismatch);
-        }
-        let (head, body) = frame(head, received, masked);
-        self.write(&head, &body).await.map_err(Failure::Send)
-    }
-
-    async fn write(&mut self, head: &[u8], body: &[u8]) -> std::io::Result<()> {
-        // One write for a small request: one TLS record, one segment.
-        if head.len() + body.len() <= 16 << 10 {
-            return http::write(&mut self.stream, &[head, body].concat(), self.timeouts.patience).await;
-        }
-        http::write(&mut self.stream, head, self.timeouts.patience).await?;
-        http::write(&mut self.stream, body, self.timeouts.patience).await
-    }
-
-    /// The next response head, interim ones (1xx) included.
-    ///
-    /// # Errors
-    /// [`Failure::NoAnswer`], [`Failure::Response`] or [`Failure::Idle`].
-    pub async fn response_head(&mut self) -> Result<ResponseHead, Failure> {
-        let head = self.reader.response_head(&mut self.stream, &self.limits);
-        match tokio::time::timeout(self.timeouts.idle, head).await {
-            Err(_) => Err(Failure::Idle(self.timeouts.idle)),
-            Ok(head) => head?.ok_or(Failure::NoAnswer),
+    ) -> Result<Answer, Failure> {
+        agree(outgoing.masked, allowed, committed)?;
+        match self {
+            Self::H1(connection) => connection.send(outgoing).await.map(Answer::H1),
+            Self::H2(connection) => connection.send(outgoing).await.map(|answer| Answer::H2(Box::new(answer))),
         }
     }
 
-    /// Waits for more of the response; 0 is the end. What has come stands in [`Connection::reader`].
-    ///
-    /// # Errors
-    /// [`Failure::Response`] or [`Failure::Idle`].
-    pub async fn fill(&mut self) -> Result<usize, Failure> {
-        match tokio::time::timeout(self.timeouts.idle, self.reader.fill(&mut self.stream)).await {
-            Err(_) => Err(Failure::Idle(self.timeouts.idle)),
-            Ok(read) => Ok(read.map_err(ReadError::Io)?),
-        }
-    }
-
-    /// Bytes of the response that have come.
-    pub fn reader(&mut self) -> &mut Reader {
-        &mut self.reader
-    }
-
-    /// The limits a response is read under: framing is bounded, content is not, because none of it is kept.
+    /// What is spoken on it.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Whether the endpoint has closed the connection, or sent bytes nobody asked for, since the last response.
-    pub async fn is_stale(&mut self) -> bool {
-        if !self.reader.buffered().is_empty() {
-            return true;
+    pub fn alpn(&self) -> Option<Alpn> {
+        match self {
+            Self::H1(connection) => connection.alpn(),
+            Self::H2(_) => Some(Alpn::H2),
         }
-        // Anything but "nothing to read yet" on an idle connection means that it must not be used again.
-        tokio::time::timeout(Duration::ZERO, self.reader.fill(&mut self.stream)).await.is_ok()
     }
 }
 
-/// The bytes that leave. An untouched body leaves in the framing it came in, unless that framing carries extensions.
-fn frame(mut head: RequestHead, received: &ReceivedBody, masked: &Masked) -> (Vec<u8>, Bytes) {
-    let chunked = head.framing() == BodyFraming::Chunked;
-    let body = if masked.changed() || received.extended {
-        if chunked {
-            encode_single_chunk(masked.body(), &received.trailers).into()
-        } else {
-            head.fields_mut().set_content_length(masked.body().len() as u64);
-            masked.body().clone()
+impl Answer {
+    /// The next response head, interim ones (1xx) included.
+    ///
+    /// # Errors
+    /// [`Failure::NoAnswer`], [`Failure::Response`] or [`Failure::Stream`].
+    pub async fn head(&mut self) -> Result<ResponseHead, Failure> {
+        match self {
+            Self::H1(answer) => answer.head().await,
+            Self::H2(answer) => answer.head().await,
         }
-    } else {
-        received.raw.clone()
-    };
-    (head.render(), body)
+    }
+
+    /// The next piece of the body, after the final head. May be given up on without losing a byte.
+    ///
+    /// # Errors
+    /// [`Failure::Response`] or [`Failure::Stream`].
+    pub async fn piece(&mut self) -> Result<Piece, Failure> {
+        match self {
+            Self::H1(answer) => answer.piece().await,
+            Self::H2(answer) => answer.piece().await,
+        }
+    }
+
+    /// The piece was passed on, so that as much may follow.
+    pub fn passed(&mut self, piece: &Piece) {
+        if let Self::H2(answer) = self {
+            answer.passed(piece.content.len());
+        }
+    }
+
+    /// The connection, if it can carry another request: the response must have come to its end.
+    #[must_use]
+    pub fn reusable(self) -> Option<Connection> {
+        match self {
+            Self::H1(answer) => answer.reusable().map(Connection::H1),
+            // The connection is the pool's; this was one stream.
+            Self::H2(_) => None,
+        }
+    }
+
+    /// The bare connection, with what the endpoint has said already: after it has switched protocols.
+    #[must_use]
+    pub fn into_upgraded(self) -> Option<(UpstreamStream, Bytes)> {
+        match self {
+            Self::H1(answer) => Some(answer.into_upgraded()),
+            Self::H2(_) => None,
+        }
+    }
+}
+
+/// The content that leaves, in the coding that the head names.
+fn content(outgoing: &Outgoing<'_>) -> Result<Bytes, CodingError> {
+    let Outgoing { received, masked, .. } = outgoing;
+    let edited = masked.changed() || received.padded;
+    if edited { received.codings.encode(masked.body()) } else { Ok(received.encoded.clone()) }
 }

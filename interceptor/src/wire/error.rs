@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::locate::{MAX_FIELDS, MAX_RUNS};
+use super::multipart::{MAX_HEAD, MAX_PARTS};
+use super::walk::{MAX_FIELDS, MAX_RUNS};
 
 /// A body that cannot be read as the operation's request. Offsets count from the body's first byte; no variant
 /// carries the body's bytes, so that an error can be logged and sent back.
@@ -39,7 +40,42 @@ pub enum Error {
     /// A method that has no body came with one.
     #[error("a request without a body was expected")]
     UnexpectedBody,
+    /// An upload in another format than its operation takes.
+    #[error("this operation takes multipart/form-data; the Content-Type must say so and name the boundary")]
+    NotForm,
+    /// RFC 2046, 5.1.1: a boundary is 1 to 70 characters of few kinds.
+    #[error("the boundary in the Content-Type is not a boundary")]
+    Boundary,
+    /// RFC 7578 and RFC 2046, 5.1: not such a form, or one that two readers could take differently.
+    #[error("malformed multipart/form-data at byte {offset}: expected {expected}")]
+    Form {
+        /// Of the first byte that does not fit.
+        offset: usize,
+        /// What would have fitted.
+        expected: &'static str,
+    },
+    /// More parts than anybody sends.
+    #[error("more than {} parts in one form", MAX_PARTS)]
+    TooManyParts,
+    /// The header of a part is too long.
+    #[error("more than {} bytes of header on the part at byte {offset}", MAX_HEAD)]
+    PartHeadTooLarge {
+        /// Of the part.
+        offset: usize,
+    },
     /// The operation's format is not known, so nothing can be said about its text.
     #[error("the format of this operation is not known")]
     UnknownOperation,
+}
+
+impl Error {
+    /// The same, found in a piece of the body that begins at `base`.
+    pub(super) fn further(self, base: usize) -> Self {
+        match self {
+            Self::Malformed { offset, expected } => Self::Malformed { offset: offset + base, expected },
+            Self::NotUtf8 { offset } => Self::NotUtf8 { offset: offset + base },
+            Self::TooDeep { offset, limit } => Self::TooDeep { offset: offset + base, limit },
+            other => other,
+        }
+    }
 }

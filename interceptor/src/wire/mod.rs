@@ -7,6 +7,8 @@
 //! ```text
 //! Operation::of(provider, method, target)   which call is this?
 //! locate(operation, body) -> Document       its text as fields, what is not text as parts
+//! locate_as(operation, content type, body)  the same for whatever format the operation may be asked for in
+//! locate_message(text) -> Document          the same for a message of a WebSocket
 //! Summary::new(provider, content type)      watches the response: model, usage, how it ended
 //! error_body(...)                           a refusal in the provider's own words
 //! ```
@@ -14,8 +16,14 @@
 mod anthropic;
 mod document;
 mod error;
+mod eventstream;
+mod format;
+mod grpc;
 mod json;
+mod line_stream;
+mod lines;
 mod locate;
+mod multipart;
 mod openai;
 mod operation;
 mod path;
@@ -26,11 +34,17 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod unescape;
+mod upload;
+mod walk;
 
 pub use document::{Document, Kind, Part, Reason, Status};
 pub use error::Error;
-pub use locate::{fuzz_locate, locate};
+pub use eventstream::{AwsEventStream, AwsMessage, AwsStreamError, AwsValue, fuzz_eventstream};
+pub use grpc::{GrpcError, GrpcFrames, GrpcStretch, fuzz_grpc};
+pub use lines::fuzz_lines;
+pub use locate::{fuzz_locate, locate, locate_as, locate_message};
 pub use operation::Operation;
-pub use reply::error_body;
+pub use reply::{amazon_error_type, error_body, overloaded_status};
 pub use sse::{Event, EventStream, fuzz_sse};
 pub use summary::{Outcome, Summary};
+pub use upload::fuzz_multipart;

@@ -13,6 +13,17 @@ pub enum Operation {
     Messages,
     /// Anthropic's token count of a Messages body: <https://docs.anthropic.com/en/api/messages-count-tokens>.
     CountTokens,
+    /// A file uploaded to OpenAI (<https://platform.openai.com/docs/api-reference/files/create>) or Anthropic
+    /// (<https://docs.anthropic.com/en/api/files-create>).
+    Files,
+    /// OpenAI's transcription of a recording: <https://platform.openai.com/docs/api-reference/audio/createTranscription>.
+    Transcriptions,
+    /// OpenAI's translation of a recording: <https://platform.openai.com/docs/api-reference/audio/createTranslation>.
+    Translations,
+    /// OpenAI's change of an image: <https://platform.openai.com/docs/api-reference/images/createEdit>.
+    ImageEdits,
+    /// A message of a WebSocket.
+    Message,
     /// A method that carries no body.
     Read,
     /// Anything else: its body cannot be read, and policy says what happens to it.
@@ -29,6 +40,10 @@ impl Operation {
         match (provider, method, path) {
             (_, "GET" | "HEAD" | "DELETE", _) => Self::Read,
             (Provider::OpenAi, "POST", "/v1/chat/completions") => Self::ChatCompletions,
+            (Provider::OpenAi | Provider::Anthropic, "POST", "/v1/files") => Self::Files,
+            (Provider::OpenAi, "POST", "/v1/audio/transcriptions") => Self::Transcriptions,
+            (Provider::OpenAi, "POST", "/v1/audio/translations") => Self::Translations,
+            (Provider::OpenAi, "POST", "/v1/images/edits") => Self::ImageEdits,
             (Provider::Anthropic, "POST", "/v1/messages") => Self::Messages,
             (Provider::Anthropic, "POST", "/v1/messages/count_tokens") => Self::CountTokens,
             _ => Self::Unknown,
@@ -42,6 +57,11 @@ impl Operation {
             Self::ChatCompletions => "chat.completions",
             Self::Messages => "messages",
             Self::CountTokens => "messages.count_tokens",
+            Self::Files => "files.create",
+            Self::Transcriptions => "audio.transcriptions.create",
+            Self::Translations => "audio.translations.create",
+            Self::ImageEdits => "images.edit",
+            Self::Message => "websocket.message",
             Self::Read => "read",
             Self::Unknown => "unknown",
         }
@@ -66,6 +86,17 @@ mod tests {
         let of = |target| Operation::of(Provider::Anthropic, "POST", target);
         assert_eq!(of("/v1/messages?beta=true"), Operation::Messages);
         assert_eq!(of("/v1/messages/count_tokens"), Operation::CountTokens);
+    }
+
+    #[test]
+    fn uploads_are_known() {
+        let of = |provider, target| Operation::of(provider, "POST", target);
+        assert_eq!(of(Provider::OpenAi, "/v1/files"), Operation::Files);
+        assert_eq!(of(Provider::Anthropic, "/v1/files?beta=true"), Operation::Files);
+        assert_eq!(of(Provider::OpenAi, "/v1/audio/transcriptions"), Operation::Transcriptions);
+        assert_eq!(of(Provider::OpenAi, "/v1/audio/translations"), Operation::Translations);
+        assert_eq!(of(Provider::OpenAi, "/v1/images/edits"), Operation::ImageEdits);
+        assert_eq!(of(Provider::Anthropic, "/v1/images/edits"), Operation::Unknown);
     }
 
     #[test]

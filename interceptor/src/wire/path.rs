@@ -80,7 +80,8 @@ impl Path {
         Name { own: Some(own.into()), full: Some(full) }
     }
 
-    fn push_word(&mut self, word: &'static str) {
+    /// Steps into a value that the format, not a key, puts here.
+    pub(super) fn push_word(&mut self, word: &'static str) {
         self.push(word, |text| {
             if !text.is_empty() {
                 text.push('.');

@@ -23,7 +23,8 @@ struct OpenAiError<'a> {
 struct Anthropic<'a> {
     r#type: &'a str,
     error: TypedError<'a>,
-    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -62,15 +63,49 @@ struct Ollama<'a> {
 #[derive(Serialize)]
 struct Generic<'a> {
     error: TypedError<'a>,
-    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
 }
 
-/// The JSON body of a response with `status` that refuses exchange `id`. `code` is a word for programs
-/// (`interceptor_denied`); `message` a sentence for people, to which the audit id is added. Neither may hold
-/// anything of the request's content.
+/// The status with which a provider says that it has too much to do.
+///
+/// Anthropic has one of its own, and Ollama's queue is full with 503; the others ask for a slower pace, as their
+/// documentation linked above says.
 #[must_use]
-pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: &str, id: ExchangeId) -> Vec<u8> {
-    let message = &format!("{message} (interceptor audit id {id})");
+pub fn overloaded_status(provider: Option<Provider>) -> u16 {
+    match provider {
+        Some(Provider::Anthropic) => 529,
+        Some(Provider::Ollama) => 503,
+        _ => 429,
+    }
+}
+
+/// The name that Amazon's clients tell errors by, for the field `x-amzn-errortype`.
+#[must_use]
+pub fn amazon_error_type(status: u16) -> &'static str {
+    match status {
+        403 => "AccessDeniedException",
+        408 => "ModelTimeoutException",
+        429 => "ThrottlingException",
+        503 => "ServiceUnavailableException",
+        500.. => "InternalServerException",
+        _ => "ValidationException",
+    }
+}
+
+/// The JSON body of a response with `status` that refuses exchange `id`, or a connection that came to none. `code` is a
+/// word for programs (`interceptor_denied`); `message` a sentence for people, to which the audit id is added. Neither may
+/// hold anything of the request's content.
+#[must_use]
+pub fn error_body(
+    provider: Option<Provider>,
+    status: u16,
+    code: &str,
+    message: &str,
+    id: Option<ExchangeId>,
+) -> Vec<u8> {
+    let message = &id.map_or_else(|| message.to_owned(), |id| format!("{message} (interceptor audit id {id})"));
+    let id = id.map(|id| id.to_string());
     let body = match provider {
         Some(Provider::OpenAi) => {
             let error = OpenAiError { message, r#type: openai_type(status), param: None, code };
@@ -78,7 +113,7 @@ pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: 
         }
         Some(Provider::Anthropic) => {
             let error = TypedError { r#type: anthropic_type(status), message };
-            serde_json::to_vec(&Anthropic { r#type: "error", error, request_id: id.to_string() })
+            serde_json::to_vec(&Anthropic { r#type: "error", error, request_id: id })
         }
         Some(Provider::Gemini) => {
             serde_json::to_vec(&Google { error: GoogleError { code: status, message, status: google_status(status) } })
@@ -86,7 +121,7 @@ pub fn error_body(provider: Option<Provider>, status: u16, code: &str, message: 
         Some(Provider::Bedrock | Provider::Cohere) => serde_json::to_vec(&Message { message }),
         Some(Provider::Ollama) => serde_json::to_vec(&Ollama { error: message }),
         Some(Provider::Other) | None => {
-            serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id: id.to_string() })
+            serde_json::to_vec(&Generic { error: TypedError { r#type: code, message }, id })
         }
     };
     body.expect("strings serialise")
@@ -136,7 +171,7 @@ mod tests {
 
     fn body(provider: Option<Provider>, status: u16) -> (Value, String) {
         let id = ExchangeId::new();
-        let body = error_body(provider, status, "interceptor_denied", "rule \"card.pan\" denies", id);
+        let body = error_body(provider, status, "interceptor_denied", "rule \"card.pan\" denies", Some(id));
         (serde_json::from_slice(&body).unwrap(), id.to_string())
     }
 
@@ -185,5 +220,28 @@ mod tests {
             let (body, id) = body(provider, 400);
             assert_eq!((&body["id"], &body["error"]["type"]), (&json!(id), &json!("interceptor_denied")));
         }
+    }
+    #[test]
+    fn too_much_to_do_has_each_providers_own_status() {
+        for (provider, status) in [
+            (Provider::OpenAi, 429),
+            (Provider::Anthropic, 529),
+            (Provider::Gemini, 429),
+            (Provider::Bedrock, 429),
+            (Provider::Cohere, 429),
+            (Provider::Ollama, 503),
+            (Provider::Other, 429),
+        ] {
+            assert_eq!(overloaded_status(Some(provider)), status, "{provider}");
+        }
+        let busy = |provider, status| error_body(Some(provider), status, "rate_limit_exceeded", "busy", None);
+        let json = |bytes: Vec<u8>| -> Value { serde_json::from_slice(&bytes).unwrap() };
+        let openai = json!({"message": "busy", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"});
+        assert_eq!(json(busy(Provider::OpenAi, 429)), json!({ "error": openai }));
+        let anthropic = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
+        assert_eq!(json(busy(Provider::Anthropic, 529)), anthropic);
+        assert_eq!(json(busy(Provider::Gemini, 429))["error"]["status"], "RESOURCE_EXHAUSTED");
+        assert_eq!(json(busy(Provider::Other, 429)).get("id"), None);
+        assert_eq!(amazon_error_type(429), "ThrottlingException");
     }
 }

@@ -164,7 +164,7 @@ fn is_padded(text: &str) -> bool {
 }
 
 /// PNG, JPEG, GIF, WebP, BMP, TIFF, and HEIC or AVIF.
-fn is_image(head: &[u8]) -> bool {
+pub(super) fn is_image(head: &[u8]) -> bool {
     let begins = |magic: &[u8]| head.starts_with(magic);
     let webp = begins(b"RIFF") && head.get(8..12) == Some(b"WEBP");
     let heif = head.get(4..8) == Some(b"ftyp");
@@ -176,7 +176,7 @@ fn tiff(head: &[u8]) -> bool {
 }
 
 /// WAV, MP3, AAC, Ogg, FLAC, MP4 and WebM.
-fn is_audio(head: &[u8]) -> bool {
+pub(super) fn is_audio(head: &[u8]) -> bool {
     let wav = head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WAVE");
     let frame = matches!(head, [0xff, second, ..] if second & 0xe0 == 0xe0);
     let magics: [&[u8]; 4] = [b"ID3", b"OggS", b"fLaC", &[0x1a, 0x45, 0xdf, 0xa3]];
@@ -189,7 +189,7 @@ pub(super) fn word(key: &str) -> Option<&'static str> {
     WORDS.binary_search(&key).ok().map(|at| WORDS[at])
 }
 
-/// Keys (and block types) of the two providers' requests and of JSON Schema. Sorted.
+/// Keys (and block types) of the two providers' requests, their forms and batches, and of JSON Schema. Sorted.
 const WORDS: &[&str] = &[
     "$defs",
     "$ref",
@@ -203,11 +203,14 @@ const WORDS: &[&str] = &[
     "arguments",
     "array",
     "audio",
+    "background",
     "base64",
     "blocked_domains",
+    "body",
     "budget_tokens",
     "cache_control",
     "caller",
+    "chunking_strategy",
     "citations",
     "cited_text",
     "city",
@@ -218,6 +221,7 @@ const WORDS: &[&str] = &[
     "context_management",
     "country",
     "custom",
+    "custom_id",
     "data",
     "default",
     "definition",
@@ -256,19 +260,25 @@ const WORDS: &[&str] = &[
     "grammar",
     "id",
     "image",
+    "image[]",
     "image_url",
+    "images",
+    "include[]",
     "include_obfuscation",
     "include_usage",
     "inference_geo",
     "input",
     "input_audio",
     "input_examples",
+    "input_fidelity",
     "input_schema",
     "is_error",
     "items",
     "json_schema",
+    "language",
     "logit_bias",
     "logprobs",
+    "mask",
     "maxItems",
     "maxLength",
     "max_characters",
@@ -280,24 +290,28 @@ const WORDS: &[&str] = &[
     "media_type",
     "messages",
     "metadata",
+    "method",
     "minItems",
     "minLength",
     "minimum",
     "modalities",
     "mode",
     "model",
+    "moderation",
     "n",
     "name",
     "not",
     "nullable",
     "object",
     "oneOf",
+    "output_compression",
     "output_config",
     "output_format",
     "page_age",
     "parallel_tool_calls",
     "parameters",
     "partial",
+    "partial_images",
     "pattern",
     "prediction",
     "presence_penalty",
@@ -305,6 +319,8 @@ const WORDS: &[&str] = &[
     "prompt_cache_key",
     "prompt_cache_retention",
     "properties",
+    "purpose",
+    "quality",
     "reasoning_content",
     "reasoning_effort",
     "redacted_thinking",
@@ -320,6 +336,7 @@ const WORDS: &[&str] = &[
     "server_name",
     "service_tier",
     "signature",
+    "size",
     "skills",
     "source",
     "speed",
@@ -338,6 +355,7 @@ const WORDS: &[&str] = &[
     "temperature",
     "text",
     "thinking",
+    "timestamp_granularities[]",
     "timezone",
     "title",
     "tool_call_id",

@@ -1,7 +1,12 @@
 //! What a response says about itself, learned while it passes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::eventstream::{AwsEventStream, AwsMessage};
+use super::format::is_lines;
+use super::line_stream::LineStream;
 use super::sse::EventStream;
 use crate::flow::Provider;
 
@@ -24,8 +29,8 @@ pub struct Outcome {
     pub input_tokens: Option<u64>,
     /// Tokens of the response, as billed.
     pub output_tokens: Option<u64>,
-    /// Whether the response came to its proper end: `[DONE]`, `message_stop`, or a complete JSON document. `None`
-    /// when its format does not tell.
+    /// Whether the response came to its proper end: `[DONE]`, `message_stop`, `"done": true`, or a complete JSON
+    /// document. `None` when its format does not tell.
     pub complete: Option<bool>,
 }
 
@@ -33,6 +38,10 @@ pub struct Outcome {
 enum Mode {
     Json(Vec<u8>),
     Events(EventStream),
+    /// NDJSON, as Ollama streams.
+    Lines(LineStream),
+    /// As Bedrock streams.
+    Aws(AwsEventStream),
     Unknown,
 }
 
@@ -50,12 +59,12 @@ impl Summary {
     #[must_use]
     pub fn new(provider: Provider, content_type: Option<&str>) -> Self {
         let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let mode = if essence.eq_ignore_ascii_case("application/json") {
-            Mode::Json(Vec::new())
-        } else if essence.eq_ignore_ascii_case("text/event-stream") {
-            Mode::Events(EventStream::new(MAX_EVENT))
-        } else {
-            Mode::Unknown
+        let mode = match &essence.to_ascii_lowercase()[..] {
+            "application/json" => Mode::Json(Vec::new()),
+            "text/event-stream" => Mode::Events(EventStream::new(MAX_EVENT)),
+            "application/vnd.amazon.eventstream" => Mode::Aws(AwsEventStream::default()),
+            lines if is_lines(lines) => Mode::Lines(LineStream::new(MAX_EVENT)),
+            _ => Mode::Unknown,
         };
         Self { provider, mode, outcome: Outcome::default() }
     }
@@ -70,9 +79,19 @@ impl Summary {
                 let (outcome, provider) = (&mut self.outcome, self.provider);
                 stream.feed(content, |event| {
                     if let Some(data) = event.data() {
-                        outcome.see(provider, &data);
+                        outcome.see(provider, data.as_bytes());
                     }
                 });
+            }
+            Mode::Lines(stream) => {
+                let (outcome, provider) = (&mut self.outcome, self.provider);
+                stream.feed(content, |line| outcome.see(provider, line));
+            }
+            Mode::Aws(stream) => {
+                let (outcome, provider) = (&mut self.outcome, self.provider);
+                if stream.feed(content, |message| outcome.see_aws(provider, message)).is_err() {
+                    self.mode = Mode::Unknown;
+                }
             }
         }
     }
@@ -82,7 +101,13 @@ impl Summary {
     pub fn finish(mut self) -> Outcome {
         match self.mode {
             Mode::Unknown => {}
-            Mode::Events(_) => self.outcome.complete = Some(self.outcome.complete == Some(true)),
+            Mode::Events(_) | Mode::Aws(_) => self.outcome.complete = Some(self.outcome.complete == Some(true)),
+            Mode::Lines(mut stream) => {
+                stream.finish(|line| self.outcome.see(self.provider, line));
+                // Others' lines have no last one.
+                let tells = self.provider == Provider::Ollama;
+                self.outcome.complete = self.outcome.complete.or(tells.then_some(false));
+            }
             Mode::Json(held) => {
                 let message = serde_json::from_slice::<Message>(&held);
                 // Not every complete document has the shape of a message.
@@ -98,23 +123,43 @@ impl Summary {
 }
 
 impl Outcome {
-    fn see(&mut self, provider: Provider, data: &str) {
-        if provider == Provider::OpenAi && data == "[DONE]" {
+    fn see(&mut self, provider: Provider, data: &[u8]) {
+        if provider == Provider::OpenAi && data == b"[DONE]" {
             self.complete = Some(true);
-        } else if let Ok(message) = serde_json::from_str::<Message>(data) {
-            self.complete = self.complete.or((message.r#type.as_deref() == Some("message_stop")).then_some(true));
+        } else if let Ok(message) = serde_json::from_slice::<Message>(data) {
+            let ended = message.r#type.as_deref() == Some("message_stop") || message.done == Some(true);
+            self.complete = self.complete.or(ended.then_some(true));
             self.merge(message);
         }
     }
 
+    /// Bedrock: an event of Converse is JSON, one of InvokeModel is the model's own event in base64 in JSON.
+    /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
+    fn see_aws(&mut self, provider: Provider, message: AwsMessage<'_>) {
+        let kind = message.text(":event-type");
+        if kind == Some("messageStop") {
+            self.complete = self.complete.or(Some(true));
+        }
+        match serde_json::from_slice::<Chunk>(message.payload()) {
+            Ok(Chunk { bytes: Some(bytes) }) => {
+                if let Ok(event) = STANDARD.decode(bytes) {
+                    self.see(provider, &event);
+                }
+            }
+            _ => self.see(provider, message.payload()),
+        }
+    }
+
     fn merge(&mut self, message: Message) {
-        let Message { model, choices, usage, stop_reason, message, delta, .. } = message;
+        self.input_tokens = message.prompt_eval_count.or(self.input_tokens);
+        self.output_tokens = message.eval_count.or(self.output_tokens);
+        let Message { model, choices, usage, stop_reason, done_reason, message, delta, .. } = message;
         if let Some(model) = model.filter(|model| model.len() <= MAX_WORD) {
             self.model = Some(model);
         }
         let delta_reason = delta.and_then(|delta| delta.stop_reason);
         let reasons = choices.unwrap_or_default().into_iter().filter_map(|choice| choice.finish_reason);
-        for reason in reasons.chain(stop_reason).chain(delta_reason).filter(|reason| reason.len() <= MAX_WORD) {
+        for reason in reasons.chain(stop_reason).chain(done_reason).chain(delta_reason).filter(|reason| reason.len() <= MAX_WORD) {
             if self.finish_reasons.len() < MAX_CHOICES {
                 self.finish_reasons.push(reason);
             }
@@ -130,13 +175,14 @@ impl Outcome {
     }
 }
 
-/// The parts that matter of both providers' responses and stream events. No key means different things in the two.
+/// The parts that matter of the providers' responses and stream events. No key means different things in two of them.
 #[derive(Deserialize)]
 struct Message {
     model: Option<String>,
     choices: Option<Vec<Choice>>,
     usage: Option<Usage>,
-    /// Anthropic, not streamed.
+    /// Anthropic, not streamed; and Bedrock's `messageStop`.
+    #[serde(alias = "stopReason")]
     stop_reason: Option<String>,
     /// Anthropic's event type.
     r#type: Option<String>,
@@ -144,6 +190,17 @@ struct Message {
     message: Option<Box<Message>>,
     /// Anthropic's `message_delta`.
     delta: Option<Delta>,
+    /// Ollama's last line (<https://docs.ollama.com/api/chat>), as the next three.
+    done: Option<bool>,
+    done_reason: Option<String>,
+    prompt_eval_count: Option<u64>,
+    eval_count: Option<u64>,
+}
+
+/// Bedrock's `chunk`.
+#[derive(Deserialize)]
+struct Chunk {
+    bytes: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -160,12 +217,15 @@ struct Delta {
 struct Usage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
+    #[serde(alias = "inputTokens")]
     input_tokens: Option<u64>,
+    #[serde(alias = "outputTokens")]
     output_tokens: Option<u64>,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::eventstream;
     use super::*;
 
     /// The outcome, which must not depend on how the content is cut.
@@ -241,6 +301,57 @@ mod tests {
             expected("claude-sonnet-4-5", &["max_tokens"], (3, 4), true)
         );
         assert_eq!(outcome(Provider::OpenAi, "application/json", &openai[..60]).complete, Some(false));
+    }
+
+    #[test]
+    fn reads_an_ollama_stream() {
+        let stream = concat!(
+            "{\"model\":\"llama3.2\",\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"done\":false}\n",
+            "{\"model\":\"llama3.2\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
+            "\"done_reason\":\"stop\",\"prompt_eval_count\":26,\"eval_count\":298}\n",
+        );
+        let all = expected("llama3.2", &["stop"], (26, 298), true);
+        assert_eq!(outcome(Provider::Ollama, "application/x-ndjson", stream), all);
+        assert_eq!(outcome(Provider::Ollama, "application/x-ndjson", stream.trim_end()), all, "without the last LF");
+        let last = stream.lines().last().unwrap();
+        assert_eq!(outcome(Provider::Ollama, "application/json; charset=utf-8", last), all);
+        let first = stream.lines().next().unwrap();
+        assert_eq!(outcome(Provider::Ollama, "application/x-ndjson", first).complete, Some(false));
+        assert_eq!(outcome(Provider::Other, "application/x-ndjson", "{}\n{}\n"), Outcome::default());
+    }
+
+    /// The outcome of these events of Bedrock, however they are cut.
+    fn bedrock(events: &[(&str, String)]) -> Outcome {
+        let stream = events.iter().flat_map(|(kind, payload)| eventstream::event(kind, payload.as_bytes()));
+        let stream: Vec<u8> = stream.collect();
+        let feed = |size: usize| {
+            let mut summary = Summary::new(Provider::Bedrock, Some("application/vnd.amazon.eventstream"));
+            stream.chunks(size).for_each(|piece| summary.feed(piece));
+            summary.finish()
+        };
+        let whole = feed(stream.len());
+        (1..24).for_each(|size| assert_eq!(feed(size), whole, "in pieces of {size}"));
+        whole
+    }
+
+    #[test]
+    fn reads_bedrock_streams() {
+        let converse = [
+            ("messageStart", r#"{"role":"assistant"}"#.to_owned()),
+            ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"hi"}}"#.to_owned()),
+            ("messageStop", r#"{"stopReason":"end_turn"}"#.to_owned()),
+            ("metadata", r#"{"usage":{"inputTokens":25,"outputTokens":15,"totalTokens":40}}"#.to_owned()),
+        ];
+        let all = Outcome { model: None, ..expected("", &["end_turn"], (25, 15), true) };
+        assert_eq!(bedrock(&converse), all);
+        assert_eq!(bedrock(&converse[..2]).complete, Some(false));
+        let events = ANTHROPIC_STREAM.lines().filter_map(|line| line.strip_prefix("data: "));
+        let chunks: Vec<_> =
+            events.map(|event| ("chunk", format!(r#"{{"bytes":"{}","p":"ab"}}"#, STANDARD.encode(event)))).collect();
+        assert_eq!(bedrock(&chunks), expected("claude-sonnet-4-5", &["end_turn"], (25, 15), true));
+        let mut summary = Summary::new(Provider::Bedrock, Some("application/vnd.amazon.eventstream"));
+        summary.feed(b"{\"message\":\"this is no event stream\"}");
+        assert_eq!(summary.finish(), Outcome::default());
     }
 
     #[test]

@@ -224,6 +224,34 @@ fn token_ids_are_reported_wherever_a_prompt_could_be() {
 }
 
 #[test]
+fn a_message_of_a_websocket_is_json_or_one_text() {
+    let texts = |message: &str| -> Vec<(String, String)> {
+        let document = locate_message(message.as_bytes()).unwrap();
+        document.fields.iter().map(|field| (field.path.clone(), field.text.to_string())).collect()
+    };
+    let pair = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+    let event = r#"{"type":"conversation.item.create","item":{"content":[{"text":"jane\u0040corp.example"}]}}"#;
+    assert_eq!(
+        texts(event),
+        [
+            pair("type", "conversation.item.create"),
+            pair("{key}", "item"),
+            pair("*.content[0].text", "jane@corp.example")
+        ]
+    );
+    assert_eq!(texts(r#""\u0034""#), [pair("", "4")]);
+    for text in ["hello", "{\"a\":\"\\u0034\"} and more", "{'a':1}", "[1, 2", " "] {
+        assert_eq!(texts(text), [pair("message", text)]);
+    }
+    assert!(texts("").is_empty() && texts("{}").is_empty());
+    assert_eq!(locate_message(b"a\xff").unwrap_err(), Error::NotUtf8 { offset: 1 });
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    assert!(matches!(locate_message(deep.as_bytes()), Err(Error::TooDeep { .. })), "what cannot be read is not passed");
+    let by_operation = locate(Operation::Message, event.as_bytes()).unwrap();
+    assert_eq!(by_operation.fields.len(), 3);
+}
+
+#[test]
 fn text_that_only_looks_like_json_stays_one_text() {
     for text in
         ["[INFO] 4111 1111 1111 1111", "{name}", "[1, 2, 3", "{}", "[4111,1111,1111,1111]", "[1] [2]", "{\\\"a\\\":1}x"]

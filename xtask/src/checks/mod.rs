@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
 mod leftovers;
+mod proxy;
 mod soak;
 
 use std::path::PathBuf;
@@ -11,18 +12,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::geteuid;
 
-use crate::{layers, setup, workspace};
+use crate::{lab, layers, setup, workspace};
 use leftovers::Traces;
 
 pub(crate) use soak::{Args as SoakArgs, run as soak};
 
 const CARGO_DENY: &str = "0.20.2";
 
+/// The runs of the end-to-end tests.
+const LAB_RUNS: [(&str, &str); 2] =
+    [("end-to-end tests on io_uring", "io-uring"), ("end-to-end tests on epoll", "epoll")];
+
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Runs, in this order: formatting, clippy, documentation, layers, unit tests, end-to-end tests (as root, in network
-namespaces), and a look for anything that was left behind. The first failing step ends the run.
+namespaces, once on io_uring and once on epoll), and a look for anything that was left behind. The first failing step ends the run.
 
 Examples:
   cargo xtask test
@@ -44,10 +49,14 @@ Examples:
   cargo xtask bench
   cargo xtask bench mask
   cargo xtask bench connect   (as root)
+  cargo xtask bench proxy     (as root) requests through the lab, on io_uring and on epoll; some three minutes
 ")]
 pub(crate) struct BenchArgs {
     /// Run only benchmarks whose name contains this
     name: Option<String>,
+    /// Measure the development build of the proxy, rather than build a release first
+    #[arg(long)]
+    dev: bool,
 }
 
 /// Runs every test.
@@ -72,10 +81,14 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
     }
     if privileged {
-        // Capture alone, and the whole product in the lab. Each test is several processes, and the latencies that
-        // matter are those of an idle machine.
-        let (tests, threads) = (["--test", "capture", "--test", "lab"], ["--test-threads", "2"]);
-        steps.run("end-to-end tests", || workspace::run_visibly(&mut cargo_test(&tests, &threads, filter)))?;
+        // Each test is several processes, and the latencies that matter are those of an idle machine.
+        let end_to_end = |target| cargo_test(&["--test", target], &["--test-threads", "2"], filter);
+        steps.run("capture tests", || workspace::run_visibly(&mut end_to_end("capture")))?;
+        // The whole product in the lab, with each way to wait for sockets that it has.
+        for (name, transport) in LAB_RUNS {
+            let mut command = end_to_end("lab");
+            steps.run(name, || workspace::run_visibly(command.env(lab::TRANSPORT, transport)))?;
+        }
         steps.run("leftovers", || before.compare())?;
     }
     steps.sum_up();
@@ -98,6 +111,9 @@ pub(crate) fn lint() -> Result<()> {
 
 /// The benchmarks.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    if args.name.as_deref() == Some("proxy") {
+        return proxy::run(args.dev);
+    }
     let mut command = workspace::cargo();
     command.args(["bench", "--package", "interceptor-benches", "--no-fail-fast"]);
     if let Some(name) = &args.name {

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::geteuid;
 
-use super::{cargo_test, leftovers::Traces};
-use crate::{setup, workspace};
+use super::{LAB_RUNS, cargo_test, leftovers::Traces};
+use crate::{lab, setup, workspace};
 
 /// A test that can be made to run longer.
 struct Soak {
@@ -15,15 +15,18 @@ struct Soak {
     filter: &'static str,
     /// The variable that says how long, and what it says here.
     variable: (&'static str, &'static str),
+    /// Whether it is run on one transport after the other, rather than on the one that the daemon chooses.
+    on_each_transport: bool,
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
         target: "capture",
         filter: "storm::",
         variable: ("INTERCEPTOR_TEST_PROCESSES", "40000"),
+        on_each_transport: false,
     },
     Soak {
         name: "lifecycle",
@@ -31,6 +34,7 @@ const SOAKS: [Soak; 3] = [
         target: "lab",
         filter: "lifecycle::",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
+        on_each_transport: false,
     },
     Soak {
         name: "hostile",
@@ -38,6 +42,23 @@ const SOAKS: [Soak; 3] = [
         target: "lab",
         filter: "hostile::nothing_arrives",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "streams",
+        about: "5,000 streams that are idle for ten minutes, then 100 events on each: what each of them costs",
+        target: "lab",
+        filter: "load::idle_streams",
+        variable: ("INTERCEPTOR_TEST_STREAMS", "5000 600"),
+        on_each_transport: true,
+    },
+    Soak {
+        name: "silence",
+        about: "event streams over HTTP/1.1 and HTTP/2 that are silent for an hour and then go on",
+        target: "lab",
+        filter: "disconnects::",
+        variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
+        on_each_transport: false,
     },
 ];
 
@@ -73,7 +94,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let before = Traces::look()?;
     workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
     let (variable, value) = soak.variable;
-    let mut command = cargo_test(&["--test", soak.target], &["--test-threads", "1"], Some(soak.filter));
-    workspace::run_visibly(command.env(variable, value))?;
+    let run = |transport: Option<&str>| {
+        let harness = ["--test-threads", "1", "--nocapture"];
+        let mut command = cargo_test(&["--test", soak.target], &harness, Some(soak.filter));
+        command.env(variable, value).envs(transport.map(|transport| (lab::TRANSPORT, transport)));
+        workspace::run_visibly(&mut command)
+    };
+    if soak.on_each_transport {
+        LAB_RUNS.iter().try_for_each(|(_, transport)| run(Some(transport)))?;
+    } else {
+        run(None)?;
+    }
     before.compare()
 }

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 
 /// The pause between two pieces of a streamed answer, unless the request asks for another.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long an answer is held unless the request says otherwise: a client that waits in vain never makes the file.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a test wants its answer, given in request headers.
 #[derive(Debug, Default)]
@@ -17,6 +21,10 @@ pub(crate) struct Wishes {
     pub(crate) pieces: Option<usize>,
     /// `x-lab-hold`: after the first piece, wait until there is a file at this path.
     pub(crate) hold: Option<PathBuf>,
+    /// `x-lab-patience-s`: but no longer than this.
+    pub(crate) patience: Option<Duration>,
+    /// `x-lab-trailer: NAME: VALUE`, once or more: fields that come behind the answer.
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Wishes {
@@ -24,7 +32,7 @@ impl Wishes {
     ///
     /// # Errors
     ///
-    /// The name of a header that is not a number.
+    /// The name of a header that cannot be read.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, &'static str> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let number = |name| text(name).map(|text| text.parse::<u64>().map_err(|_| name)).transpose();
@@ -32,6 +40,8 @@ impl Wishes {
             pause: number("x-lab-delay-ms")?.map(Duration::from_millis),
             pieces: number("x-lab-tokens")?.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
             hold: text("x-lab-hold").map(PathBuf::from),
+            patience: number("x-lab-patience-s")?.map(Duration::from_secs),
+            trailers: trailers(headers).ok_or("x-lab-trailer")?,
         })
     }
 
@@ -39,6 +49,20 @@ impl Wishes {
     pub(crate) fn between(&self) -> Duration {
         self.pause.unwrap_or(PAUSE)
     }
+
+    /// How long the answer is held at most.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience.unwrap_or(PATIENCE)
+    }
+}
+
+fn trailers(headers: &HeaderMap) -> Option<HeaderMap> {
+    let mut trailers = HeaderMap::new();
+    for wish in headers.get_all("x-lab-trailer") {
+        let (name, value) = wish.to_str().ok()?.split_once(':')?;
+        trailers.append(name.trim().parse::<HeaderName>().ok()?, value.trim().parse::<HeaderValue>().ok()?);
+    }
+    Some(trailers)
 }
 
 /// An answer.
@@ -97,6 +121,18 @@ mod tests {
             assert_eq!(pieces(text).concat(), text);
         }
         assert_eq!(pieces("mail jane@corp.example"), ["mail", " jane@co", "rp.examp", "le"]);
+    }
+
+    #[test]
+    fn reads_wishes_and_names_the_one_it_cannot_read() {
+        let headers = |fields: &[(&'static str, &'static str)]| {
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        let wishes = Wishes::read(&headers(&[("x-lab-tokens", "3"), ("x-lab-trailer", "x-end: a:b")])).unwrap();
+        assert_eq!((wishes.pieces, &wishes.trailers["x-end"]), (Some(3), &HeaderValue::from_static("a:b")));
+        for bad in [("x-lab-tokens", "many"), ("x-lab-patience-s", "-1"), ("x-lab-trailer", "no colon")] {
+            assert_eq!(Wishes::read(&headers(&[bad])).unwrap_err(), bad.0);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::alpn::Offer;
 use crate::lab::names::{ENROLLED, UNTRUSTED_CA, WRONG_CERTIFICATE};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -32,14 +33,14 @@ impl Authority {
         self.known.pem()
     }
 
-    /// A TLS 1.2 and 1.3 server that speaks HTTP/1.1 and mints certificates as they are asked for.
-    pub(crate) fn server_config(self) -> Result<Arc<ServerConfig>> {
+    /// A TLS 1.2 and 1.3 server that mints certificates as they are asked for.
+    pub(crate) fn server_config(self, offer: &Offer) -> Result<Arc<ServerConfig>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver { authority: self, minted: Mutex::default() }));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = offer.protocols();
         Ok(Arc::new(config))
     }
 

@@ -1,17 +1,21 @@
 //! The lab's model endpoint: `xtask endpoint`, a process of the lab.
 //!
-//! It ends TLS with a certificate for the name asked for (or does without TLS, where the client does), keeps every
-//! request as it arrived, datagrams too, and either answers as
-//! OpenAI's Chat Completions and Anthropic's Messages do, or hands the bytes to a server given with `--upstream`.
+//! It ends TLS with a certificate for the name asked for (or does without TLS, where the client does), speaks HTTP/2 or
+//! HTTP/1.1 as the handshake agreed, keeps every request as it arrived, datagrams too, and either answers as OpenAI's
+//! Chat Completions and Anthropic's Messages do, or hands the bytes to a server given with `--upstream`.
 
+pub(crate) mod alpn;
 mod answer;
 mod anthropic;
 mod certificates;
+mod hold;
 mod openai;
 mod other;
+mod pieces;
 mod record;
 mod serve;
 mod split;
+mod transcript;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -20,6 +24,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
@@ -27,8 +32,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::lab::names::{ENROLLED, OTHER_PORTS, PORT};
 use crate::lab::netns;
+use alpn::{H2, Offer};
 use certificates::Authority;
 use record::{Recorder, Tee};
+use serve::Service;
 
 /// Arguments of the helper.
 #[derive(Debug, clap::Args)]
@@ -45,12 +52,16 @@ pub(crate) struct Args {
     /// Forward to the first of these that answers
     #[arg(long)]
     upstream: Vec<SocketAddr>,
+    /// Offer these protocols
+    #[arg(long)]
+    alpn: Offer,
 }
 
 /// What every connection needs.
 struct Shared {
     acceptor: TlsAcceptor,
     recorder: Recorder,
+    service: Service,
     upstream: Vec<SocketAddr>,
 }
 
@@ -61,6 +72,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 async fn serve(args: &Args) -> Result<()> {
+    // Thousands of streams may be open at once.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let authority = Authority::new()?;
     std::fs::write(&args.ca, authority.certificate_pem())
         .with_context(|| format!("cannot write {}", args.ca.display()))?;
@@ -79,9 +93,11 @@ async fn serve(args: &Args) -> Result<()> {
     let caller = File::open(&args.then_netns).with_context(|| format!("cannot open {}", args.then_netns.display()))?;
     netns::enter(&caller)?;
 
+    let recorder = Recorder::new(&args.requests)?;
     let shared = Rc::new(Shared {
-        acceptor: TlsAcceptor::from(authority.server_config()?),
-        recorder: Recorder::new(&args.requests)?,
+        acceptor: TlsAcceptor::from(authority.server_config(&args.alpn)?),
+        service: Service::new(recorder.clone()),
+        recorder,
         upstream: args.upstream.clone(),
     });
     for socket in datagrams {
@@ -124,23 +140,41 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: &Shared) -> Res
     let local = stream.local_addr()?;
     if !other::begins_tls(&stream).await? {
         note(peer, &format!("connected to {local} without TLS"));
-        return answer(Tee::new(stream, shared.recorder.clone()), shared).await;
+        return http_1(stream, shared).await;
     }
     let tls = shared.acceptor.accept(stream).await.context("TLS handshake")?;
-    let name = tls.get_ref().1.server_name().unwrap_or("no name").to_owned();
-    note(peer, &format!("connected to {local} for {name}"));
-    answer(Tee::new(tls, shared.recorder.clone()), shared).await
+    let session = tls.get_ref().1;
+    let name = session.server_name().unwrap_or("no name");
+    let protocol = session.alpn_protocol().map_or("no ALPN".to_owned(), |name| name.escape_ascii().to_string());
+    note(peer, &format!("connected to {local} for {name} with {protocol}"));
+    if session.alpn_protocol() == Some(H2) { http_2(tls, shared).await } else { http_1(tls, shared).await }
 }
 
-async fn answer<S>(client: Tee<S>, shared: &Shared) -> Result<()>
+async fn http_1<S>(client: S, shared: &Shared) -> Result<()>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    if shared.upstream.is_empty() { serve::answer(client).await } else { forward(client, &shared.upstream).await }
+    let client = Tee::new(client, shared.recorder.clone());
+    if shared.upstream.is_empty() {
+        shared.service.http_1(client).await
+    } else {
+        forward(client, &shared.upstream).await
+    }
+}
+
+async fn http_2<S>(client: S, shared: &Shared) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if shared.upstream.is_empty() {
+        shared.service.http_2(client).await
+    } else {
+        forward(Tee::whole(client, shared.recorder.clone()), &shared.upstream).await
+    }
 }
 
 /// Passes bytes both ways, unmodified, until either side has no more.
-async fn forward<S>(mut client: Tee<S>, upstream: &[SocketAddr]) -> Result<()>
+async fn forward<S>(mut client: S, upstream: &[SocketAddr]) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

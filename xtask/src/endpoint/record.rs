@@ -1,11 +1,11 @@
 //! Keeps what arrived: every request in a file of its own, byte for byte as it came out of TLS.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use anyhow::Context as _;
@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::split::Splitter;
 
 /// Numbers the requests: `0001.http`, `0002.http`; one that broke off is `0003.partial.http`, a datagram
-/// `0004.udp`.
+/// `0004.udp`, all that came on one connection with HTTP/2 that is forwarded `0005.h2`.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     directory: PathBuf,
-    last: Rc<Cell<u32>>,
+    last: Arc<AtomicU32>,
 }
 
 impl Recorder {
@@ -26,13 +26,12 @@ impl Recorder {
     pub(crate) fn new(directory: &Path) -> anyhow::Result<Self> {
         let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
         let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.get(..4)?.parse().ok());
-        Ok(Self { directory: directory.to_owned(), last: Rc::new(Cell::new(numbers.max().unwrap_or(0))) })
+        Ok(Self { directory: directory.to_owned(), last: Arc::new(AtomicU32::new(numbers.max().unwrap_or(0))) })
     }
 
     /// Keeps what arrived as a file of its own.
     pub(super) fn keep(&self, request: &[u8], suffix: &str) {
-        let number = self.last.get() + 1;
-        self.last.set(number);
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.directory.join(format!("{number:04}{suffix}"));
         // Under another name until it is whole, so that nobody reads half a request.
         let unfinished = self.directory.join(format!(".{number:04}"));
@@ -46,20 +45,38 @@ impl Recorder {
 #[derive(Debug)]
 pub(crate) struct Tee<S> {
     inner: S,
-    splitter: Splitter,
+    kept: Kept,
     recorder: Recorder,
 }
 
+#[derive(Debug)]
+enum Kept {
+    /// Each request by itself, as soon as it is whole.
+    Requests(Splitter),
+    /// Everything, at the end of the connection.
+    Connection(Vec<u8>),
+}
+
 impl<S> Tee<S> {
+    /// Of a stream with HTTP/1.1.
     pub(crate) fn new(inner: S, recorder: Recorder) -> Self {
-        Self { inner, splitter: Splitter::default(), recorder }
+        Self { inner, kept: Kept::Requests(Splitter::default()), recorder }
+    }
+
+    /// Of a stream whose requests only its reader can tell apart.
+    pub(crate) fn whole(inner: S, recorder: Recorder) -> Self {
+        Self { inner, kept: Kept::Connection(Vec::new()), recorder }
     }
 }
 
 impl<S> Drop for Tee<S> {
     fn drop(&mut self) {
-        if !self.splitter.unfinished().is_empty() {
-            self.recorder.keep(self.splitter.unfinished(), ".partial.http");
+        let (left, suffix) = match &self.kept {
+            Kept::Requests(splitter) => (splitter.unfinished(), ".partial.http"),
+            Kept::Connection(bytes) => (bytes.as_slice(), ".h2"),
+        };
+        if !left.is_empty() {
+            self.recorder.keep(left, suffix);
         }
     }
 }
@@ -69,9 +86,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tee<S> {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-        let recorder = &this.recorder;
-        if let Err(error) = this.splitter.feed(&buf.filled()[before..], |request| recorder.keep(request, ".http")) {
-            eprintln!("endpoint: the rest of a connection is kept as one partial request: {error:#}");
+        let (read, recorder) = (&buf.filled()[before..], &this.recorder);
+        match &mut this.kept {
+            Kept::Connection(bytes) => bytes.extend_from_slice(read),
+            Kept::Requests(splitter) => {
+                if let Err(error) = splitter.feed(read, |request| recorder.keep(request, ".http")) {
+                    eprintln!("endpoint: the rest of a connection is kept as one partial request: {error:#}");
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }

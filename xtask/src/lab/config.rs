@@ -7,6 +7,9 @@ use toml::{Table, Value};
 
 use super::names::{ENROLLED, PORT};
 
+/// The transport of every lab's daemon, for a whole run of the tests; wins over the user's file.
+pub(crate) const TRANSPORT: &str = "INTERCEPTOR_LAB_TRANSPORT";
+
 /// Where things are that the configuration names.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
@@ -26,6 +29,10 @@ pub(crate) fn render(places: &Places<'_>, user: Option<&Path>) -> Result<String>
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let overrides: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
         lay_over(&mut config, overrides).with_context(|| format!("{} does not fit the lab", path.display()))?;
+    }
+    if let Some(transport) = std::env::var_os(TRANSPORT) {
+        let transport = transport.to_str().with_context(|| format!("{TRANSPORT} is not text"))?;
+        set_transport(&mut config, transport);
     }
     toml::to_string(&config).context("cannot write the daemon's configuration")
 }
@@ -57,6 +64,14 @@ fn own(places: &Places<'_>) -> Result<Table> {
     });
     config.insert("endpoint".into(), Value::Array(endpoints.collect()));
     Ok(config)
+}
+
+/// What is wrong with it the daemon says, as of any other setting.
+fn set_transport(config: &mut Table, transport: &str) {
+    let listen = config.entry("listen").or_insert_with(|| Value::Table(Table::new()));
+    if let Some(listen) = listen.as_table_mut() {
+        listen.insert("transport".into(), transport.into());
+    }
 }
 
 fn lay_over(config: &mut Table, overrides: Table) -> Result<()> {
@@ -144,6 +159,15 @@ mod tests {
         assert_eq!(replaced["provider"].as_str(), Some("anthropic"));
         assert_eq!(replaced["addresses"][0].as_str(), Some("203.0.113.10"));
         assert_eq!(replaced["addresses"][1].as_str(), Some("2001:db8::10"));
+    }
+
+    #[test]
+    fn the_transport_of_a_run_wins_over_the_users() {
+        let mut config = rendered("[listen]\ntransport = 'io-uring'\n");
+        assert_eq!(config["listen"]["transport"].as_str(), Some("io-uring"));
+        set_transport(&mut config, "epoll");
+        assert_eq!(config["listen"]["transport"].as_str(), Some("epoll"));
+        assert_eq!(config["listen"]["port"].as_integer(), Some(960));
     }
 
     #[test]

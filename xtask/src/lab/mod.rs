@@ -12,6 +12,7 @@
 mod cgroup;
 mod config;
 mod enter;
+mod java;
 mod mounts;
 pub(crate) mod names;
 pub(crate) mod netns;
@@ -33,9 +34,11 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, geteuid};
 
+pub(crate) use config::TRANSPORT;
 pub(crate) use enter::{Args as EnterArgs, run as enter};
 pub(crate) use watch::{Args as WatchArgs, run as watch};
 
+use crate::endpoint::alpn::Offer;
 use crate::workspace;
 use cgroup::Cgroups;
 use netns::Namespaces;
@@ -67,6 +70,10 @@ pub(crate) struct Args {
     /// Forward every request, byte for byte, to this plain-HTTP server (dialled from here) instead of answering it
     #[arg(long, value_name = "HOST:PORT")]
     upstream: Option<String>,
+    /// What the endpoint offers in ALPN: h2, http/1.1, both (the preferred first) or none [default: h2,http/1.1;
+    /// http/1.1 with --upstream, whose server must speak HTTP/2 by prior knowledge when h2 is chosen]
+    #[arg(long, value_name = "LIST")]
+    alpn: Option<Offer>,
     /// Settings of the daemon that win over the lab's own
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -137,7 +144,8 @@ fn inside(
     mounts::private_bpf()?;
     mounts::names(&state.lab())?;
 
-    let endpoint = Endpoint::start(state, cgroups, &networks, upstream)?;
+    let alpn = args.alpn.clone().unwrap_or_else(|| Offer::usual(!upstream.is_empty()));
+    let endpoint = Endpoint::start(state, cgroups, &networks, upstream, &alpn)?;
     let pin = PathBuf::from(format!("/sys/fs/bpf/interceptor/lab-{}", std::process::id()));
     let places = config::Places { cgroup: &cgroups.parent, pin: &pin, roots: endpoint.ca(), auditor: &auditor };
     let config = config::render(&places, args.config.as_deref())?;

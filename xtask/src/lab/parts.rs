@@ -17,6 +17,7 @@ use super::enter;
 use super::netns::Namespaces;
 use super::signals::{Event, Signals};
 use super::state::State;
+use crate::endpoint::alpn::Offer;
 use crate::workspace;
 
 /// How long the daemon may take until it accepts: loading programs, compiling patterns, recovering a log.
@@ -71,11 +72,12 @@ impl Endpoint {
         cgroups: &Cgroups,
         networks: &Namespaces,
         upstream: &[SocketAddr],
+        alpn: &Offer,
     ) -> Result<Self> {
         let ca = state.lab().join("endpoint-ca.pem");
         let mut command = enter::command(&workspace::this_program()?, &cgroups.endpoint(), &networks.endpoint())?;
         command.arg("endpoint").arg("--ca").arg(&ca).arg("--requests").arg(state.requests());
-        command.arg("--then-netns").arg(networks.invoker());
+        command.arg("--then-netns").arg(networks.invoker()).arg("--alpn").arg(alpn.to_string());
         for address in upstream {
             command.arg("--upstream").arg(address.to_string());
         }

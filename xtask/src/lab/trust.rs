@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::mounts;
+use super::{java, mounts};
 use crate::workspace;
 
 /// The system's bundle files: Debian, Fedora, openSUSE, Alpine.
@@ -69,9 +69,13 @@ impl Trust {
         fs::write(&file, combined).with_context(|| format!("cannot write {}", file.display()))?;
 
         let targets = existing_bundles();
+        let stores = java::stores();
         hashed_directory(ca)?;
         for target in &targets {
             mounts::bind(&file, target)?;
+        }
+        if !stores.is_empty() {
+            trust_in_java(&stores, &file, &scratch.join("cacerts"))?;
         }
         // The system's path is readable by every user; the state directory is not.
         Ok(Self { bundle: system.map_or(file, Path::to_path_buf) })
@@ -92,6 +96,19 @@ fn existing_bundles() -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+/// Shows a store of the certificates in `bundle` in the place of Java's, some of which went with OpenSSL's directory.
+fn trust_in_java(stores: &[PathBuf], bundle: &Path, file: &Path) -> Result<()> {
+    fs::write(file, java::store_of(bundle)?).with_context(|| format!("cannot write {}", file.display()))?;
+    for store in stores {
+        if let Some(directory) = store.parent().filter(|directory| directory.starts_with(HASHED)) {
+            fs::create_dir_all(directory)?;
+            fs::write(store, "")?;
+        }
+        mounts::bind(file, store)?;
+    }
+    Ok(())
 }
 
 /// Adds the CA to OpenSSL's directory: a copy in memory, with one certificate more, covers it.

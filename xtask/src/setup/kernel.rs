@@ -65,9 +65,10 @@ fn llvm_release(version: &str) -> Option<u32> {
 
 /// Provides a compiler.
 pub(super) fn compiler() -> Result<Outcome> {
-    if Compiler::find().is_some() {
+    if Compiler::find().is_some_and(|compiler| compiler.llvm().is_ok_and(|llvm| LLVM_RELEASES.contains(&llvm))) {
         return Ok(Outcome::There);
     }
+    // None, or one of Debian's from a time before that can be brought up to date.
     let remedy = "or, with rustup: rustup toolchain install nightly --component rust-src";
     packages::install(&DEBIAN_PACKAGES).context(remedy)?;
     if Compiler::find().is_none() {

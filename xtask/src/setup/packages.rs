@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use nix::unistd::geteuid;
@@ -43,7 +44,18 @@ const CLIENTS: &[Need] = &[
     },
     Need { what: "npm", package: "npm", is_there: || runs("npm", &["--version"]) },
     // It prints its version only after it has looked for a server's name.
-    Need { what: "testssl", package: "testssl.sh", is_there: || runs("sh", &["-c", "command -v testssl || command -v testssl.sh"]) },
+    Need {
+        what: "testssl",
+        package: "testssl.sh",
+        is_there: || runs("sh", &["-c", "command -v testssl || command -v testssl.sh"]),
+    },
+    Need { what: "wget", package: "wget", is_there: || runs("wget", &["--version"]) },
+    Need {
+        what: "a JDK of Java 11 or newer",
+        package: "default-jdk-headless",
+        // An older one has no such module, and one without a compiler does not run source files.
+        is_there: || runs("javac", &["--add-modules", "java.net.http", "--version"]),
+    },
 ];
 
 const KERNELS: &[Need] = &[
@@ -118,24 +130,25 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         bail!("packages are missing and only root can install them: sudo apt-get install {list}");
     }
     announce(&format!("apt-get install {list}"));
-    // A list of packages that was never fetched, or is old, knows too little.
-    if apt(&["install", "--simulate"], packages, true).is_err() {
-        apt(&["update"], &[], false)?;
-    }
-    apt(&["install"], packages, false)
+    update();
+    apt(&["install"], packages)
 }
 
-fn apt(verb: &[&str], packages: &[&str], silent: bool) -> Result<()> {
+/// Fetches the lists of packages, once: old ones know packages that are gone, or too old, without a word about it. A
+/// mirror that cannot be reached matters only if the packages cannot be had either.
+fn update() {
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if !UPDATED.swap(true, Ordering::Relaxed)
+        && let Err(error) = apt(&["update"], &[])
+    {
+        announce(&format!("apt-get update: {error:#}; going on with the lists that are there"));
+    }
+}
+
+fn apt(verb: &[&str], packages: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["-y", "-q", "--no-install-recommends"]);
     // Another package must never have to go for ours.
     command.arg("--no-remove").args(verb).args(packages);
-    if silent {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if !command.status()?.success() {
-            bail!("apt-get does not know these packages");
-        }
-        return Ok(());
-    }
     workspace::run(&mut command)
 }

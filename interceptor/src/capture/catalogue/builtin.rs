@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::bounds::Bounds;
 use super::endpoint::{Endpoint, Protocol};
 use super::pattern::NamePattern;
 use super::tls::TlsFiles;
@@ -49,6 +50,7 @@ pub(super) fn endpoints() -> impl Iterator<Item = Endpoint> {
         addresses: Vec::new(),
         protocol: Protocol::Https,
         when_down: WhenDown::Refuse,
+        bounds: Bounds::default(),
         tls: TlsFiles::default(),
     })
 }

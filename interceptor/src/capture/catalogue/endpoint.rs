@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::bounds::Bounds;
 use super::pattern::NamePattern;
 use super::tls::TlsFiles;
 use crate::capture::WhenDown;
@@ -32,6 +33,8 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// What happens to its connections while no daemon takes them.
     pub when_down: WhenDown,
+    /// Limits of its own.
+    pub bounds: Bounds,
     /// What TLS with it takes besides.
     pub tls: TlsFiles,
 }
@@ -69,6 +72,10 @@ struct Raw {
     protocol: Protocol,
     #[serde(default)]
     when_down: WhenDown,
+    body_bytes: Option<usize>,
+    response_timeout_s: Option<u64>,
+    idle_timeout_s: Option<u64>,
+    total_timeout_s: Option<u64>,
     client_certificate: Option<PathBuf>,
     client_key: Option<PathBuf>,
     #[serde(default)]
@@ -123,6 +130,15 @@ pub enum PrefixError {
 }
 
 impl Raw {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            body_bytes: self.body_bytes,
+            response_timeout_s: self.response_timeout_s,
+            idle_timeout_s: self.idle_timeout_s,
+            total_timeout_s: self.total_timeout_s,
+        }
+    }
+
     fn tls(&mut self) -> Result<TlsFiles, EndpointError> {
         TlsFiles::new(self.client_certificate.take(), self.client_key.take(), std::mem::take(&mut self.roots))
     }
@@ -132,6 +148,7 @@ impl TryFrom<Raw> for Endpoint {
     type Error = EndpointError;
 
     fn try_from(mut raw: Raw) -> Result<Self, EndpointError> {
+        let bounds = raw.bounds();
         let tls = raw.tls()?;
         let Raw { provider, names, ports, addresses, protocol, when_down, .. } = raw;
         let ports = match (ports, protocol) {
@@ -144,7 +161,7 @@ impl TryFrom<Raw> for Endpoint {
             Protocol::Http if names.is_empty() && addresses.is_empty() => return Err(EndpointError::Nowhere(provider)),
             Protocol::Https | Protocol::Http => {}
         }
-        let endpoint = Self { provider, names, ports, addresses, protocol, when_down, tls };
+        let endpoint = Self { provider, names, ports, addresses, protocol, when_down, bounds, tls };
         if protocol == Protocol::Http && !endpoint.tls.is_empty() {
             return Err(EndpointError::NoTls(endpoint.to_string()));
         }

@@ -1,5 +1,6 @@
 //! The model endpoints of this host: which names are intercepted, and whose protocol they speak.
 
+mod bounds;
 mod builtin;
 mod endpoint;
 mod index;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use bounds::Bounds;
 pub use endpoint::{Endpoint, EndpointError, Prefix, PrefixError, Protocol};
 pub use pattern::{NamePattern, PatternError};
 pub use tls::{ClientFiles, TlsFiles};

@@ -31,7 +31,6 @@ use crate::identity::{Callers, Resolver};
 use crate::mask::Engine;
 use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
-use crate::sys::Transport;
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, LeafCache, Roots};
 
@@ -111,6 +110,7 @@ impl Daemon {
         let capture_settings = capture_settings(&config)?;
         let engine = Engine::builtin()?;
         check_rules(&config.policy, &engine)?;
+        let chosen = config.listen.transport.choose()?;
         let modes = Modes::new(&config, &capture_settings.cgroup)?;
         let mut prepared = Prepared::new(&capture_settings, inheritance.take_hold())?;
         let standing = prepared.keep(&inheritance.listening())?.to_vec();
@@ -121,7 +121,7 @@ impl Daemon {
         let authority = Arc::new(Authority::load_or_create(&paths.ca(), &catalogue.names(), &host())?);
         let roots = Roots::system(&config.upstream.roots, authority.family())?;
         let tokens = tokens::read_or_create(paths)?;
-        let transport = Transport::probe();
+        let transport = chosen.transport;
         log::debug!("{} upstream roots, {} masking rules", roots.len(), engine.rules().len());
         let endpoint_tls = EndpointsTls::load(&catalogue, authority.family())?;
         let dialer = dialer(&config, roots, transport)?;
@@ -163,7 +163,7 @@ impl Daemon {
         workers.adopt(listening, own)?;
         workers.listen(listening, fresh)?;
         let events = capture.take_events().ok_or("the kernel programs' events are taken")?;
-        let settings = supervisor_settings(&config, &capture_settings, capture.features(), &modes, paths, transport);
+        let settings = supervisor_settings(&config, &capture_settings, capture.features(), &modes, paths, chosen);
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;
         supervisor.adopt(&mut capture, &mut workers, foreign);
         let pid_file = PidFile::create(&paths.run())?;

@@ -88,6 +88,7 @@ fn check(args: &Args, config: &Config, paths: &StatePaths, global: &Global) -> R
 /// What the configuration names is there.
 fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Failure> {
     audit_settings(args, config, paths)?;
+    config.listen.transport.choose()?;
     let capture = &config.capture;
     if capture.cgroup.is_some() || !capture.strict.is_empty() || !capture.exempt.is_empty() {
         Modes::new(config, &capture_settings(config)?.cgroup)?;

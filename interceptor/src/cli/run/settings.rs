@@ -12,8 +12,8 @@ use crate::capture::{Cgroups, Heartbeat};
 use crate::config::{Config, StatePaths};
 use crate::mask::Engine;
 use crate::policy;
-use crate::proxy::{self, BudgetLimits};
-use crate::sys::{self, Transport};
+use crate::proxy::{self, BudgetLimits, ClientTimeouts, EndpointTimeouts, Pace, seconds_or_never};
+use crate::sys::{self, Chosen, Transport};
 use crate::tls::{Roots, UpstreamTls};
 use crate::upstream::Dialer;
 use crate::{capture, daemon, http};
@@ -78,7 +78,7 @@ pub(super) fn supervisor_settings(
     features: &capture::Features,
     modes: &Modes,
     paths: &StatePaths,
-    transport: Transport,
+    transport: Chosen,
 ) -> daemon::Settings {
     let namespaces = namespaces(config, sys::descriptors());
     if namespaces < config.limits.namespaces {
@@ -103,8 +103,12 @@ pub(super) fn budget_limits(config: &Config) -> BudgetLimits {
     let for_namespaces = namespaces(config, descriptors) * descriptors_a_namespace(config);
     BudgetLimits {
         // One descriptor for the client and one for the endpoint.
-        connections: limits.connections.min((descriptors - for_namespaces) / 2),
+        connections: limits
+            .connections
+            .min((descriptors - for_namespaces - BudgetLimits::COURTESY_DESCRIPTORS.min(descriptors / 8)) / 2),
         connections_per_user: limits.connections_per_user,
+        streams: limits.streams,
+        streams_per_user: limits.streams_per_user,
         bytes: limits.buffered_bytes,
         bytes_per_user: limits.buffered_bytes_per_user,
     }
@@ -121,23 +125,32 @@ fn descriptors_a_namespace(config: &Config) -> usize {
 }
 
 pub(super) fn connection_settings(config: &Config) -> proxy::Settings {
-    let limits = &config.limits;
+    let (limits, upstream) = (&config.limits, &config.upstream);
+    let seconds = Duration::from_secs;
     proxy::Settings {
         http: http::Limits { body: limits.body_bytes as u64, ..http::Limits::default() },
-        request_timeout: Duration::from_secs(limits.request_timeout_s),
-        keep_alive: Duration::from_secs(limits.keep_alive_s),
-        patience: Duration::from_secs(limits.write_timeout_s),
-        upstream_idle: Duration::from_secs(config.upstream.idle_timeout_s),
-        dial_from: config.upstream.dial_from,
+        client: ClientTimeouts {
+            handshake: seconds(limits.handshake_timeout_s),
+            head: seconds(limits.header_timeout_s),
+            body: Pace { idle: seconds(limits.body_idle_timeout_s), bytes_per_s: limits.body_bytes_per_s },
+            patience: seconds(limits.write_timeout_s),
+            keep_alive: seconds(limits.keep_alive_s),
+        },
+        endpoint: EndpointTimeouts {
+            response: seconds_or_never(upstream.response_timeout_s),
+            idle: seconds_or_never(upstream.idle_timeout_s),
+            total: seconds_or_never(upstream.total_timeout_s),
+        },
+        streams_per_connection: limits.streams_per_connection,
+        dial_from: upstream.dial_from,
     }
 }
 
 pub(super) fn dialer(config: &Config, roots: Roots, transport: Transport) -> Result<Dialer, Failure> {
-    let timeout = Duration::from_secs(config.upstream.connect_timeout_s);
     Ok(Dialer {
         mark: config.capture.mark,
-        connect_timeout: timeout,
-        handshake_timeout: timeout,
+        connect_timeout: Duration::from_secs(config.upstream.connect_timeout_s),
+        handshake_timeout: Duration::from_secs(config.upstream.handshake_timeout_s),
         tls: Arc::new(UpstreamTls::new(roots)?),
         listeners: listener_addresses(config).to_vec(),
         transport,

@@ -39,9 +39,10 @@ pub(super) fn status(status: &Status) -> String {
     let mut report = Report::default();
     report.line("state", format_args!("{} since {}", word(status.state), status.since));
     report.reasons(&status.reasons);
-    let Status { version, pid, started, transport, .. } = status;
+    let Status { version, pid, started, transport, transport_because, .. } = status;
     let workers = status.workers.len();
-    report.line("daemon", format_args!("{version}, pid {pid}, started {started}, {workers} workers on {transport}"));
+    report.line("daemon", format_args!("{version}, pid {pid}, started {started}, {workers} workers"));
+    report.line("transport", format_args!("{transport}: {transport_because}"));
     let (cgroup, pins) = (status.cgroup.display(), status.pins.display());
     report.line("enrolled", format_args!("{cgroup}, to port {}, pinned at {pins}", status.port));
     report.lines("modes", status.modes.iter().map(|(path, mode)| format!("{mode} {path}")));

@@ -192,7 +192,8 @@ fn a_refusal_after_the_handshake_is_one_too() {
     assert!(matches!(refused, Some(AcceptError::ClientRefusedCa { alert: AlertDescription::CertificateUnknown })));
     let other = after_handshake(&alert(AlertDescription::InternalError));
     assert!(matches!(other, Some(AcceptError::ClientAlert { alert: AlertDescription::InternalError })));
-    for gone in [Ok(0), Err(std::io::ErrorKind::UnexpectedEof.into()), Err(std::io::ErrorKind::ConnectionReset.into())] {
+    for gone in [Ok(0), Err(std::io::ErrorKind::UnexpectedEof.into()), Err(std::io::ErrorKind::ConnectionReset.into())]
+    {
         assert!(matches!(after_handshake(&gone), Some(AcceptError::ClosedAfterHandshake)), "{gone:?}");
     }
     assert!(after_handshake(&Ok(1)).is_none());

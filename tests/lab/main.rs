@@ -3,6 +3,7 @@
 mod bad_input;
 mod bodies;
 mod ca;
+mod certificates;
 mod clients;
 mod contract;
 mod crash;
@@ -23,6 +24,7 @@ mod slow;
 mod smuggling;
 mod status;
 mod tamper;
+mod tls_scanners;
 mod transport;
 mod upgrade;
 mod upstream;

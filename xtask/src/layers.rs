@@ -1,7 +1,7 @@
 //! `cargo xtask layers`: which room of `interceptor/src` may use which.
 //!
 //! The pure middle (`wire`, `mask`, `policy`) knows nothing but `flow`; only `proxy` knows the order of the stages; no
-//! stage knows the configuration or the command line. Sources are taken apart into Rust's tokens, so that comments and
+//! stage knows the configuration or the command line. Nothing can log the keys of TLS sessions. Sources are taken apart into Rust's tokens, so that comments and
 //! strings do not count and macros do.
 
 use std::fs;
@@ -53,6 +53,9 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// What would let TLS keys be logged: no build of the product has it, not even behind a flag.
+const KEY_LOGGING: [&str; 3] = ["KeyLog", "KeyLogFile", "key_log"];
+
 /// A use of one room in another.
 #[derive(Debug, PartialEq, Eq)]
 struct Edge {
@@ -78,6 +81,9 @@ pub(crate) fn run() -> Result<()> {
             let shown = file.strip_prefix(workspace::root()).unwrap_or(&file);
             let found =
                 edges(&text, depth(&file, &source)).with_context(|| format!("cannot parse {}", shown.display()))?;
+            wrong.extend(key_logging(&text)?.into_iter().map(|(line, name)| {
+                format!("{}:{line}: `{name}`: session keys of TLS are never logged", shown.display())
+            }));
             wrong.extend(found.into_iter().filter(|edge| !allowed(rule, edge)).map(|edge| {
                 let item = edge.item.map(|item| format!("::{item}")).unwrap_or_default();
                 format!("{}:{}: `{}` may not use `{}{item}`", shown.display(), edge.line, rule.room, edge.room)
@@ -85,10 +91,10 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     if wrong.is_empty() {
-        eprintln!("layers: {files} files keep to the allowed edges");
+        eprintln!("layers: {files} files keep to the allowed edges, and none can log TLS keys");
         return Ok(());
     }
-    bail!("edges that are not allowed:\n{}", wrong.join("\n"))
+    bail!("not allowed:\n{}", wrong.join("\n"))
 }
 
 fn allowed(rule: &Rule, edge: &Edge) -> bool {
@@ -134,6 +140,24 @@ fn edges(text: &str, depth: usize) -> Result<Vec<Edge>> {
     let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut found = Vec::new();
     walk(&tokens.into_iter().collect::<Vec<_>>(), depth, &mut found);
+    Ok(found)
+}
+
+/// Where a file names what logs TLS keys.
+fn key_logging(text: &str) -> Result<Vec<(usize, String)>> {
+    fn walk(tokens: TokenStream, found: &mut Vec<(usize, String)>) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => walk(group.stream(), found),
+                TokenTree::Ident(name) if KEY_LOGGING.iter().any(|banned| name == banned) => {
+                    found.push((name.span().start().line, name.to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(text.parse().map_err(|error| anyhow::anyhow!("{error}"))?, &mut found);
     Ok(found)
 }
 
@@ -246,6 +270,14 @@ mod tests {
         let text = "//! like crate::mask::Masked\nconst A: &str = \"crate::audit::Log\";\n\
                     use super::audit; use self::mask::x; use std::mask::y; mod tests { use super::*; }";
         assert_eq!(found(text, 2), [""; 0]);
+    }
+
+    #[test]
+    fn sees_whatever_could_log_keys_but_not_talk_of_it() {
+        let text =
+            "// key_log\nlet a = \"KeyLogFile\";\nfn f() { config.key_log = Arc::new(rustls::KeyLogFile::new()); }";
+        let found = key_logging(text).unwrap();
+        assert_eq!(found, [(3, "key_log".to_owned()), (3, "KeyLogFile".to_owned())]);
     }
 
     #[test]

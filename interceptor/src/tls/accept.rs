@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::hello::{Fault, HelloReader, PIECE, offers_ech};
 use super::mint::knows_no_ecdsa;
+use super::refusal;
 
 /// How long a client may take to accept an alert.
 const ALERT_PATIENCE: Duration = Duration::from_secs(1);
@@ -79,6 +80,9 @@ pub enum AcceptError {
     /// The client closed during the handshake without a word. Some do that when they do not trust the CA.
     #[error("the client closed during the handshake, without an alert; perhaps it does not trust the internal CA")]
     ClosedInHandshake,
+    /// The client finished the handshake, and closed without a request. Some do that when they do not trust the CA.
+    #[error("the client closed after the handshake, without a request; perhaps it does not trust the internal CA")]
+    ClosedAfterHandshake,
     /// The client broke the protocol, or shares no version, cipher suite or application protocol with us.
     #[error("TLS with the client failed: {0}")]
     Protocol(#[source] rustls::Error),
@@ -162,7 +166,7 @@ where
         timeout_at(deadline, handshake)
             .await
             .map_err(|_| AcceptError::Timeout { stage: "handshake" })?
-            .map_err(handshake_error)
+            .map_err(refusal::in_handshake)
     }
 
     /// Ends the connection with a fatal alert: [`AlertDescription::UnrecognisedName`] for a name that is not served
@@ -198,34 +202,4 @@ async fn say_last<IO: AsyncWrite + Unpin>(io: &mut IO, bytes: &[u8]) {
     };
     // The connection ends either way; a client that is gone does not hear why.
     let _ = timeout(ALERT_PATIENCE, farewell).await;
-}
-
-fn handshake_error(error: io::Error) -> AcceptError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(&rustls::Error::AlertReceived(alert)) if refuses_certificate(alert) => {
-            AcceptError::ClientRefusedCa { alert }
-        }
-        Some(&rustls::Error::AlertReceived(alert)) => AcceptError::ClientAlert { alert },
-        Some(error) => AcceptError::Protocol(error.clone()),
-        None => match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                AcceptError::ClosedInHandshake
-            }
-            _ => AcceptError::Io(error),
-        },
-    }
-}
-
-/// The alerts with which clients refuse a certificate they cannot chain to a root of theirs: OpenSSL and GnuTLS send
-/// `unknown_ca`, Go `bad_certificate`, Java and NSS `certificate_unknown`.
-fn refuses_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-    )
 }

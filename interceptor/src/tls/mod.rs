@@ -14,6 +14,7 @@ mod fault;
 mod hello;
 mod leaf;
 mod mint;
+mod refusal;
 mod roots;
 mod rotation;
 mod session;
@@ -30,6 +31,7 @@ pub use fault::CertificateFault;
 #[doc(hidden)]
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
+pub use refusal::after_handshake;
 pub use roots::{Roots, RootsError};
 pub use rotation::{CaCertificate, CaDir, CaRole, RotationError, ca_certificates};
 pub use rustls::AlertDescription;

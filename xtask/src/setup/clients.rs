@@ -10,10 +10,6 @@ use anyhow::{Context as _, Result};
 use super::{Outcome, announce};
 use crate::workspace;
 
-fn python() -> PathBuf {
-    place("python").join("bin/python")
-}
-
 fn node() -> PathBuf {
     place("node").join("node_modules/node/bin/node")
 }
@@ -23,14 +19,24 @@ fn place(language: &str) -> PathBuf {
 }
 
 pub(super) fn set_up_python() -> Result<Outcome> {
-    let wanted = workspace::root().join("tests/clients/requirements.txt");
-    let directory = place("python");
-    if is_current(&directory, &[&wanted]) && python().is_file() {
+    set_up_venv("python", "requirements.txt")
+}
+
+/// A scanner of TLS servers. Apart from the clients, whose dependencies it must not choose.
+pub(super) fn set_up_scanner() -> Result<Outcome> {
+    set_up_venv("scanner", "requirements-tls.txt")
+}
+
+fn set_up_venv(name: &str, requirements: &str) -> Result<Outcome> {
+    let wanted = workspace::root().join("tests/clients").join(requirements);
+    let directory = place(name);
+    let python = directory.join("bin/python");
+    if is_current(&directory, &[&wanted]) && python.is_file() {
         return Ok(Outcome::There);
     }
     announce("pip install");
     workspace::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory))?;
-    let mut pip = Command::new(python());
+    let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
     workspace::run(&mut pip)?;
     mark_current(&directory, &[&wanted])?;

@@ -52,6 +52,7 @@ const CLIENTS: &[Step] = &[
     ("rustfmt and clippy", packages::rust_components),
     ("packages of the test clients", packages::clients),
     ("Python clients", clients::set_up_python),
+    ("scanner of TLS servers", clients::set_up_scanner),
     ("Node clients", clients::set_up_node),
 ];
 

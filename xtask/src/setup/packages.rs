@@ -43,6 +43,12 @@ const CLIENTS: &[Need] = &[
         is_there: || runs("python3", &["-c", "import venv, ensurepip"]),
     },
     Need { what: "npm", package: "npm", is_there: || runs("npm", &["--version"]) },
+    // It prints its version only after it has looked for a server's name.
+    Need {
+        what: "testssl",
+        package: "testssl.sh",
+        is_there: || runs("sh", &["-c", "command -v testssl || command -v testssl.sh"]),
+    },
     Need { what: "wget", package: "wget", is_there: || runs("wget", &["--version"]) },
     Need {
         what: "a JDK of Java 11 or newer",

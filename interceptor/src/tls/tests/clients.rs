@@ -182,3 +182,19 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[2]))) as plain:
     });
     assert!(matches!(served[0], Err(AcceptError::ClosedInHandshake)), "{served:?}");
 }
+
+/// What a client says when the handshake is over: read by whoever awaits its request.
+#[test]
+fn a_refusal_after_the_handshake_is_one_too() {
+    use super::super::after_handshake;
+    let alert = |alert| Err(std::io::Error::other(rustls::Error::AlertReceived(alert)));
+    let refused = after_handshake(&alert(AlertDescription::CertificateUnknown));
+    assert!(matches!(refused, Some(AcceptError::ClientRefusedCa { alert: AlertDescription::CertificateUnknown })));
+    let other = after_handshake(&alert(AlertDescription::InternalError));
+    assert!(matches!(other, Some(AcceptError::ClientAlert { alert: AlertDescription::InternalError })));
+    for gone in [Ok(0), Err(std::io::ErrorKind::UnexpectedEof.into()), Err(std::io::ErrorKind::ConnectionReset.into())]
+    {
+        assert!(matches!(after_handshake(&gone), Some(AcceptError::ClosedAfterHandshake)), "{gone:?}");
+    }
+    assert!(after_handshake(&Ok(1)).is_none());
+}

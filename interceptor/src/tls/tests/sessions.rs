@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::super::{Alpn, LeafCache};
+use super::super::{Alpn, LeafCache, Roots, UpstreamTls};
 use super::clients::{s_client, serve};
 use super::{NAME, Pki, name, run, server_name, text};
 
@@ -83,4 +83,32 @@ fn a_session_is_good_for_its_own_name_only() {
         assert!(served.iter().all(Result::is_ok), "{served:?}");
         assert!(text(&output).contains("New, TLS"), "{version}: {}", text(&output));
     }
+}
+
+/// The variable counts only in the process that has it from its start, so this test runs itself again with it set.
+#[test]
+fn session_keys_are_never_logged() {
+    const SSLKEYLOGFILE: &str = "SSLKEYLOGFILE";
+    const CHILD: &str = "INTERCEPTOR_TEST_KEYS";
+    let pki = Pki::new();
+    let file = pki.dir.path().join("keys.log");
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "tls::tests::sessions::session_keys_are_never_logged", "--nocapture"]);
+        let output = child.env(CHILD, "1").env(SSLKEYLOGFILE, &file).output().unwrap();
+        assert!(output.status.success() && text(&output).contains("1 passed"), "{}", text(&output));
+        assert!(!file.exists(), "{:?}", std::fs::read_to_string(&file));
+        return;
+    }
+    // Both of ours, against each other.
+    let roots = Roots::load(None, &[pki.ca_file()], Pki::new().authority.family()).unwrap();
+    let tls = UpstreamTls::new(roots).unwrap();
+    let server = pki.leaves.server_config(&name(NAME), &[Alpn::H2]).unwrap();
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let asked = server_name(NAME);
+        let ours = tls.connect(near, &asked, &[Alpn::H2], None, std::time::Duration::from_secs(10));
+        let (ours, theirs) = tokio::join!(ours, tokio_rustls::TlsAcceptor::from(server).accept(far));
+        assert!(ours.is_ok() && theirs.is_ok());
+    });
 }

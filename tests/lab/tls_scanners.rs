@@ -7,9 +7,9 @@ use interceptor_tests::{Lab, client};
 use serde_json::Value;
 
 /// Findings that are agreed to stand, by the beginning of their names: whether certificates can be revoked (leaves live for
-/// a week, and the CA's are withdrawn from trust stores), CAA and HSTS (the endpoint's own affair), BREACH (of the endpoint's
-/// compression, which the proxy passes on).
-const AGREED: [&str; 6] = ["OCSP", "cert_crl", "cert_ocsp", "DNS_CAA", "HSTS", "BREACH"];
+/// three months in memory alone, and the CA's are withdrawn from trust stores), CAA and HSTS (the endpoint's own affair), BREACH (of the endpoint's
+/// compression, which the proxy passes on), and what the scanner says of the OpenSSL that it runs itself.
+const AGREED: [&str; 7] = ["OCSP", "cert_crl", "cert_ocsp", "DNS_CAA", "HSTS", "BREACH", "engine_problem"];
 
 /// What `testssl` may say at most.
 const HARMLESS: [&str; 4] = ["OK", "INFO", "LOW", "DEBUG"];
@@ -27,6 +27,7 @@ fn testssl_finds_nothing_above_low() {
     let run = lab.sh(&format!(
         "scan=$(command -v testssl || command -v testssl.sh)
          $scan --quiet --color 0 --warnings batch --connect-timeout 10 --openssl-timeout 10 --ip 203.0.113.10 \
+             --add-ca $INTERCEPTOR_STATE/ca/ca.pem \
              --jsonfile $INTERCEPTOR_STATE/found.json {checks} api.openai.com:443"
     ));
     let found = fs::read(lab.state().join("found.json")).unwrap_or_else(|error| panic!("{error}: {run}"));
@@ -48,6 +49,22 @@ fn testssl_finds_nothing_above_low() {
     }
     let chain = found.iter().find(|finding| text(finding, "id").starts_with("cert_chain_of_trust"));
     assert!(chain.is_some_and(|chain| text(chain, "finding").contains("passed")), "{chain:#?}");
+}
+
+/// sslyze writes RSA moduli as numbers of 617 digits, for which JSON readers have no type.
+fn without_moduli(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut digits = String::new();
+    for character in json.chars().chain([' ']) {
+        if character.is_ascii_digit() {
+            digits.push(character);
+            continue;
+        }
+        out.push_str(if digits.len() > 300 { "0" } else { &digits });
+        digits.clear();
+        out.push(character);
+    }
+    out
 }
 
 /// The commands of sslyze whose answers are read below.
@@ -82,8 +99,8 @@ fn sslyze_finds_nothing() {
     // The lab's own bundle, beside those that it brings along.
     command.extend(["--certinfo_ca_file=/etc/ssl/certs/ca-certificates.crt", &json, "api.openai.com:443"]);
     let run = lab.run(&command);
-    let found = fs::read(&out).unwrap_or_else(|error| panic!("{error}: {run}"));
-    let found: Value = serde_json::from_slice(&found).unwrap_or_else(|error| panic!("{error}: {run}"));
+    let found = fs::read_to_string(&out).unwrap_or_else(|error| panic!("{error}: {run}"));
+    let found: Value = serde_json::from_str(&without_moduli(&found)).unwrap_or_else(|error| panic!("{error}: {run}"));
     let server = &found["server_scan_results"][0];
     assert_eq!(server["scan_status"], "COMPLETED", "{run}");
     let result = |name: &str| {

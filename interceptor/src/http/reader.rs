@@ -205,7 +205,7 @@ impl Reader {
             encoded: content.clone(),
             content,
             codings: Codings::default(),
-            trailers, 
+            trailers,
             extended: decoder.extension_bytes() > 0,
             padded: false,
         })

@@ -110,7 +110,14 @@ fn enter(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
 impl Arrival {
     /// The way to where the client meant to connect, without TLS.
     pub(super) fn route(&self) -> Route {
-        Route { original: self.flow.original, netns: self.netns.clone(), tunnel: None, name: None, tls: None }
+        Route {
+            original: self.flow.original,
+            uid: self.flow.uid,
+            netns: self.netns.clone(),
+            tunnel: None,
+            name: None,
+            tls: None,
+        }
     }
 
     /// What the catalogue says about a host: a name in lower case, or an address.

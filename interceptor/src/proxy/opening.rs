@@ -258,7 +258,7 @@ async fn intercept(
     route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
     arrival.worker.shared.leaves.prepare(&hello).await;
     let offered = Alpn::offered(&hello.alpn);
-    let (spoken, failed) = match agree(&arrival.worker, &route, &offered, far.map(|far| far.stream)).await {
+    let (spoken, failed) = match Box::pin(agree(&arrival.worker, &route, &offered, far.map(|far| far.stream))).await {
         Ok(spoken) => (spoken, None),
         // The client is told in its own protocol, and the record has the reason.
         Err(e) => (offered.last().copied(), Some(e)),
@@ -271,7 +271,7 @@ async fn intercept(
             return hello.deny(AlertDescription::InternalError).await;
         }
     };
-    match hello.intercept(leaf, deadline).await {
+    match Box::pin(hello.intercept(leaf, deadline)).await {
         Ok(client) => {
             let client = Session::Tls(Box::new(client));
             let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).failed(failed);

@@ -252,11 +252,7 @@ async fn abort(
 
 impl Wait {
     /// What is awaited of the endpoint, if it comes in time.
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        wanted: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+    async fn within<T>(&self, limit: Duration, wanted: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let (soon, total) = (tokio::time::Instant::now() + limit, self.began + self.timeouts.total);
         match tokio::time::timeout_at(soon.min(total), wanted).await {
             Ok(result) => result,

@@ -120,7 +120,10 @@ struct Messages<'a> {
 impl Gate for Messages<'_> {
     fn hold(&mut self, bytes: usize) -> Result<(), Refused> {
         let held = self.reserved.grow(COPIES * bytes);
-        held.map_err(|_| Refused { code: TRY_AGAIN, reason: "too much is being held [rule limits.buffered_bytes]".into() })
+        held.map_err(|_| Refused {
+            code: TRY_AGAIN,
+            reason: "too much is being held [rule limits.buffered_bytes]".into(),
+        })
     }
 
     async fn message(&mut self, message: &Message) -> Result<Bytes, Refused> {
@@ -190,7 +193,10 @@ impl Messages<'_> {
             Ok(cleared) => cleared,
             Err(reason) => {
                 log::error!("message {} is refused: {reason}", progress.id);
-                return Err(Refused { code: INTERNAL, reason: "nothing may leave unrecorded [rule audit.durability]".into() });
+                return Err(Refused {
+                    code: INTERNAL,
+                    reason: "nothing may leave unrecorded [rule audit.durability]".into(),
+                });
             }
         };
         let mut completion = record::unanswered(&progress);

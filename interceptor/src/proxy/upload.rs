@@ -54,6 +54,7 @@ pub(super) async fn run(
         Ok(begun) => begun,
         Err(e) => return exchange::without_record(connection, client, &progress, &e).await,
     };
+    progress.recorded();
     let (answer, sink) = match open(connection, &head, &inspected, &committed).await {
         Ok(opened) => opened,
         Err(rejection) => {

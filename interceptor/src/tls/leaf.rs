@@ -15,7 +15,7 @@ use super::mint::{Leaves, Minter, VALIDITY};
 use super::{Alpn, Hello};
 
 /// A leaf with less time left is minted anew, so that a long-lived client never meets an expired one.
-const RENEW_BEFORE: Duration = Duration::from_secs(86_400);
+const RENEW_BEFORE: Duration = Duration::from_secs(61 * 86_400);
 
 /// Leaves minted at once, before the rate limit bites.
 const BURST: f64 = 64.0;
@@ -184,6 +184,8 @@ impl LeafCache {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(certificates) as _);
         config.alpn_protocols = Alpn::wire(alpn);
+        // The suites in our order of preference, which is from strong to less so.
+        config.ignore_client_order = true;
         config.ticketer = Arc::clone(&self.ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))

@@ -16,7 +16,8 @@ use rustls::{SignatureAlgorithm, SignatureScheme, SupportedCipherSuite};
 use super::MintError;
 use super::authority::{Authority, BACKDATE, serial};
 
-pub(super) const VALIDITY: Duration = Duration::from_secs(7 * 86_400);
+/// As long as public authorities give, so that no client finds it odd. The key never leaves the memory of this process.
+pub(super) const VALIDITY: Duration = Duration::from_secs(90 * 86_400);
 
 /// Longest common name (RFC 5280, appendix A.1).
 const MAX_COMMON_NAME: usize = 64;

@@ -14,7 +14,7 @@ use crate::capture::Netns;
 use crate::flow::OriginalDst;
 use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
-use crate::tls::{Alpn, ConnectError, DnsName, EndpointTls, ServerName, Session, UpstreamTls};
+use crate::tls::{AlertDescription, Alpn, ConnectError, DnsName, EndpointTls, ServerName, Session, UpstreamTls};
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,6 +35,8 @@ pub type UpstreamStream = Session<TlsStream<Stream>, Stream>;
 pub struct Route {
     /// Where the client meant to connect.
     pub original: OriginalDst,
+    /// Whose request it is: what one user makes an endpoint do to a connection, another does not suffer.
+    pub uid: u32,
     /// The network namespace to connect from; none: the daemon's own.
     pub netns: Option<Arc<Netns>>,
     /// When there is an HTTP proxy at that address: the client's CONNECT request for the endpoint, as it came.
@@ -145,6 +147,14 @@ pub enum DialError {
         /// What happened; a certificate's fault too.
         source: ConnectError,
     },
+}
+
+impl DialError {
+    /// Whether the endpoint speaks nothing of what it was offered (RFC 7301, 3.2).
+    pub(super) fn wants_other_protocols(&self) -> bool {
+        let Self::Tls { source: ConnectError::Alert { alert, .. }, .. } = self else { return false };
+        *alert == AlertDescription::NoApplicationProtocol
+    }
 }
 
 impl Dialer {
@@ -286,7 +296,7 @@ mod tests {
     }
 
     fn route(addr: SocketAddr, to: &str) -> Route {
-        Route { original: OriginalDst(addr), netns: None, tunnel: None, name: Some(name(to)), tls: None }
+        Route { original: OriginalDst(addr), uid: 0, netns: None, tunnel: None, name: Some(name(to)), tls: None }
     }
 
     /// One session: says back what it hears.

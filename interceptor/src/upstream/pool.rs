@@ -1,7 +1,7 @@
 //! Connections to endpoints that wait for their next request, one pool a worker.
 //!
-//! A connection is reused only by a request that would have opened the same one: same address, network namespace, tunnel,
-//! name, protocols offered and client certificate. A request is never sent twice unless the endpoint says that it has not
+//! A connection is reused only by a request that would have opened the same one: same user, address, network namespace,
+//! tunnel, name, protocols offered and client certificate. A request is never sent twice unless the endpoint says that it has not
 //! looked at it.
 
 use std::cell::RefCell;
@@ -48,6 +48,7 @@ pub struct Pool {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     original: OriginalDst,
+    uid: u32,
     /// Its cookie: to hold the namespace itself would keep it from ending.
     netns: Option<u64>,
     tunnel: Option<Bytes>,
@@ -111,12 +112,7 @@ impl Pool {
     ///
     /// # Errors
     /// See [`DialError`].
-    pub async fn lease(
-        &self,
-        dialer: &Dialer,
-        route: &Route,
-        offered: &[Alpn],
-    ) -> Result<Leased, DialError> {
+    pub async fn lease(&self, dialer: &Dialer, route: &Route, offered: &[Alpn]) -> Result<Leased, DialError> {
         while let Some(mut idle) = self.take_idle(route, offered) {
             if !idle.is_stale().await {
                 return Ok(Leased { connection: Connection::H1(idle), reused: true });
@@ -145,9 +141,9 @@ impl Pool {
         let settings = &self.settings;
         let mut waiting = Vec::new();
         self.routes.borrow_mut().retain(|key, entry| {
-            entry.shared.retain(|shared| {
-                !shared.is_ended() && !(shared.is_idle() && entry.used.elapsed() > settings.idle)
-            });
+            entry
+                .shared
+                .retain(|shared| !(shared.is_ended() || shared.is_idle() && entry.used.elapsed() > settings.idle));
             entry.idle.retain(|(since, _)| since.elapsed() < settings.idle);
             waiting.extend(entry.idle.drain(..).map(|(since, idle)| (key.clone(), since, idle)));
             !entry.shared.is_empty() || entry.used.elapsed() < MEMORY
@@ -189,7 +185,13 @@ impl Pool {
     ) -> Result<Connection, DialError> {
         let session = match stream {
             Some(stream) => dialer.secure(stream, route, offered).await?,
-            None => dialer.dial(route, offered).await?,
+            None => match dialer.dial(route, offered).await {
+                // What the client cannot speak is translated.
+                Err(e) if offered == [Alpn::Http11] && e.wants_other_protocols() => {
+                    dialer.dial(route, &[Alpn::H2]).await?
+                }
+                dialled => dialled?,
+            },
         };
         let PoolSettings { limits, patience, .. } = self.settings;
         let connection = h1::Connection::new(session, limits, patience);
@@ -214,9 +216,12 @@ impl Pool {
             routes.remove(&oldest);
         }
         let now = Instant::now();
-        let entry = routes
-            .entry(Key::of(route, offered))
-            .or_insert_with(|| Entry { spoken, used: now, idle: Vec::new(), shared: Vec::new() });
+        let entry = routes.entry(Key::of(route, offered)).or_insert_with(|| Entry {
+            spoken,
+            used: now,
+            idle: Vec::new(),
+            shared: Vec::new(),
+        });
         (entry.spoken, entry.used) = (spoken, now);
         entry.shared.extend(shared);
     }
@@ -226,6 +231,7 @@ impl Key {
     fn of(route: &Route, offered: &[Alpn]) -> Self {
         Self {
             original: route.original,
+            uid: route.uid,
             netns: route.netns.as_ref().map(|netns| netns.cookie.0),
             tunnel: route.tunnel.clone(),
             name: route.name.clone(),

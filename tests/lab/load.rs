@@ -37,7 +37,7 @@ fn idle_streams_cost_little_all_events_arrive_and_nothing_stays() {
     let (lab, _config) = lab_with("[limits]\nconnections = 20000\nconnections_per_user = 20000\n");
     let report = load(&lab, &["streams", streams, idle, "100"]).json();
     let count: u64 = streams.parse().expect("a number");
-    println!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
+    eprintln!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
     for round in report["rounds"].as_array().expect("rounds") {
         assert_eq!(round["complete"].as_u64(), Some(count), "{report}");
         assert!(round["least_events"].as_u64() >= Some(100), "{report}");

@@ -77,8 +77,13 @@ impl Connection {
     }
 
     /// The endpoint could not be reached.
-    pub(super) fn failed(self, error: Option<DialError>) -> Self {
+    pub(super) fn unreached(self, error: Option<DialError>) -> Self {
         Self { failed: RefCell::new(error), ..self }
+    }
+
+    /// Why it could not; asked for once, for then it is tried again.
+    pub(super) fn failed(&self) -> Option<DialError> {
+        self.failed.take()
     }
 
     /// Serves the client to its end.
@@ -97,9 +102,6 @@ impl Connection {
 
     /// The way to send one request to the endpoint.
     pub(super) async fn lease(&self) -> Result<Leased, DialError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         let Worker { pool, dialer, .. } = &*self.worker;
         pool.lease(dialer, &self.peer.route, &self.offered).await
     }

@@ -135,6 +135,11 @@ async fn begin(
             return Err(reject(connection, client, progress, &stored, Some(&received), rejection, next).await);
         }
     };
+    // Nothing can leave to an endpoint that could not be reached or is not who it should be.
+    if let Some(e) = connection.failed() {
+        let rejection = Rejection::upstream(record::dial_rule(&e), &e.to_string());
+        return Err(reject(connection, client, progress, &stored, Some(&received), rejection, next).await);
+    }
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,

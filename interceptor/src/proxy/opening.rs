@@ -274,7 +274,7 @@ async fn intercept(
     match Box::pin(hello.intercept(leaf, deadline)).await {
         Ok(client) => {
             let client = Session::Tls(Box::new(client));
-            let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).failed(failed);
+            let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).unreached(failed);
             connection.serve(client, Reader::default()).await;
         }
         Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,

@@ -47,6 +47,10 @@ pub(super) async fn run(
             return exchange::reject(connection, client, progress, &stored, None, rejection, Next::KeepAlive).await;
         }
     };
+    if let Some(e) = connection.failed() {
+        let rejection = Rejection::upstream(record::dial_rule(&e), &e.to_string());
+        return exchange::reject(connection, client, progress, &stored, None, rejection, Next::KeepAlive).await;
+    }
     progress.record.timing.overhead_us = Some(record::micros(started.elapsed()));
     let outgoing = Outgoing { head: &stored.masked(0), body: &[] };
     let begun = connection.worker.audit.begin(progress.record.clone(), &stored.original(&[]), outgoing).await;

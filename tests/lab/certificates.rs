@@ -93,12 +93,12 @@ fn self_signed(name: &str) -> Files {
 
 impl Workshop {
     fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
+        let (key, dir) = (KeyPair::generate().expect("a key"), tempfile::tempdir().expect("a directory"));
         let mut ca = CertificateParams::default();
-        ca.distinguished_name.push(DnType::CommonName, format!("CA {}", std::process::id()));
+        // A name of its own: another CA's certificates are not to look like this one's.
+        ca.distinguished_name.push(DnType::CommonName, dir.path().to_string_lossy());
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("ca.pem"), ca.self_signed(&key).expect("a certificate").pem()).expect("a file");
         fs::write(dir.path().join("ca.key"), key.serialize_pem()).expect("a file");
         Self { dir, ca: Issuer::new(ca, key) }

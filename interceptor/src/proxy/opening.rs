@@ -6,7 +6,7 @@
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
-use super::connection::{Connection, Name};
+use super::connection::{ClientStream, Connection, Name};
 use super::first::{First, classify};
 use super::passage::{self, Passage};
 use super::worker::Worker;
@@ -50,9 +50,24 @@ enum Unclear {
     Undecided,
 }
 
-/// Takes a connection to its end.
-pub(super) async fn run(arrival: Arrival, near: Side) {
-    Incoming { arrival, near, far: None, tunnel: None }.run().await;
+/// A connection that is intercepted, before its first request. It may live for hours, so it is given out: what was needed
+/// to get here is given back first.
+pub(super) struct Ready {
+    pub(super) connection: Connection,
+    pub(super) client: ClientStream,
+    pub(super) reader: Reader,
+}
+
+impl Ready {
+    /// Takes it to its end.
+    pub(super) async fn serve(self) {
+        self.connection.serve(self.client, self.reader).await;
+    }
+}
+
+/// Takes a connection to its end, or to where its requests begin.
+pub(super) async fn run(arrival: Arrival, near: Side) -> Option<Ready> {
+    Incoming { arrival, near, far: None, tunnel: None }.run().await
 }
 
 impl Side {
@@ -66,13 +81,13 @@ impl Side {
 }
 
 impl Incoming {
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Option<Ready> {
         match self.first().await {
-            Ok(First::Tls) => self.tls().await,
-            Ok(First::Http) => plain::run(self).await,
+            Ok(First::Tls) => return self.tls().await,
+            Ok(First::Http) => return plain::run(self).await,
+            Err(Unclear::Quiet) => return self.quiet().await,
             Ok(First::Socks) => self.unreadable(Said::Socks).await,
             Ok(First::Other) => self.unreadable(Said::Other).await,
-            Err(Unclear::Quiet) => self.quiet().await,
             Err(Unclear::Gone) => {
                 self.refuse(None, "connection.empty", "the client closed without sending anything").await;
             }
@@ -81,6 +96,7 @@ impl Incoming {
                 self.refuse(None, "limits.handshake_timeout_s", reason).await;
             }
         }
+        None
     }
 
     async fn first(&mut self) -> Result<First, Unclear> {
@@ -109,10 +125,11 @@ impl Incoming {
     }
 
     /// Waits for the server's first word, or for the client's after all.
-    async fn quiet(mut self) {
+    async fn quiet(mut self) -> Option<Ready> {
         let sentence = self.decide(Said::Nothing);
         if sentence.treatment != Treatment::Splice {
-            return self.refuse(None, &sentence.rule, &sentence.reason).await;
+            self.refuse(None, &sentence.rule, &sentence.reason).await;
+            return None;
         }
         let mut far = match self.far.take() {
             Some(far) => far,
@@ -120,7 +137,8 @@ impl Incoming {
                 Ok(stream) => Side::new(stream),
                 Err(e) => {
                     self.near.stream.abort();
-                    return self.refuse(None, record::dial_rule(&e), &e.to_string()).await;
+                    self.refuse(None, record::dial_rule(&e), &e.to_string()).await;
+                    return None;
                 }
             },
         };
@@ -135,7 +153,11 @@ impl Incoming {
             }
         } || !far.reader.buffered().is_empty();
         self.far = Some(far);
-        if server_first { self.splice(&sentence, None).await } else { Box::pin(self.run()).await }
+        if !server_first {
+            return Box::pin(self.run()).await;
+        }
+        self.splice(&sentence, None).await;
+        None
     }
 
     async fn unreadable(self, said: Said<'_>) {
@@ -146,12 +168,15 @@ impl Incoming {
         }
     }
 
-    async fn tls(mut self) {
+    async fn tls(mut self) -> Option<Ready> {
         let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         let read = self.near.reader.take_all();
         let hello = match tls::accept(self.near.stream, &read, deadline).await {
             Ok(hello) => hello,
-            Err(e) => return end(&self.arrival, self.tunnel, None, "tls.hello", &e.to_string()).await,
+            Err(e) => {
+                end(&self.arrival, self.tunnel, None, "tls.hello", &e.to_string()).await;
+                return None;
+            }
         };
         // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
         let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
@@ -162,7 +187,7 @@ impl Incoming {
         match sentence.treatment {
             Treatment::Intercept => {
                 let name = name.expect("only a name is intercepted");
-                intercept(self.arrival, hello, self.far, self.tunnel, name, port, deadline).await;
+                return intercept(self.arrival, hello, self.far, self.tunnel, name, port, deadline).await;
             }
             Treatment::Splice => {
                 let (stream, bytes) = hello.splice();
@@ -175,6 +200,7 @@ impl Incoming {
                 hello.deny(alert(&sentence)).await;
             }
         }
+        None
     }
 
     /// Passes everything on, unread and recorded as that.
@@ -242,15 +268,18 @@ async fn intercept(
     host: String,
     port: u16,
     deadline: Instant,
-) {
+) -> Option<Ready> {
     let Some(endpoint) = arrival.endpoint(&host, port).cloned() else {
-        return arrival
-            .refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more")
-            .await;
+        let reason = "the endpoint is not in the catalogue any more";
+        arrival.refuse(Some(&host), "connection.endpoint", reason).await;
+        return None;
     };
     let name = match DnsName::try_from(host.clone()) {
         Ok(name) => name,
-        Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
+        Err(e) => {
+            arrival.refuse(Some(&host), "tls.name", &e.to_string()).await;
+            return None;
+        }
     };
     let mut route = arrival.route();
     route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
@@ -268,16 +297,20 @@ async fn intercept(
         Ok(leaf) => leaf,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
-            return hello.deny(AlertDescription::InternalError).await;
+            hello.deny(AlertDescription::InternalError).await;
+            return None;
         }
     };
     match Box::pin(hello.intercept(leaf, deadline)).await {
         Ok(client) => {
             let client = Session::Tls(Box::new(client));
             let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).unreached(failed);
-            connection.serve(client, Reader::default()).await;
+            Some(Ready { connection, client, reader: Reader::default() })
         }
-        Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,
+        Err(e) => {
+            arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await;
+            None
+        }
     }
 }
 

@@ -66,9 +66,9 @@ pub(super) async fn run(
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::upstream("upstream.response", &failure.to_string());
             let next = if stays { Next::KeepAlive } else { Next::Close };
-            return exchange::fail(connection, client, progress, exchange, rejection, next).await;
+            return Box::pin(exchange::fail(connection, client, progress, exchange, rejection, next)).await;
         }
-        Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
+        Err(Broken::Midway(reason)) => return Box::pin(abort(&progress, exchange, None, reason)).await,
     };
     if head.status() == 101 {
         return match sent.upgrade {

@@ -112,7 +112,7 @@ async fn exchange(connection: Rc<Connection>, request: ::http::Request<RecvStrea
             let rejection = Rejection::overloaded("limits.streams", "too many requests are under way on this host");
             exchange::reject_unparsed(&connection, &mut client, id, started, rejection).await
         }
-        Ok(head) => exchange::run(&connection, &mut client, id, started, head).await,
+        Ok(head) => Box::pin(exchange::run(&connection, &mut client, id, started, head)).await,
         Err(e) => {
             let rejection = Rejection::unreadable(&ReadError::Http(e));
             exchange::reject_unparsed(&connection, &mut client, id, started, rejection).await

@@ -292,6 +292,8 @@ async fn intercept(
         // The client is told in its own protocol, and the record has the reason.
         Err(e) => (offered.last().copied(), Some(e)),
     };
+    // What the endpoint took is not the client's fault.
+    let deadline = deadline.max(Instant::now() + arrival.worker.shared.settings.client.handshake);
     let mirrored = mirror(spoken, &hello.alpn);
     let leaf = match arrival.worker.shared.leaves.server_config(&name, &mirrored) {
         Ok(leaf) => leaf,

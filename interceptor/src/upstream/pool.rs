@@ -211,6 +211,7 @@ impl Pool {
     fn remember(&self, route: &Route, offered: &[Alpn], spoken: Option<Alpn>, shared: Option<h2::Shared>) {
         let mut routes = self.routes.borrow_mut();
         if routes.len() >= ROUTES
+            && !routes.contains_key(&Key::of(route, offered))
             && let Some(oldest) = routes.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
         {
             routes.remove(&oldest);

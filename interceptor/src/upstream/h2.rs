@@ -19,7 +19,7 @@ use crate::http::{
 
 /// What an endpoint may send of one stream before any of it was passed on. The streams are the bound: one that nobody reads
 /// must not hold up the others, so all together may send as much as they like.
-const STREAM_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// A connection that other requests use too.

@@ -17,10 +17,10 @@ use crate::http::{
     self, BodyFraming, Limits, ReadError, RequestHead, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2,
 };
 
-/// What an endpoint may send of one stream before any of it was passed on. The streams are the bound: one that nobody reads
-/// must not hold up the others, so all together may send as much as they like.
+/// What an endpoint may send before any of it was passed on: of one stream, and of all together. As many streams that nobody
+/// reads as fit the second hold up the others of the same client's connection, and nobody else's.
 const STREAM_WINDOW: u32 = 128 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 30;
+const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// A connection that other requests use too.
 #[derive(Clone, Debug)]

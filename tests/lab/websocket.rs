@@ -102,6 +102,22 @@ fn websocket_messages_that_cannot_be_scanned_do_not_leave_unless_policy_says_so(
 }
 
 #[test]
+fn a_websocket_over_http2_is_masked_too() {
+    let echo = Echo::start();
+    // The echo server speaks HTTP/1.1, so the session is translated on the way.
+    let lab = Lab::with(&["--upstream", &echo.address]);
+    let sentence = format!("card {} end", PLANTED[0]);
+    let run = lab.run(&[&client("python/bin/python"), "-B", &script("wire/h2_websocket.py"), &sentence]);
+    let report = run.json();
+    assert_eq!(report["status"], "200", "{run}");
+    let heard = report["heard"].as_str().expect("a sentence");
+    assert!(heard.starts_with("card [CARD_") && heard.ends_with(" end"), "{run}");
+    let decisions: Vec<_> = lab.records().iter().map(|record| record["decision"]["action"].clone()).collect();
+    assert_eq!(decisions, ["allow", "mask"], "the session, and the message in it");
+    lab.assert_absent(&[PLANTED[0]]);
+}
+
+#[test]
 fn websocket_suite_passes_without_the_interceptor_too() {
     let echo = Echo::start();
     let port = echo.address.rsplit(':').next().expect("an address has a port");

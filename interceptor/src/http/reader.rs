@@ -24,7 +24,7 @@ pub struct Reader {
 }
 
 /// A body that was read whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReceivedBody {
     /// As it came, framing included.
     pub raw: Bytes,

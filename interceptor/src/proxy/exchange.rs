@@ -18,6 +18,7 @@ use crate::http::websocket::{self, Upgrade};
 use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
+use crate::tls::Alpn;
 use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
@@ -310,6 +311,10 @@ async fn send(
                 Some(_) => connection.lease_for_session().await,
             };
             let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+            if request.upgrade.is_some() && leased.connection.alpn() == Some(Alpn::H2) {
+                let reason = "the endpoint speaks HTTP/2 alone, over which no WebSocket is opened";
+                return Err(Rejection::upstream("upstream.websocket", reason));
+            }
             match leased.connection.send(outgoing, allowed, committed).await {
                 // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
                 Err(Failure::Unprocessed) if again => again = false,
@@ -396,6 +401,12 @@ impl Rejection {
 
     pub(super) fn upstream(rule: &str, reason: &str) -> Self {
         Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
+    }
+
+    /// Whether it would help to try again is the one thing that the client cannot see for itself.
+    pub(super) fn unanswered(failure: &Failure) -> Self {
+        let refusal = if matches!(failure, Failure::Unprocessed) { Refusal::Unprocessed } else { Refusal::Upstream };
+        Self { refusal, rule: "upstream.response".into(), reason: failure.to_string() }
     }
 
     pub(super) fn overloaded(rule: &str, reason: &str) -> Self {

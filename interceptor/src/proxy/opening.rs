@@ -15,7 +15,7 @@ use crate::http::{ConnectHead, Reader};
 use crate::policy::{self, Known, Said, Sentence, Treatment};
 use crate::sys::Stream;
 use crate::tls::{self, AlertDescription, Alpn, DnsName, Hello, Session};
-use crate::upstream::{DialError, Route};
+use crate::upstream::{ClientId, DialError, Route};
 
 /// One side of a connection, and what it has said that nobody has taken yet.
 pub(super) struct Side {
@@ -287,11 +287,15 @@ async fn intercept(
     route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
     arrival.worker.shared.leaves.prepare(&hello).await;
     let offered = Alpn::offered(&hello.alpn);
-    let (spoken, failed) = match Box::pin(agree(&arrival.worker, &route, &offered, far.map(|far| far.stream))).await {
-        Ok(spoken) => (spoken, None),
-        // The client is told in its own protocol, and the record has the reason.
-        Err(e) => (offered.last().copied(), Some(e)),
-    };
+    let client_id = arrival.worker.pool.client();
+    let (spoken, failed) =
+        match Box::pin(agree(&arrival.worker, &route, &offered, (client_id, far.map(|far| far.stream)))).await {
+            Ok(spoken) => (spoken, None),
+            // The client is told in its own protocol, and the record has the reason.
+            Err(e) => (offered.last().copied(), Some(e)),
+        };
+    // What the endpoint took is not the client's fault.
+    let deadline = deadline.max(Instant::now() + arrival.worker.shared.settings.client.handshake);
     let mirrored = mirror(spoken, &hello.alpn);
     let leaf = match arrival.worker.shared.leaves.server_config(&name, &mirrored) {
         Ok(leaf) => leaf,
@@ -304,7 +308,8 @@ async fn intercept(
     match Box::pin(hello.intercept(leaf, deadline)).await {
         Ok(client) => {
             let client = Session::Tls(Box::new(client));
-            let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).unreached(failed);
+            let connection =
+                Connection::new(arrival, endpoint, Name::Tls(host), route, (offered, client_id)).unreached(failed);
             Some(Ready { connection, client, reader: Reader::default() })
         }
         Err(e) => {
@@ -320,11 +325,11 @@ async fn agree(
     worker: &Worker,
     route: &Route,
     offered: &[Alpn],
-    stream: Option<Stream>,
+    (client, stream): (ClientId, Option<Stream>),
 ) -> Result<Option<Alpn>, DialError> {
     match worker.pool.spoken(route, offered) {
         Some(spoken) if stream.is_none() => Ok(spoken),
-        _ => worker.pool.prepare(&worker.dialer, route, offered, stream).await,
+        _ => worker.pool.prepare(&worker.dialer, route, offered, (client, stream)).await,
     }
 }
 

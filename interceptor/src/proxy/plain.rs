@@ -163,8 +163,9 @@ impl Talk {
                 }
                 let Incoming { arrival, mut near, .. } = self.incoming;
                 let reader = Reader::holding(&[&head.render()[..], &near.reader.take_all()].concat());
+                let client_id = arrival.worker.pool.client();
                 let (route, client) = (arrival.route(), Session::Plain(near.stream));
-                let connection = Connection::new(arrival, endpoint, name, route, Vec::new());
+                let connection = Connection::new(arrival, endpoint, name, route, (Vec::new(), client_id));
                 Then::Intercepted(Box::new(Ready { connection, client, reader }))
             }
             Treatment::Splice if sentence.for_all => {

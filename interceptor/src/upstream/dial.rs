@@ -200,6 +200,7 @@ impl Dialer {
                 sys::connect_from(socket, addr, self.mark, self.connect_timeout, self.transport).await
             }
         };
+        let connected = connected.and_then(|stream| stream.keep_alive().map(|()| stream));
         connected.map_err(|source| match source.kind() {
             io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
             io::ErrorKind::TimedOut => DialError::Timeout { addr },

@@ -217,7 +217,7 @@ fn encode(coding: Coding, bytes: &[u8]) -> io::Result<Vec<u8>> {
 /// first byte says which codings.
 #[doc(hidden)]
 pub fn fuzz_coding(data: &[u8]) {
-    const LIMIT: u64 = 1 << 20;
+    const LIMIT: u64 = 1 << 16;
     let Some((&choice, body)) = data.split_first() else { return };
     let known = [Coding::Gzip, Coding::Deflate, Coding::Br, Coding::Zstd];
     let first = known[usize::from(choice & 3)];

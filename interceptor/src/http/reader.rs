@@ -12,15 +12,17 @@ use super::{BodyDecoder, BodyFraming, ConnectHead, Error, Limits, RequestHead, R
 /// Room made for one read when nothing says that more will come.
 const SMALL_READ: usize = 1 << 10;
 
-/// Room made when reads keep filling up.
+/// The most room made when reads keep filling up, and by how much it grows with each of them: thousands of streams may say
+/// a few kilobytes at once.
 const LARGE_READ: usize = 64 << 10;
+const GROWTH: usize = 4;
 
 /// Bytes that came from a connection and were not taken yet. Lives as long as the connection, over many messages.
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: BytesMut,
-    /// The last read filled its room.
-    busy: bool,
+    /// How often in a row a read has filled its room.
+    filled: u8,
 }
 
 /// A body that was read whole.
@@ -71,7 +73,7 @@ impl Reader {
     /// With bytes that were read before.
     #[must_use]
     pub fn holding(bytes: &[u8]) -> Self {
-        Self { buffer: bytes.into(), busy: false }
+        Self { buffer: bytes.into(), filled: 0 }
     }
 
     /// What has been read and not taken.
@@ -98,15 +100,15 @@ impl Reader {
     /// # Errors
     /// What the connection reports.
     pub async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S) -> io::Result<usize> {
-        let room = if self.busy { LARGE_READ } else { SMALL_READ };
-        if self.buffer.is_empty() && !self.busy && self.buffer.capacity() > 2 * SMALL_READ {
+        let room = SMALL_READ.saturating_mul(GROWTH.saturating_pow(self.filled.into())).min(LARGE_READ);
+        if self.buffer.is_empty() && self.filled == 0 && self.buffer.capacity() > 2 * SMALL_READ {
             // A buffer remembers how large it once was, and a connection may now be silent for an hour.
             self.buffer = BytesMut::new();
         }
         self.buffer.reserve(room);
         let room = self.buffer.capacity() - self.buffer.len();
         let read = stream.read_buf(&mut self.buffer).await?;
-        self.busy = read == room;
+        self.filled = if read == room { self.filled.saturating_add(1) } else { 0 };
         Ok(read)
     }
 

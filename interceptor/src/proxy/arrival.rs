@@ -48,7 +48,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
 
 async fn admitted(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
     if let Some(ready) = Box::pin(admit(worker, stream, client, listening)).await {
-        Box::pin(ready.serve()).await;
+        ready.serve().await;
     }
 }
 

@@ -95,11 +95,11 @@ impl Connection {
     }
 
     /// Serves the client to its end.
-    pub(super) async fn serve(self, client: ClientStream, reader: Reader) {
-        let connection = Rc::new(self);
+    pub(super) async fn serve(self: Rc<Self>, client: ClientStream, reader: Reader) {
+        // Each in a future of its own size.
         match spoken(&client) {
-            Some(Alpn::H2) => client::h2::serve(connection, client).await,
-            Some(Alpn::Http11) | None => client::h1::serve(connection, client, reader).await,
+            Some(Alpn::H2) => Box::pin(client::h2::serve(self, client)).await,
+            Some(Alpn::Http11) | None => Box::pin(client::h1::serve(self, client, reader)).await,
         }
     }
 
@@ -137,5 +137,33 @@ fn spoken(client: &ClientStream) -> Option<Alpn> {
     match client {
         Session::Tls(tls) => tls.get_ref().1.alpn_protocol().and_then(Alpn::from_bytes),
         Session::Plain(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{arrival, exchange};
+    use super::*;
+
+    fn of_four<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn of_three<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn of_five<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A future is as large as the largest of what it ever waits for. These three are what an idle stream consists of, and
+    /// there are thousands: what is over before a long wait, and what seldom happens, belongs into a box.
+    #[test]
+    fn what_may_wait_for_hours_is_small() {
+        let (task, requests, exchange) = (of_four(arrival::serve), of_three(client::h1::serve), of_five(exchange::run));
+        assert!(task <= 2 << 10, "the task: {task}");
+        assert!(requests <= 2 << 10, "between requests: {requests}");
+        assert!(exchange <= 4 << 10, "an exchange: {exchange}");
     }
 }

@@ -46,14 +46,15 @@ pub(super) struct Rejection {
 pub(super) struct Progress {
     pub(super) id: ExchangeId,
     pub(super) started: Instant,
-    pub(super) record: Record,
+    /// Apart, for it is large and moves from stage to stage.
+    pub(super) record: Box<Record>,
     /// Bytes of a body that is passed on as it comes.
     pub(super) uploaded: Option<Rc<Cell<u64>>>,
 }
 
 impl Progress {
     pub(super) fn new(connection: &Connection, id: ExchangeId, started: Instant) -> Self {
-        Self { id, started, record: record::opened(connection, id), uploaded: None }
+        Self { id, started, record: Box::new(record::opened(connection, id)), uploaded: None }
     }
 
     /// The record is in the log: what only it needed is given back.
@@ -276,7 +277,7 @@ async fn commit(
 ) -> Result<(audit::Exchange, audit::Committed), audit::Error> {
     let original = stored.original(&received.content);
     let outgoing = Outgoing { head: &stored.masked(masked.body().len()), body: masked.body() };
-    connection.worker.audit.begin(progress.record.clone(), &original, outgoing).await
+    connection.worker.audit.begin((*progress.record).clone(), &original, outgoing).await
 }
 
 /// A request that is sent.
@@ -343,7 +344,7 @@ pub(super) async fn reject(
     record::answered(&mut progress, &response);
     let original = stored.original(received.map_or(&[], |received| &received.content));
     let told = response.to_bytes();
-    if let Err(e) = connection.worker.audit.refuse(progress.record, Some(&original), &told).await {
+    if let Err(e) = connection.worker.audit.refuse(*progress.record, Some(&original), &told).await {
         log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
     }
     client.reply(response, next, connection.worker.shared.settings.client.patience).await
@@ -360,7 +361,7 @@ pub(super) async fn fail(
 ) -> Next {
     let response = rejection.render(connection, &progress, next);
     record::answered(&mut progress, &response);
-    let completion = record::undelivered(progress.record, &rejection.rule, &rejection.reason);
+    let completion = record::undelivered(*progress.record, &rejection.rule, &rejection.reason);
     if let Err(e) = ended(exchange, &completion).await {
         log::error!("the end of {} is not in the audit log: {e}", progress.id);
     }

@@ -3,6 +3,8 @@
 //! A client that says nothing may be waiting for the server, or for the interceptor to lose patience. The server is
 //! dialled then, and whoever speaks first settles it: only a connection on which the server did is passed on unread.
 
+use std::rc::Rc;
+
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
@@ -53,7 +55,7 @@ enum Unclear {
 /// A connection that is intercepted, before its first request. It may live for hours, so it is given out: what was needed
 /// to get here is given back first.
 pub(super) struct Ready {
-    pub(super) connection: Connection,
+    pub(super) connection: Rc<Connection>,
     pub(super) client: ClientStream,
     pub(super) reader: Reader,
 }
@@ -310,7 +312,7 @@ async fn intercept(
             let client = Session::Tls(Box::new(client));
             let connection =
                 Connection::new(arrival, endpoint, Name::Tls(host), route, (offered, client_id)).unreached(failed);
-            Some(Ready { connection, client, reader: Reader::default() })
+            Some(Ready { connection: Rc::new(connection), client, reader: Reader::default() })
         }
         Err(e) => {
             arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await;

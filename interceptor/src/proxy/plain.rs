@@ -1,6 +1,8 @@
 //! HTTP without TLS: an endpoint's is intercepted, a proxy's CONNECT is read through, and all else is passed on request by
 //! request, because the next request on a connection may be for another host than the last.
 
+use std::rc::Rc;
+
 use tokio::io::{AsyncWriteExt, split};
 use tokio::time::timeout;
 
@@ -166,7 +168,7 @@ impl Talk {
                 let client_id = arrival.worker.pool.client();
                 let (route, client) = (arrival.route(), Session::Plain(near.stream));
                 let connection = Connection::new(arrival, endpoint, name, route, (Vec::new(), client_id));
-                Then::Intercepted(Box::new(Ready { connection, client, reader }))
+                Then::Intercepted(Box::new(Ready { connection: Rc::new(connection), client, reader }))
             }
             Treatment::Splice if sentence.for_all => {
                 let mut incoming = self.incoming;

@@ -61,7 +61,7 @@ pub(super) async fn run(
     let settings = &connection.worker.shared.settings;
     let timeouts = settings.timeouts_of(&connection.peer.endpoint);
     let wait = Wait { patience: settings.client.patience, timeouts, began: tokio::time::Instant::now() };
-    let mut head = match head(&mut answer, client, &wait).await {
+    let mut head = match Box::pin(head(&mut answer, client, &wait)).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
             let rejection = Rejection::unanswered(&failure);
@@ -78,7 +78,7 @@ pub(super) async fn run(
             }
             None => {
                 let reason = "the endpoint switched protocols, which nobody asked for".into();
-                abort(&progress, exchange, None, reason).await
+                Box::pin(abort(&progress, exchange, None, reason)).await
             }
         };
     }
@@ -111,14 +111,14 @@ pub(super) async fn run(
     };
     match completed {
         Ok(last) => {
-            let next = finish(client, &progress, exchange, &mut response, &last, next).await;
+            let next = Box::pin(finish(client, &progress, exchange, &mut response, &last, next)).await;
             // A connection that was asked for a session was opened for that alone.
             if let Some(reusable) = answer.reusable().filter(|_| sent.upgrade.is_none()) {
                 connection.give_back(reusable);
             }
             next
         }
-        Err(reason) => abort(&progress, exchange, Some(&mut response), reason).await,
+        Err(reason) => Box::pin(abort(&progress, exchange, Some(&mut response), reason)).await,
     }
 }
 

@@ -225,14 +225,14 @@ impl Messages<'_> {
         masked: &Masked,
     ) -> Result<(audit::Exchange, audit::Committed), audit::Error> {
         let outgoing = Outgoing { head: &[], body: masked.body() };
-        self.connection.worker.audit.begin(progress.record.clone(), original, outgoing).await
+        self.connection.worker.audit.begin((*progress.record).clone(), original, outgoing).await
     }
 
     /// Records what does not leave.
     async fn refuse(&self, mut progress: Progress, original: &[u8], rejection: &Rejection) -> Refused {
         let reason = rejection.told(progress.id);
         rejection.describe(&mut progress.record);
-        let refused = self.connection.worker.audit.refuse(progress.record, Some(original), reason.as_bytes());
+        let refused = self.connection.worker.audit.refuse(*progress.record, Some(original), reason.as_bytes());
         if let Err(e) = refused.await {
             log::error!("the refusal of {} is not in the audit log: {e}", progress.id);
         }

@@ -53,7 +53,7 @@ pub(super) async fn run(
     }
     progress.record.timing.overhead_us = Some(record::micros(started.elapsed()));
     let outgoing = Outgoing { head: &stored.masked(0), body: &[] };
-    let begun = connection.worker.audit.begin(progress.record.clone(), &stored.original(&[]), outgoing).await;
+    let begun = connection.worker.audit.begin((*progress.record).clone(), &stored.original(&[]), outgoing).await;
     let (exchange, committed) = match begun {
         Ok(begun) => begun,
         Err(e) => return exchange::without_record(connection, client, &progress, &e).await,

@@ -6,6 +6,7 @@
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
+use super::drain::Phase;
 use super::connection::{Connection, Name};
 use super::first::{First, classify};
 use super::passage::{self, Passage};
@@ -14,7 +15,7 @@ use super::{plain, record};
 use crate::http::{ConnectHead, Reader};
 use crate::policy::{self, Known, Said, Sentence, Treatment};
 use crate::sys::Stream;
-use crate::tls::{self, AlertDescription, Alpn, DnsName, Hello, Session};
+use crate::tls::{self, AcceptError, AlertDescription, Alpn, Hello, ServerName, Session};
 use crate::upstream::{DialError, Route};
 
 /// One side of a connection, and what it has said that nobody has taken yet.
@@ -156,6 +157,7 @@ impl Incoming {
         // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
         let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
         let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
+        let name = name.or_else(|| self.address(port));
         let known = name.as_deref().map_or(Known::Foreign, |name| self.arrival.known(name, port));
         let said = Said::Tls { name: name.as_deref(), known, ech: hello.ech };
         let sentence = self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts));
@@ -198,6 +200,16 @@ impl Incoming {
             },
         };
         passage::run(self.near, far, passage).await;
+    }
+
+    /// What a client asked for that named no server: an address, where an endpoint is known by that alone.
+    fn address(&self, port: u16) -> Option<String> {
+        let ip = match &self.tunnel {
+            Some(tunnel) => tunnel.head.host.parse().ok()?,
+            None => self.arrival.flow.original.ip(),
+        };
+        let ip = ip.to_canonical();
+        self.arrival.worker.shared.catalogue.addressed(ip, port).map(|_| ip.to_string())
     }
 
     fn decide(&self, said: Said<'_>) -> Sentence {
@@ -248,7 +260,7 @@ async fn intercept(
             .refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more")
             .await;
     };
-    let name = match DnsName::try_from(host.clone()) {
+    let name = match ServerName::try_from(host.clone()) {
         Ok(name) => name,
         Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
     };
@@ -264,7 +276,7 @@ async fn intercept(
         Err(e) => (offered.last().copied(), Some(e)),
     };
     let mirrored = mirror(spoken, &hello.alpn);
-    let leaf = match arrival.worker.shared.leaves.server_config(&name, &mirrored) {
+    let leaf = match arrival.worker.shared.leaves.server_config_for(&name, &mirrored) {
         Ok(leaf) => leaf,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
@@ -272,13 +284,30 @@ async fn intercept(
         }
     };
     match hello.intercept(leaf, deadline).await {
-        Ok(client) => {
+        Ok(mut client) => {
+            if let Some((rule, refusal)) = unheard(&arrival, &mut client).await {
+                return arrival.refuse(Some(&host), rule, &refusal).await;
+            }
             let client = Session::Tls(Box::new(client));
             let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).failed(failed);
             connection.serve(client, Reader::default()).await;
         }
         Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,
     }
+}
+
+/// Waits for the first byte of a request, which stays to be read. A client that sends none may have refused the
+/// certificate after its handshake; the rule and the reason are for the record.
+async fn unheard(arrival: &Arrival, client: &mut tls::ServerStream<Stream>) -> Option<(&'static str, String)> {
+    let shared = &arrival.worker.shared;
+    let refusal = tokio::select! {
+        heard = tls::first_word(client) => heard.err()?,
+        // One that is silent is not refused here.
+        () = tokio::time::sleep(shared.settings.client.keep_alive) => return None,
+        () = shared.drain.reaches(Phase::Stopping) => return None,
+    };
+    let silent = matches!(refusal, AcceptError::ClosedAfterHandshake);
+    Some((if silent { "connection.empty" } else { "tls.handshake" }, refusal.to_string()))
 }
 
 /// What the endpoint speaks of what it is `offered`: known from a short time ago, or asked now. The connection that was

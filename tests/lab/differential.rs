@@ -17,41 +17,64 @@ const CONFIG: &str = "[policy]\nunknown_operations = \"record\"\nmedia = \"recor
 
 #[test]
 fn exchanges_of_every_kind_are_the_same_bytes_on_the_other_side() {
-    compare(["origin.py", "differential.py", "compare.py"], "2000", &[]);
+    let scripts = Scripts { client: "differential.py", direct: "origin.py", lab: "origin.py", judge: &["compare.py"] };
+    scripts.compare("2000", &[]);
 }
 
 #[test]
 fn over_http2_they_are_the_same_fields_and_bodies() {
-    compare(["h2_origin.py", "h2_differential.py", "h2_compare.py"], "1000", &["--alpn", "h2"]);
+    let origin = "h2_origin.py";
+    let scripts = Scripts { client: "h2_differential.py", direct: origin, lab: origin, judge: &["h2_compare.py"] };
+    scripts.compare("1000", &["--alpn", "h2"]);
 }
 
-/// Has a client talk to an origin directly and in the lab, and what both saw compared.
-fn compare([server, client, comparison]: [&str; 3], count: &str, options: &[&str]) {
-    let place = tempfile::tempdir().expect("a directory");
-    let [direct, lab] = ["direct", "lab"].map(|name| place.path().join(name));
+#[test]
+fn from_http2_to_http1_they_say_the_same() {
+    // Without ALPN an endpoint speaks HTTP/1.1, and a client that offers nothing but HTTP/2 is served in it.
+    let judge = &["h2_compare.py", "h1"];
+    let scripts = Scripts { client: "h2_differential.py", direct: "h2_origin.py", lab: "origin.py", judge };
+    scripts.compare("1000", &["--alpn", "none"]);
+}
 
-    let origin = start(&direct, server);
-    let port = origin.port().to_string();
-    let [python, script] = wire(client);
-    let mut command = Command::new(&python);
-    command.args([&script, SEED, count]).arg(direct.join("client")).args(["direct", &port]).stdin(Stdio::null());
-    let _ = Run::of(command.output().expect("the client runs")).ok();
-    drop(origin);
+/// Who talks to whom.
+struct Scripts<'a> {
+    client: &'a str,
+    /// The origin that is talked to directly, and the one behind the interceptor.
+    direct: &'a str,
+    lab: &'a str,
+    /// Compares what they saw, with further arguments.
+    judge: &'a [&'a str],
+}
 
-    let origin = start(&lab, server);
-    let config = place.path().join("interceptor.toml");
-    fs::write(&config, CONFIG).expect("a file");
-    let (address, config) = (origin.address(), config.to_string_lossy());
-    let labs = Lab::with(&[&["--upstream", &address, "--config", &config], options].concat());
-    let sent = labs.run(&[&python, &script, SEED, count, &lab.join("client").to_string_lossy(), "lab"]);
+impl Scripts<'_> {
+    fn compare(&self, count: &str, options: &[&str]) {
+        let place = tempfile::tempdir().expect("a directory");
+        let [direct, lab] = ["direct", "lab"].map(|name| place.path().join(name));
 
-    let [_, script] = wire(comparison);
-    let mut compare = Command::new(python);
-    let compared = compare.args([&script, SEED]).args([&direct, &lab]).output().expect("the comparison runs");
-    // Past the harness, which keeps what a passing test prints to itself.
-    let _ = std::io::stderr().write_all(&compared.stdout);
-    let _ = sent.ok();
-    let _ = Run::of(compared).ok();
+        let origin = start(&direct, self.direct);
+        let port = origin.port().to_string();
+        let [python, script] = wire(self.client);
+        let mut command = Command::new(&python);
+        command.args([&script, SEED, count]).arg(direct.join("client")).args(["direct", &port]).stdin(Stdio::null());
+        let _ = Run::of(command.output().expect("the client runs")).ok();
+        drop(origin);
+
+        let origin = start(&lab, self.lab);
+        let config = place.path().join("interceptor.toml");
+        fs::write(&config, CONFIG).expect("a file");
+        let (address, config) = (origin.address(), config.to_string_lossy());
+        let labs = Lab::with(&[&["--upstream", &address, "--config", &config], options].concat());
+        let sent = labs.run(&[&python, &script, SEED, count, &lab.join("client").to_string_lossy(), "lab"]);
+
+        let [_, script] = wire(self.judge[0]);
+        let mut compare = Command::new(python);
+        compare.args([&script, SEED]).args([&direct, &lab]).args(&self.judge[1..]);
+        let compared = compare.output().expect("the comparison runs");
+        // Past the harness, which keeps what a passing test prints to itself.
+        let _ = std::io::stderr().write_all(&compared.stdout);
+        let _ = sent.ok();
+        let _ = Run::of(compared).ok();
+    }
 }
 
 /// An origin that keeps what it sees in `place`.

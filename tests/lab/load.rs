@@ -37,7 +37,7 @@ fn idle_streams_cost_little_all_events_arrive_and_nothing_stays() {
     println!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
     for round in report["rounds"].as_array().expect("rounds") {
         assert_eq!(round["complete"].as_u64(), Some(count), "{report}");
-        assert_eq!(round["least_events"].as_u64(), Some(100), "{report}");
+        assert!(round["least_events"].as_u64() >= Some(100), "{report}");
         let cost = round["anonymous_kib_a_stream"].as_f64().expect("a number");
         assert!(cost <= A_STREAM_KIB, "{cost} KiB a stream: {report}");
     }

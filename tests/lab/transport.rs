@@ -19,7 +19,7 @@ fn configuration(text: &str) -> NamedTempFile {
 fn check_without_ring(transport: &str) -> Run {
     let lab = Lab::new();
     let key = lab.state().join("auditor.key");
-    lab.interceptor(&["keys", "generate", "--out", key.to_str().expect("a path in UTF-8")]).ok();
+    let _ = lab.interceptor(&["keys", "generate", "--out", key.to_str().expect("a path in UTF-8")]).ok();
     let text = format!("[listen]\ntransport = '{transport}'\n[audit]\nauditors = ['{}.pub']\n", key.display());
     let file = configuration(&text);
     let mut command = Command::new("python3");

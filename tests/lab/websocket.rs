@@ -69,7 +69,7 @@ fn websocket_suite_passes_through_the_interceptor() {
     let cases = cases(&run.stdout);
     print("WebSocket through the interceptor", &cases);
     assert_passed(&cases, 500);
-    run.ok();
+    let _ = run.ok();
     lab.assert_absent(&["4111 1111 1111 1111"]);
 }
 
@@ -83,5 +83,5 @@ fn websocket_suite_passes_without_the_interceptor_too() {
     let cases = cases(&run.stdout);
     print("WebSocket straight to the echo server", &cases);
     assert_passed(&cases, 480);
-    run.ok();
+    let _ = run.ok();
 }

@@ -90,6 +90,7 @@ impl Worker {
             slot: Arc::clone(&self.slot),
             id,
             response: Running::default(),
+            upload: Arc::default(),
             ended: false,
         };
         wait(ticket).await?;
@@ -276,7 +277,38 @@ pub struct Exchange {
     slot: Slot,
     id: ExchangeId,
     response: Running,
+    /// Of a request that is passed on as it comes; its parts are written by an [`Upload`].
+    upload: Arc<Mutex<Running>>,
     ended: bool,
+}
+
+/// The body of a request that is passed on as it comes, beside its [`Exchange`], which takes the response meanwhile.
+pub struct Upload {
+    context: Arc<Context>,
+    slot: Slot,
+    id: ExchangeId,
+    running: Arc<Mutex<Running>>,
+}
+
+impl Upload {
+    /// Records a piece before it leaves: sealed, and as safe as [`Exchange::chunk`] makes a piece of the response.
+    ///
+    /// # Errors
+    /// When it could not be recorded.
+    pub async fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
+        for piece in content.chunks(self.context.sink.part_bytes()) {
+            let mut running = *self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.push(&self.context, Some(&self.slot), self.id, Content::Upload, piece).await?;
+            *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Upload").field(&self.id).finish()
+    }
 }
 
 impl std::fmt::Debug for Exchange {
@@ -290,6 +322,17 @@ impl Exchange {
     #[must_use]
     pub fn id(&self) -> ExchangeId {
         self.id
+    }
+
+    /// The request's body, of which nothing was recorded yet.
+    #[must_use]
+    pub fn upload(&self) -> Upload {
+        Upload {
+            context: Arc::clone(&self.context),
+            slot: Arc::clone(&self.slot),
+            id: self.id,
+            running: Arc::clone(&self.upload),
+        }
     }
 
     /// Records a piece of the response as it came, before it is released to the client: sealed, and safe from the
@@ -316,18 +359,20 @@ impl Exchange {
         completion: &Completion,
     ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
         let json = serde_json::to_vec(completion).expect("a completion is plain data");
-        let plan = Self::end(self.id, self.response, &json);
+        let plan = self.end(&json);
         let wanted = self.context.wanted();
         let context = Arc::clone(&self.context);
         Ok(wait(context.sink.append_end(&plan, wanted, &mut self.ended).await?.ticket))
     }
 
-    fn end(id: ExchangeId, response: Running, json: &[u8]) -> Plan<'_> {
-        Plan::new(Kind::Completion, id).plain(Content::Json, json).parts(
-            Content::Response,
-            response.count,
-            response.digest,
-        )
+    fn end<'a>(&self, json: &'a [u8]) -> Plan<'a> {
+        let Running { count, digest } = self.response;
+        let plan = Plan::new(Kind::Completion, self.id).plain(Content::Json, json);
+        let plan = plan.parts(Content::Response, count, digest);
+        match *self.upload.lock().unwrap_or_else(PoisonError::into_inner) {
+            Running { count: 0, .. } => plan,
+            Running { count, digest } => plan.parts(Content::Upload, count, digest),
+        }
     }
 }
 
@@ -338,7 +383,7 @@ impl Drop for Exchange {
         }
         let completion = Completion::aborted("given up before its end");
         let json = serde_json::to_vec(&completion).expect("a completion is plain data");
-        if let Err(error) = self.context.sink.append_last(&Self::end(self.id, self.response, &json)) {
+        if let Err(error) = self.context.sink.append_last(&self.end(&json)) {
             // The reader reports the missing end.
             log::error!("audit log: the end of exchange {} is not recorded: {error}", self.id);
         }

@@ -88,10 +88,13 @@ pub enum Content {
     MaskedBody,
     /// The response as it came.
     Response,
+    /// The body of a request that was passed on as it came.
+    Upload,
 }
 
 impl Content {
-    const ALL: [Self; 5] = [Self::Json, Self::Original, Self::MaskedHead, Self::MaskedBody, Self::Response];
+    const ALL: [Self; 6] =
+        [Self::Json, Self::Original, Self::MaskedHead, Self::MaskedBody, Self::Response, Self::Upload];
 
     /// The number that stands for it on disk.
     #[must_use]
@@ -102,6 +105,7 @@ impl Content {
             Self::MaskedHead => 3,
             Self::MaskedBody => 4,
             Self::Response => 5,
+            Self::Upload => 6,
         }
     }
 }

@@ -322,6 +322,7 @@ impl Reader {
         record.timing = completion.timing;
         record.state = completion.state;
         record.request.bytes = completion.request_bytes.or(record.request.bytes);
+        record.coverage.streamed(completion.request_bytes);
         Ok(())
     }
 
@@ -335,7 +336,10 @@ impl Reader {
     /// # Errors
     /// [`ReadError::Unseal`] when the key is not among those it was sealed to, or the data key is gone.
     pub fn original(&mut self, index: Index, opener: &mut Opener<'_>) -> Result<Option<Vec<u8>>, ReadError> {
-        self.content(index, Content::Original, Some(opener))
+        let Some(mut original) = self.content(index, Content::Original, Some(&mut *opener))? else { return Ok(None) };
+        // What was passed on as it came stands behind the head.
+        original.extend(self.parts(index, Content::Upload, None, &mut Some(opener))?);
+        Ok(Some(original))
     }
 
     /// The response as it came, opened with an auditor's key.

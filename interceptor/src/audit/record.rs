@@ -249,6 +249,15 @@ pub struct Coverage {
     pub parts: Vec<Part>,
 }
 
+impl Coverage {
+    /// What was passed on as it came is measured at its end.
+    pub(crate) fn streamed(&mut self, bytes: Option<u64>) {
+        if let ([part], None) = (&mut self.parts[..], self.opaque_bytes) {
+            (part.bytes, self.opaque_bytes) = (bytes, bytes);
+        }
+    }
+}
+
 /// One part of a body.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -25,6 +25,8 @@ pub enum Exemption {
     NoBody,
     /// Policy lets this endpoint's opaque bodies pass.
     OpaqueByPolicy,
+    /// The same, and it is passed on as it comes: there is nothing of it yet.
+    Streamed,
 }
 
 impl Masked {

@@ -104,6 +104,11 @@ impl Connection {
         pool.lease(dialer, &self.peer.route, &self.offered).await
     }
 
+    /// Whether a request would go out over HTTP/2.
+    pub(super) fn endpoint_speaks_h2(&self) -> bool {
+        self.worker.pool.spoken(&self.peer.route, &self.offered) == Some(Some(Alpn::H2))
+    }
+
     /// The way to ask the endpoint for a session, which HTTP/1.1 alone carries.
     pub(super) async fn lease_for_session(&self) -> Result<Leased, DialError> {
         let Worker { pool, dialer, .. } = &*self.worker;

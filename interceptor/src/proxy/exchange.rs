@@ -1,15 +1,17 @@
 //! One request through the stages: read, locate, scan, decide, mask, record, send.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::budget::Reserved;
 use super::client::{Client, Gone};
 use super::connection::Connection;
-use super::inspect::{self, Inspected};
+use super::inspect::{self, Body, Inspected};
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal, Reply};
+use super::upload;
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
 use crate::http::websocket::{self, Upgrade};
@@ -44,6 +46,14 @@ pub(super) struct Progress {
     pub(super) id: ExchangeId,
     pub(super) started: Instant,
     pub(super) record: Record,
+    /// Bytes of a body that is passed on as it comes.
+    pub(super) uploaded: Option<Rc<Cell<u64>>>,
+}
+
+impl Progress {
+    pub(super) fn new(connection: &Connection, id: ExchangeId, started: Instant) -> Self {
+        Self { id, started, record: record::opened(connection, id), uploaded: None }
+    }
 }
 
 /// Takes a request whose head is read through the stages.
@@ -55,7 +65,10 @@ pub(super) async fn run(
     head: RequestHead,
 ) -> Next {
     let operation = Operation::of(connection.peer.endpoint.provider, head.method(), head.path());
-    let mut progress = Progress { id, started, record: record::opened(connection, id) };
+    if upload::is_one(connection, client, &head, operation) {
+        return Box::pin(upload::run(connection, client, id, started, head)).await;
+    }
+    let mut progress = Progress::new(connection, id, started);
     let mut stored = StoredHead::of(&connection.worker, &head);
     stored.describe(&mut progress.record, operation);
 
@@ -116,7 +129,7 @@ pub(super) async fn reject_unparsed(
     started: Instant,
     rejection: Rejection,
 ) -> Next {
-    let progress = Progress { id, started, record: record::opened(connection, id) };
+    let progress = Progress::new(connection, id, started);
     reject(connection, client, progress, &StoredHead::unreadable(), None, rejection, Next::Close).await
 }
 
@@ -174,7 +187,7 @@ async fn decode(
 }
 
 /// What this version cannot read is refused by name, not passed unseen.
-fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection> {
+pub(super) fn readable(connection: &Connection, head: &RequestHead) -> Result<(), Rejection> {
     let host = head.host().unwrap_or_default();
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(n, _)| n);
@@ -210,18 +223,11 @@ async fn inspect(
     operation: Operation,
     received: &ReceivedBody,
 ) -> Result<Inspected, Rejection> {
-    let Connection { worker, peer, .. } = connection;
-    let request = inspect::Request {
-        id,
-        provider: peer.endpoint.provider,
-        host: peer.name.as_str().to_owned(),
-        user: peer.caller.user.clone(),
-        groups: peer.caller.groups.clone().unwrap_or_default(),
-        operation,
-        head: record::scan_head(worker, head, &received.trailers)?,
-        content_type: head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned()),
-        body: received.content.clone(),
-    };
+    let worker = &connection.worker;
+    let found = record::scan_head(worker, head, &received.trailers)?;
+    let body = Body::Whole(received.content.clone());
+    let content_type = head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned());
+    let request = inspect::Request { content_type, ..inspect::Request::of(connection, id, operation, found, body) };
     inspect::run(&worker.shared, &worker.scanner, record, request).await
 }
 
@@ -284,7 +290,7 @@ async fn send(
 }
 
 /// Records a request that never leaves and answers it.
-async fn reject(
+pub(super) async fn reject(
     connection: &Connection,
     client: &mut Client<'_>,
     mut progress: Progress,
@@ -328,7 +334,7 @@ pub(super) async fn ended(exchange: audit::Exchange, completion: &audit::Complet
 }
 
 /// Nothing leaves unrecorded.
-async fn without_record(
+pub(super) async fn without_record(
     connection: &Connection,
     client: &mut Client<'_>,
     progress: &Progress,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::connection::Connection;
 use super::exchange::Rejection;
 use super::record;
 use super::safe::Safe;
@@ -29,7 +30,38 @@ pub(super) struct Request {
     pub(super) head: Vec<Finding>,
     /// How the body says it is written.
     pub(super) content_type: Option<String>,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
+}
+
+/// The body of a request.
+pub(super) enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Nobody knows it yet: it is passed on as it comes, if policy lets it.
+    Streamed,
+}
+
+impl Request {
+    pub(super) fn of(
+        connection: &Connection,
+        id: ExchangeId,
+        operation: Operation,
+        head: Vec<Finding>,
+        body: Body,
+    ) -> Self {
+        let peer = &connection.peer;
+        Self {
+            id,
+            provider: peer.endpoint.provider,
+            host: peer.name.as_str().to_owned(),
+            user: peer.caller.user.clone(),
+            groups: peer.caller.groups.clone().unwrap_or_default(),
+            operation,
+            head,
+            content_type: None,
+            body,
+        }
+    }
 }
 
 /// A request that may leave, and as what.
@@ -45,7 +77,8 @@ pub(super) async fn run(
     record: &mut Record,
     request: Request,
 ) -> Result<Inspected, Rejection> {
-    if request.body.len() <= LARGE {
+    let large = matches!(&request.body, Body::Whole(body) if body.len() > LARGE);
+    if !large {
         return inspect(shared, &mut scanner.borrow_mut(), record, &request);
     }
     let (shared, mut moved) = (Arc::clone(shared), record.clone());
@@ -76,7 +109,12 @@ fn inspect(
     record: &mut Record,
     request: &Request,
 ) -> Result<Inspected, Rejection> {
-    let Request { operation, body, head, .. } = request;
+    let Request { operation, head, .. } = request;
+    let (body, streamed) = match &request.body {
+        Body::Whole(body) => (body.clone(), false),
+        Body::Streamed => (Bytes::new(), true),
+    };
+    let body = &body;
     let document = match operation {
         Operation::Unknown | Operation::Read => None,
         Operation::Message => Some(wire::locate_message(body).map_err(|e| unreadable(&e))?),
@@ -88,6 +126,7 @@ fn inspect(
     let fields = document.as_ref().map_or(&[][..], |document| &document.fields);
     match &document {
         Some(document) => record::cover(record, document),
+        None if streamed => record::cover_streamed(record),
         None => record::cover_unread(record, body.len()),
     }
     let tokens = shared.tokens.current();
@@ -101,8 +140,8 @@ fn inspect(
         user: request.user.as_deref(),
         groups: &request.groups,
         // A body where none is expected was not looked at either.
-        known_operation: *operation != Operation::Unknown && (document.is_some() || body.is_empty()),
-        has_body: !body.is_empty(),
+        known_operation: *operation != Operation::Unknown && (document.is_some() || body.is_empty() && !streamed),
+        has_body: !body.is_empty() || streamed,
         opaque_media: has(Kind::Media),
         opaque_documents: has(Kind::Document),
     };
@@ -116,7 +155,11 @@ fn inspect(
     let masked = if document.is_some() {
         mask::rewrite(request.id, body.clone(), fields, &found, &decision.actions.body, &tokens)?
     } else {
-        let exemption = if body.is_empty() { Exemption::NoBody } else { Exemption::OpaqueByPolicy };
+        let exemption = match streamed {
+            true => Exemption::Streamed,
+            false if body.is_empty() => Exemption::NoBody,
+            false => Exemption::OpaqueByPolicy,
+        };
         Masked::exempt(request.id, body.clone(), exemption)
     };
     let allowed = plan.allow(request.id, masked.digest());

@@ -2,7 +2,8 @@
 //!
 //! [`worker`](Worker) accepts, `arrival` asks who it is, `opening` looks at the first bytes and lets policy decide. What is
 //! intercepted becomes a `connection`, whose `client` reads requests, over HTTP/1 one by one or over HTTP/2 many at once:
-//! `exchange` takes one request through the stages, `relay` brings the response back. A WebSocket is a `session`, passed by `socket`. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
+//! `exchange` takes one request through the stages, `relay` brings the response back. A WebSocket is a `session`, passed by
+//! `socket`; what streams up as well as down is an `upload`. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
 //! by request, and reads the CONNECT requests of clients of a proxy. What the proxy answers itself is in `reply`, what it
 //! writes down in `record`, whom it turns away unheard in `refused`, or in
 //! `overload` with a word of why.
@@ -33,6 +34,7 @@ mod session;
 mod settings;
 mod socket;
 mod tokens;
+mod upload;
 mod worker;
 
 pub use budget::{Budget, BudgetLimits};

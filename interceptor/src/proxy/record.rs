@@ -296,6 +296,17 @@ pub(super) fn cover_unread(record: &mut Record, bytes: usize) {
     }
 }
 
+/// A body that is passed on as it comes: none of it is looked at, and how long it is shows at its end.
+pub(super) fn cover_streamed(record: &mut Record) {
+    record.coverage.scanned_bytes = Some(0);
+    record.coverage.parts = vec![Part {
+        path: "body".into(),
+        bytes: None,
+        status: "opaque".into(),
+        reason: Some("the text of this operation cannot be located; it streams".into()),
+    }];
+}
+
 /// Findings by rule and action.
 pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], actions: &Actions) {
     let mut counts: BTreeMap<(String, String, &'static str), (Action, u64)> = BTreeMap::new();
@@ -345,7 +356,8 @@ pub(super) fn undelivered(record: Record, rule: &str, reason: &str) -> Completio
 pub(super) fn unanswered(progress: &Progress) -> Completion {
     let mut timing = progress.record.timing.clone();
     timing.total_us = Some(micros(progress.started.elapsed()));
-    Completion { timing, ..Completion::default() }
+    let request_bytes = progress.uploaded.as_ref().map(|bytes| bytes.get());
+    Completion { timing, request_bytes, ..Completion::default() }
 }
 
 /// What a response said about itself.

@@ -269,14 +269,10 @@ impl Wait {
 impl Response {
     fn completion(&mut self, progress: &Progress) -> Completion {
         let outcome = self.observer.outcome();
-        let mut timing = progress.record.timing.clone();
-        timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
-        timing.total_us = Some(record::micros(progress.started.elapsed()));
-        Completion {
-            response: record::response(self.status, self.bytes, &outcome),
-            timing,
-            ..Completion::default()
-        }
+        let mut completion = record::unanswered(progress);
+        completion.timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
+        completion.response = record::response(self.status, self.bytes, &outcome);
+        completion
     }
 }
 

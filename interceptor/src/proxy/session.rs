@@ -11,7 +11,7 @@ use super::client::Client;
 use super::connection::Connection;
 use super::drain::Phase;
 use super::exchange::{self, COPIES, Next, Progress, Rejection};
-use super::inspect::{self, Inspected};
+use super::inspect::{self, Body, Inspected};
 use super::settings::NEVER;
 use super::socket::{self, Cause, End, Ended, Gate, Refused};
 use super::{record, safe};
@@ -153,29 +153,21 @@ impl Gate for Messages<'_> {
 
 impl Messages<'_> {
     fn opened(&self, id: ExchangeId, bytes: usize) -> Progress {
-        let mut record = record::opened(self.connection, id);
-        record.request.path.clone_from(&self.path);
-        record.request.operation = Some(Operation::Message.as_str().to_owned());
-        record.request.bytes = Some(bytes as u64);
-        Progress { id, started: Instant::now(), record }
+        let mut progress = Progress::new(self.connection, id, Instant::now());
+        let request = &mut progress.record.request;
+        request.path.clone_from(&self.path);
+        request.operation = Some(Operation::Message.as_str().to_owned());
+        request.bytes = Some(bytes as u64);
+        progress
     }
 
     async fn inspect(&self, progress: &mut Progress, message: &Message) -> Result<Inspected, Rejection> {
-        let peer = &self.connection.peer;
-        let request = inspect::Request {
-            id: progress.id,
-            provider: peer.endpoint.provider,
-            host: peer.name.as_str().to_owned(),
-            user: peer.caller.user.clone(),
-            groups: peer.caller.groups.clone().unwrap_or_default(),
-            operation: match message.kind {
-                Kind::Text => Operation::Message,
-                Kind::Binary => Operation::Unknown,
-            },
-            content_type: None,
-            head: Vec::new(),
-            body: message.content.clone(),
+        let operation = match message.kind {
+            Kind::Text => Operation::Message,
+            Kind::Binary => Operation::Unknown,
         };
+        let body = Body::Whole(message.content.clone());
+        let request = inspect::Request::of(self.connection, progress.id, operation, Vec::new(), body);
         let worker = &self.connection.worker;
         inspect::run(&worker.shared, &worker.scanner, &mut progress.record, request).await
     }

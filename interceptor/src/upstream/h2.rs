@@ -12,7 +12,7 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use super::{Failure, Outgoing, Piece, UpstreamStream, content};
-use crate::http::{self, Limits, ReadError, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2};
+use crate::http::{self, Limits, ReadError, RequestHead, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2};
 
 /// What an endpoint may send before any of it was passed on: of one stream, and of all together.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -51,10 +51,14 @@ struct Stream(Rc<State>);
 pub struct Answer {
     response: Response,
     shared: Shared,
-    /// Kept, for dropping it would end the stream.
-    sending: SendStream<Bytes>,
+    /// Kept, for dropping it would end the stream; elsewhere, while the request is still being passed on.
+    sending: Option<SendStream<Bytes>>,
     _stream: Stream,
 }
+
+/// The body of a request that is passed on as it comes.
+#[derive(Debug)]
+pub struct Sink(SendStream<Bytes>);
 
 #[derive(Debug)]
 enum Response {
@@ -142,7 +146,16 @@ impl Connection {
         if let Some(trailers) = trailers {
             sending.send_trailers(trailers).map_err(refused)?;
         }
-        Ok(Answer { response: Response::Awaited(response), shared: self.shared, sending, _stream: self.stream })
+        let (response, sending) = (Response::Awaited(response), Some(sending));
+        Ok(Answer { response, shared: self.shared, sending, _stream: self.stream })
+    }
+
+    pub(super) fn open(mut self, head: &RequestHead) -> Result<(Answer, Sink), Failure> {
+        let head = head.to_h2().map_err(Failure::Untranslatable)?;
+        let (response, sending) = self.shared.sender.send_request(head, false).map_err(Failure::Stream)?;
+        let response = Response::Awaited(response);
+        let answer = Answer { response, shared: self.shared, sending: None, _stream: self.stream };
+        Ok((answer, Sink(sending)))
     }
 }
 
@@ -193,12 +206,38 @@ impl Answer {
     }
 }
 
+impl Sink {
+    /// Passes a piece on; an endpoint that gives no window for `patience` is given up.
+    ///
+    /// # Errors
+    /// What the stream reports.
+    pub async fn send(&mut self, piece: Bytes, patience: Duration) -> std::io::Result<()> {
+        send_bounded(&mut self.0, piece, false, patience).await
+    }
+
+    /// Ends the request.
+    ///
+    /// # Errors
+    /// What the stream reports.
+    pub fn finish(&mut self, trailers: Option<::http::HeaderMap>) -> Result<(), h2::Error> {
+        match trailers {
+            Some(trailers) => self.0.send_trailers(trailers),
+            None => self.0.send_data(Bytes::new(), true),
+        }
+    }
+
+    /// Calls the request off.
+    pub fn reset(&mut self, reason: Reason) {
+        self.0.send_reset(reason);
+    }
+}
+
 impl Drop for Answer {
     /// A response that nobody waits for any more is called off.
     fn drop(&mut self) {
         let done = matches!(&self.response, Response::Body(body) if body.is_end_stream());
-        if !done {
-            self.sending.send_reset(Reason::CANCEL);
+        if let Some(sending) = self.sending.as_mut().filter(|_| !done) {
+            sending.send_reset(Reason::CANCEL);
         }
     }
 }

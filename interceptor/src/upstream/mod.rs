@@ -22,6 +22,7 @@ use crate::policy::Allowed;
 use crate::tls::Alpn;
 
 pub use dial::{DialError, DialFrom, Dialer, Route, UpstreamStream};
+pub use h2::Sink;
 pub use pool::{Leased, Pool, PoolSettings};
 
 /// A way to send one request: a connection of HTTP/1 of its own, or a stream of HTTP/2.
@@ -67,6 +68,9 @@ pub enum Failure {
     /// The head cannot be written in the endpoint's version of HTTP. Nothing was sent.
     #[error("the request cannot be written in HTTP/2: {0}; nothing was sent")]
     Untranslatable(http::Error),
+    /// The endpoint has only one way at a time. Nothing was sent.
+    #[error("the endpoint speaks HTTP/1.1 now, where nothing can be passed on both ways at once; nothing was sent")]
+    NoStream,
     /// The connection broke while sending: the endpoint may or may not have the request.
     #[error("the endpoint closed the connection while the request was being sent: {0}")]
     Send(std::io::Error),
@@ -98,6 +102,15 @@ pub struct Outgoing<'a> {
     /// As it came.
     pub received: &'a ReceivedBody,
     /// As it leaves.
+    pub masked: &'a Masked,
+}
+
+/// The head of a request whose body is passed on as it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// As it came.
+    pub head: &'a RequestHead,
+    /// What of the body there is: nothing, and why.
     pub masked: &'a Masked,
 }
 
@@ -137,6 +150,25 @@ impl Connection {
         match self {
             Self::H1(connection) => connection.send(outgoing).await.map(Answer::H1),
             Self::H2(connection) => connection.send(outgoing).await.map(|answer| Answer::H2(Box::new(answer))),
+        }
+    }
+
+    /// Sends the head of a request, whose body is to be passed on piece by piece.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`], and [`Failure::NoStream`] over HTTP/1.
+    pub fn open(
+        self,
+        opening: Opening<'_>,
+        allowed: &Allowed,
+        committed: &Committed,
+    ) -> Result<(Answer, Sink), Failure> {
+        agree(opening.masked, allowed, committed)?;
+        match self {
+            Self::H1(_) => Err(Failure::NoStream),
+            Self::H2(connection) => {
+                connection.open(opening.head).map(|(answer, sink)| (Answer::H2(Box::new(answer)), sink))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-"""h2_compare.py SEED DIRECT LAB: compare.py over HTTP/2: the same header list (order within a name), body and trailers.
+"""h2_compare.py SEED DIRECT LAB [h1]: compare.py over HTTP/2: the same header list (order within a name), body and trailers. With
+`h1` the origin in the lab spoke HTTP/1.1, and the interceptor had to translate.
 
 The documented differences are:
 
@@ -14,6 +15,7 @@ import json
 import sys
 
 import plan
+import translated
 
 SEED = sys.argv[1]
 
@@ -56,8 +58,19 @@ def response_differs(exchange, direct, lab):
     return f"another answer: {', '.join(differing)}" if differing else None
 
 
+def translate(direct, lab):
+    """Everything in words that suit both versions."""
+    for side in (direct["origin"], direct["client"], lab["client"]):
+        for number, seen in side.items():
+            side[number] = [translated.described(one) for one in seen]
+    for number, seen in lab["origin"].items():
+        lab["origin"][number] = [translated.arrived(one, plan.plan(SEED, number)) for one in seen]
+
+
 def main():
     direct, lab = ({side: read(f"{at}/{side}") for side in ("origin", "client")} for at in sys.argv[2:4])
+    if "h1" in sys.argv[4:]:
+        translate(direct, lab)
     numbers, counts, wrong = sorted(direct["client"]), collections.Counter(), []
     for number in numbers:
         exchange = plan.plan(SEED, number)
@@ -70,7 +83,8 @@ def main():
                 wrong.append((exchange, why, was, came))
     for kind, count in sorted(counts.items()):
         print(f"{count:6} {kind}")
-    print(f"{len(numbers):6} exchanges over HTTP/2, seed {SEED}: {len(wrong)} differences")
+    way = "from HTTP/2 to HTTP/1.1" if sys.argv[4:] else "over HTTP/2"
+    print(f"{len(numbers):6} exchanges {way}, seed {SEED}: {len(wrong)} differences")
     for exchange, why, was, came in wrong[:10]:
         print(f"\n{why}\n  {exchange.number, exchange.method, exchange.target[:80], exchange.cut}")
         print(f"  directly {json.dumps(was)[:1500]}\n  lab      {json.dumps(came)[:1500]}")

@@ -57,7 +57,9 @@ def answer(sock, reader):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
     sock.sendall(whole)
-    return not exchange.last
+    # Whoever closes a connection says so before: a request could be on its way.
+    said = [h1.field_of(one, "connection") or "" for one in (head, head_back)]
+    return exchange.response.framing != "close" and "close" not in [text.lower() for text in said]
 
 
 def keep(exchange, seen):

@@ -14,7 +14,8 @@ fn contents() -> impl Strategy<Value = Vec<(Content, Holding, Vec<u8>)>> {
         Just(Content::Original),
         Just(Content::MaskedHead),
         Just(Content::MaskedBody),
-        Just(Content::Response)
+        Just(Content::Response),
+        Just(Content::Upload)
     ];
     let holding = prop_oneof![Just(Holding::Plain), Just(Holding::Sealed), Just(Holding::Parts)];
     vec((content, holding, vec(any::<u8>(), 0..300)), 0..=8)

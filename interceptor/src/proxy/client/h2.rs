@@ -39,7 +39,8 @@ const SEND_BUFFER: usize = 64 << 10;
 
 /// One exchange.
 pub(in crate::proxy) struct Exchange {
-    body: RecvStream,
+    /// None once it was taken to be read elsewhere.
+    body: Option<RecvStream>,
     respond: SendResponse<Bytes>,
     /// The head of the response until the first of its body goes along with it.
     held: Option<::http::Response<()>>,
@@ -103,7 +104,7 @@ async fn exchange(connection: Rc<Connection>, request: ::http::Request<RecvStrea
     let (parts, body) = request.into_parts();
     let head = RequestHead::from_h2(&parts, body.is_end_stream(), &connection.worker.shared.settings.http);
     drop(parts);
-    let exchange = Exchange { body, respond, held: None, sending: None, ended: false };
+    let exchange = Exchange { body: Some(body), respond, held: None, sending: None, ended: false };
     let mut client = Client::H2(Box::new(exchange));
     let slot = connection.worker.shared.budget.stream(connection.peer.flow.uid);
     let next = match head {
@@ -133,8 +134,9 @@ impl Exchange {
             let go_on = ::http::Response::builder().status(100).body(()).expect("a status alone is a response");
             self.respond.send_informational(go_on).map_err(broken)?;
         }
+        let Some(body) = &mut self.body else { return Err(ReadError::Truncated) };
         let mut content = BytesMut::new();
-        while let Some(piece) = self.body.data().await {
+        while let Some(piece) = body.data().await {
             let piece = piece.map_err(broken)?;
             if (content.len() + piece.len()) as u64 > limits.body {
                 return Err(http::Error::BodyTooLarge { limit: limits.body }.into());
@@ -144,9 +146,9 @@ impl Exchange {
             }
             content.extend_from_slice(&piece);
             // It fails only when the stream is gone, and then so does the next read.
-            let _ = self.body.flow_control().release_capacity(piece.len());
+            let _ = body.flow_control().release_capacity(piece.len());
         }
-        let trailers = self.body.trailers().await.map_err(broken)?;
+        let trailers = body.trailers().await.map_err(broken)?;
         let trailers = trailers.map(|map| trailers_from_h2(&map)).transpose()?.unwrap_or_default();
         let content = content.freeze();
         Ok(ReceivedBody {
@@ -158,6 +160,10 @@ impl Exchange {
             extended: false,
             padded: false,
         })
+    }
+
+    pub(super) fn take_body(&mut self) -> Option<RecvStream> {
+        self.body.take()
     }
 
     pub(super) async fn unless_gone<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Gone> {
@@ -212,9 +218,10 @@ impl Exchange {
 
     pub(super) fn switch(&mut self, head: &ResponseHead) -> io::Result<Box<dyn Pipe + '_>> {
         let head = head.to_h2_session().map_err(io::Error::other)?;
+        let Some(body) = &mut self.body else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let sending = self.respond.send_response(head, false).map_err(broken)?;
         self.ended = true;
-        Ok(Box::new(Duplex::new(&mut self.body, sending)))
+        Ok(Box::new(Duplex::new(body, sending)))
     }
 
     pub(super) async fn reply(&mut self, reply: Reply, patience: Duration) -> Next {
@@ -235,9 +242,10 @@ impl Exchange {
     }
 
     async fn discard(&mut self) {
-        while let Some(Ok(piece)) = self.body.data().await {
+        let Some(body) = &mut self.body else { return };
+        while let Some(Ok(piece)) = body.data().await {
             // It fails only when the stream is gone.
-            let _ = self.body.flow_control().release_capacity(piece.len());
+            let _ = body.flow_control().release_capacity(piece.len());
         }
     }
 

@@ -48,6 +48,14 @@ impl Client<'_> {
         }
     }
 
+    /// The body of a request of HTTP/2, to be read elsewhere.
+    pub(super) fn take_body(&mut self) -> Option<::h2::RecvStream> {
+        match self {
+            Self::H1(_) => None,
+            Self::H2(client) => client.take_body(),
+        }
+    }
+
     /// Waits for something, but no longer than the client does.
     pub(super) async fn unless_gone<T>(&mut self, wanted: impl Future<Output = T>) -> Result<T, Gone> {
         match self {

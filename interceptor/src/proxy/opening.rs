@@ -157,7 +157,7 @@ impl Incoming {
         // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
         let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
         let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
-        let name = name.or_else(|| self.address(port));
+        let name = name.or_else(|| address(&self.arrival, self.tunnel.as_ref(), port));
         let known = name.as_deref().map_or(Known::Foreign, |name| self.arrival.known(name, port));
         let said = Said::Tls { name: name.as_deref(), known, ech: hello.ech };
         let sentence = self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts));
@@ -202,16 +202,6 @@ impl Incoming {
         passage::run(self.near, far, passage).await;
     }
 
-    /// What a client asked for that named no server: an address, where an endpoint is known by that alone.
-    fn address(&self, port: u16) -> Option<String> {
-        let ip = match &self.tunnel {
-            Some(tunnel) => tunnel.head.host.parse().ok()?,
-            None => self.arrival.flow.original.ip(),
-        };
-        let ip = ip.to_canonical();
-        self.arrival.worker.shared.catalogue.addressed(ip, port).map(|_| ip.to_string())
-    }
-
     fn decide(&self, said: Said<'_>) -> Sentence {
         let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
         self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts))
@@ -226,6 +216,16 @@ impl Tunnel {
     pub(super) fn facts(&self) -> policy::Tunnel<'_> {
         policy::Tunnel { host: &self.head.host, known: self.known }
     }
+}
+
+/// What a client asked for that named no server: an address, where an endpoint is known by that alone.
+fn address(arrival: &Arrival, tunnel: Option<&Tunnel>, port: u16) -> Option<String> {
+    let ip = match tunnel {
+        Some(tunnel) => tunnel.head.host.parse().ok()?,
+        None => arrival.flow.original.ip(),
+    };
+    let ip = ip.to_canonical();
+    arrival.worker.shared.catalogue.addressed(ip, port).map(|_| ip.to_string())
 }
 
 /// Records the end of a connection, and of the tunnel it was in.

@@ -72,11 +72,14 @@ mod tests {
     #[test]
     fn alerts_about_the_certificate_are_told_from_others() {
         let heard = |alert| in_handshake(io::Error::other(rustls::Error::AlertReceived(alert)));
-        for alert in [AlertDescription::UnknownCA, AlertDescription::BadCertificate, AlertDescription::CertificateUnknown]
+        for alert in
+            [AlertDescription::UnknownCA, AlertDescription::BadCertificate, AlertDescription::CertificateUnknown]
         {
             assert!(matches!(heard(alert), AcceptError::ClientRefusedCa { alert: said } if said == alert));
         }
-        for alert in [AlertDescription::ProtocolVersion, AlertDescription::InternalError, AlertDescription::UserCanceled] {
+        for alert in
+            [AlertDescription::ProtocolVersion, AlertDescription::InternalError, AlertDescription::UserCanceled]
+        {
             assert!(matches!(heard(alert), AcceptError::ClientAlert { alert: said } if said == alert));
         }
     }

@@ -118,11 +118,7 @@ fn a_certificate_that_is_unconstrained_expired_or_no_certificate_is_refused() {
 #[test]
 fn an_unconstrained_ca_is_never_made() {
     let dir = tempfile::tempdir().unwrap();
-    for (names, reason) in [
-        (vec![], "no host name"),
-        (vec!["not a name"], "not a name"),
-        (vec!["*"], "*"),
-    ] {
+    for (names, reason) in [(vec![], "no host name"), (vec!["not a name"], "not a name"), (vec!["*"], "*")] {
         let message =
             Authority::load_or_create(&dir.path().join("ca"), &enrolled(&names), "h").unwrap_err().to_string();
         assert!(message.contains(reason), "{message}");
@@ -160,7 +156,8 @@ fn addresses_are_signed_for_where_they_are_configured_only() {
         (&["203.0.113.9"], &["203.0.113.8", "2001:db8::1", NAME]),
         (&["2001:db8::/32", "203.0.113.0/24"], &["2001:db9::1", "198.51.100.1", NAME]),
     ] {
-        let ca = Arc::new(Authority::load_or_create(&dir.path().join(permitted[0]), &enrolled(permitted), "h").unwrap());
+        let of = dir.path().join(foreign[0]);
+        let ca = Arc::new(Authority::load_or_create(&of, &enrolled(permitted), "h").unwrap());
         let root = dir.path().join("root.pem");
         fs::write(&root, ca.certificate_pem()).unwrap();
         let leaves = LeafCache::new(Arc::clone(&ca), 4).unwrap();
@@ -170,6 +167,7 @@ fn addresses_are_signed_for_where_they_are_configured_only() {
             // Whoever has stolen the key gets no further.
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([(*name).to_owned()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
             params.use_authority_key_identifier_extension = true;
             let path = dir.path().join("leaf.pem");
             fs::write(&path, params.signed_by(&key, ca.issuer()).unwrap().pem()).unwrap();

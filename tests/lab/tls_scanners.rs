@@ -6,10 +6,14 @@ use std::fs;
 use interceptor_tests::{Lab, client};
 use serde_json::Value;
 
-/// Findings that are agreed to stand, by the beginning of their names: whether certificates can be revoked (leaves live for
-/// a week, and the CA's are withdrawn from trust stores), CAA and HSTS (the endpoint's own affair), BREACH (of the endpoint's
-/// compression, which the proxy passes on).
-const AGREED: [&str; 6] = ["OCSP", "cert_crl", "cert_ocsp", "DNS_CAA", "HSTS", "BREACH"];
+/// Findings that are agreed to stand, by the beginning of their names: that leaves cannot be revoked (their key lives as
+/// long as the daemon, and the CA is withdrawn from trust stores), CAA and HSTS (the endpoint's own affair), BREACH (of the
+/// endpoint's compression, which the proxy passes on).
+const AGREED: [&str; 7] = ["OCSP", "cert_revocation", "cert_crl", "cert_ocsp", "DNS_CAA", "HSTS", "BREACH"];
+
+/// What `testssl` could not check: GOST, which this OpenSSL does not have, and renegotiation, for which it names no server
+/// and is refused (sslyze does name it).
+const NOT_CHECKED: [&str; 2] = ["engine_problem", "secure_renego"];
 
 /// What `testssl` may say at most.
 const HARMLESS: [&str; 4] = ["OK", "INFO", "LOW", "DEBUG"];
@@ -27,7 +31,7 @@ fn testssl_finds_nothing_above_low() {
     let run = lab.sh(&format!(
         "scan=$(command -v testssl || command -v testssl.sh)
          $scan --quiet --color 0 --warnings batch --connect-timeout 10 --openssl-timeout 10 --ip 203.0.113.10 \
-             --jsonfile $INTERCEPTOR_STATE/found.json {checks} api.openai.com:443"
+             --add-ca $INTERCEPTOR_STATE/ca/ca.pem --jsonfile $INTERCEPTOR_STATE/found.json {checks} api.openai.com:443"
     ));
     let found = fs::read(lab.state().join("found.json")).unwrap_or_else(|error| panic!("{error}: {run}"));
     let found: Vec<Value> = serde_json::from_slice(&found).unwrap_or_else(|error| panic!("{error}: {run}"));
@@ -36,6 +40,7 @@ fn testssl_finds_nothing_above_low() {
         .iter()
         .filter(|finding| !HARMLESS.contains(&text(finding, "severity").as_str()))
         .filter(|finding| !AGREED.iter().any(|agreed| text(finding, "id").starts_with(agreed)))
+        .filter(|finding| finding["severity"] != "WARN" || !NOT_CHECKED.contains(&text(finding, "id").as_str()))
         .collect();
     assert!(worse.is_empty(), "{worse:#?}");
     // It did look, and at what the proxy offers.
@@ -76,12 +81,14 @@ fn sslyze_finds_nothing() {
     let lab = Lab::new();
     let scanner = client("scanner/bin/sslyze");
     let out = lab.state().join("found.json");
-    let json = format!("--json_out={}", out.display());
-    let mut command = vec![scanner.as_str()];
-    command.extend(COMMANDS);
-    // The lab's own bundle, beside those that it brings along.
-    command.extend(["--certinfo_ca_file=/etc/ssl/certs/ca-certificates.crt", &json, "api.openai.com:443"]);
-    let run = lab.run(&command);
+    // The internal CA, beside the bundles that it brings along. Moduli are numbers in its output, of hundreds of digits.
+    let run = lab.sh(&format!(
+        "cd $INTERCEPTOR_STATE
+         {scanner} {} --certinfo_ca_file=ca/ca.pem --json_out=raw.json api.openai.com:443 &&
+         python3 -c 'import json; print(json.dumps(json.load(open(\"raw.json\"), parse_int=str)))' > {}",
+        COMMANDS.join(" "),
+        out.display(),
+    ));
     let found = fs::read(&out).unwrap_or_else(|error| panic!("{error}: {run}"));
     let found: Value = serde_json::from_slice(&found).unwrap_or_else(|error| panic!("{error}: {run}"));
     let server = &found["server_scan_results"][0];

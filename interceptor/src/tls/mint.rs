@@ -16,7 +16,8 @@ use rustls::{SignatureAlgorithm, SignatureScheme, SupportedCipherSuite};
 use super::MintError;
 use super::authority::{Authority, BACKDATE, serial};
 
-pub(super) const VALIDITY: Duration = Duration::from_secs(7 * 86_400);
+/// Its key lives as long as this process, so a shorter life would protect nothing; a much longer one, clients refuse.
+pub(super) const VALIDITY: Duration = Duration::from_secs(90 * 86_400);
 
 /// Longest common name (RFC 5280, appendix A.1).
 const MAX_COMMON_NAME: usize = 64;

@@ -28,7 +28,7 @@ fn shown(pki: &Pki, asked: &str) -> Vec<CertificateDer<'static>> {
 }
 
 #[test]
-fn a_leaf_is_for_one_server_name_and_one_week() {
+fn a_leaf_is_for_one_server_name_and_three_months() {
     let pki = Pki::new();
     let chain = shown(&pki, NAME);
     assert_eq!(chain.len(), 2);
@@ -40,7 +40,7 @@ fn a_leaf_is_for_one_server_name_and_one_week() {
     assert!(usage.server_auth && !usage.client_auth && !usage.any);
     assert!(!leaf.is_ca());
     let days = (leaf.validity().not_after.timestamp() - leaf.validity().not_before.timestamp()) / 86_400;
-    assert_eq!(days, 7);
+    assert_eq!(days, 90);
     assert!(leaf.validity().is_valid());
     assert!(leaf.raw_serial().len() == 16 && leaf.raw_serial()[0] < 0x80, "positive, 127 bits");
     leaf.verify_signature(Some(X509Certificate::from_der(&chain[1]).unwrap().1.public_key())).unwrap();

@@ -29,7 +29,7 @@ def say(message, fragment=None):
 
 def shown(seen):
     def short(part):
-        return f"{part[:20]!r}... of {len(part)}" if isinstance(part, str | bytes) and len(part) > 80 else part
+        return f"{part[:40]!r}... of {len(part)}" if isinstance(part, str | bytes) and len(part) > 80 else part
 
     return tuple(short(part) for part in seen)
 

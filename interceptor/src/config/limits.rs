@@ -147,8 +147,7 @@ impl Limits {
 impl Upstream {
     /// What no endpoint could live with.
     pub(super) fn check(&self) -> Result<(), String> {
-        let times =
-            [("connect_timeout_s", self.connect_timeout_s), ("handshake_timeout_s", self.handshake_timeout_s)];
+        let times = [("connect_timeout_s", self.connect_timeout_s), ("handshake_timeout_s", self.handshake_timeout_s)];
         match times.iter().find(|(_, seconds)| *seconds == 0) {
             Some((name, _)) => Err(format!("upstream.{name} is 0, in which nothing can be reached; choose 1 or more")),
             None => Ok(()),

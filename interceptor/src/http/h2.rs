@@ -108,12 +108,7 @@ impl ResponseHead {
     ///
     /// # Errors
     /// What a head of HTTP/1.1 with the same parts would be refused for.
-    pub fn from_h2(
-        status: StatusCode,
-        headers: &HeaderMap,
-        ended: bool,
-        limits: &Limits,
-    ) -> Result<Self, Error> {
+    pub fn from_h2(status: StatusCode, headers: &HeaderMap, ended: bool, limits: &Limits) -> Result<Self, Error> {
         let phrase = status.canonical_reason().unwrap_or_default();
         let mut lines = format!("HTTP/1.1 {} {phrase}\r\n", status.as_str()).into_bytes();
         lines_of(&mut lines, headers, |_| false)?;
@@ -285,7 +280,10 @@ mod tests {
         assert_eq!(written(&[], true, false), format!("{line}\r\n"));
         assert_eq!(written(&[], false, false), format!("{line}content-length: 5\r\n\r\n"));
         assert_eq!(written(&[("content-length", "9")], false, false), format!("{line}content-length: 5\r\n\r\n"));
-        assert_eq!(written(&[("content-length", "5")], false, true), format!("{line}transfer-encoding: chunked\r\n\r\n"));
+        assert_eq!(
+            written(&[("content-length", "5")], false, true),
+            format!("{line}transfer-encoding: chunked\r\n\r\n")
+        );
         let cookies = written(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")], true, false);
         assert_eq!(cookies, format!("{line}x: y\r\ncookie: a=1; b=2\r\n\r\n"));
     }

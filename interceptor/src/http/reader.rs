@@ -24,7 +24,7 @@ pub struct Reader {
 }
 
 /// A body that was read whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReceivedBody {
     /// As it came, framing included.
     pub raw: Bytes,
@@ -205,7 +205,7 @@ impl Reader {
             encoded: content.clone(),
             content,
             codings: Codings::default(),
-            trailers, 
+            trailers,
             extended: decoder.extension_bytes() > 0,
             padded: false,
         })

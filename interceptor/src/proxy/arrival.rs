@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::budget::Slot;
 use super::canary;
 use super::drain::Phase;
-use super::opening::{self, Side};
+use super::opening::{self, Ready, Side};
 use super::overload;
 use super::record;
 use super::refused::Cause;
@@ -40,25 +40,37 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: ClientAddr
     let _open = drain.guard();
     tokio::select! {
         biased;
-        () = admit(worker, stream, client, listening) => {}
+        () = admitted(worker, stream, client, listening) => {}
         // What was begun is recorded as aborted by being dropped.
         () = drain.reaches(Phase::Over) => log::warn!("the connection from {client} is cut off: this process ends"),
     }
 }
 
-async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+async fn admitted(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) {
+    if let Some(ready) = Box::pin(admit(worker, stream, client, listening)).await {
+        Box::pin(ready.serve()).await;
+    }
+}
+
+/// None where it was refused, or has come to its end already.
+async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening: Listening) -> Option<Ready> {
     let flow = match worker.shared.flows.take(client, listening) {
         Ok(flow) => flow,
         // Nobody was redirected here: a direct dial of the listener, or a record that was swept. Never guess.
-        Err(e) => return worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}")),
+        Err(e) => {
+            worker.refused(None, Cause::NoFlow, &format!("closing a connection from {client}: {e}"));
+            return None;
+        }
     };
     if flow.reason == Reason::Canary {
-        return canary::answer(&worker, &flow, stream).await;
+        canary::answer(&worker, &flow, stream).await;
+        return None;
     }
     let Ok(slot) = worker.shared.budget.connection(flow.uid) else {
         let reason = format!("turning away a connection of uid {}: too many are open", flow.uid);
         worker.refused(Some(&flow), Cause::TooMany, &reason);
-        return overload::turn_away(&worker, &flow, stream).await;
+        overload::turn_away(&worker, &flow, stream).await;
+        return None;
     };
     let (caller, netns) = resolve(&worker, &flow).await;
     let recorded = record::caller(&worker, &caller);
@@ -66,7 +78,10 @@ async fn admit(worker: Rc<Worker>, stream: Stream, client: ClientAddr, listening
     let arrival = |netns| Arrival { worker, flow, caller, recorded, captured, netns, slot };
     match netns {
         Ok(netns) => opening::run(arrival(netns), Side::new(stream)).await,
-        Err(reason) => arrival(None).refuse(None, "upstream.dial_from", &reason).await,
+        Err(reason) => {
+            arrival(None).refuse(None, "upstream.dial_from", &reason).await;
+            None
+        }
     }
 }
 
@@ -110,7 +125,14 @@ fn enter(namespaces: &Namespaces, flow: &Flow) -> Result<Arc<Netns>, String> {
 impl Arrival {
     /// The way to where the client meant to connect, without TLS.
     pub(super) fn route(&self) -> Route {
-        Route { original: self.flow.original, netns: self.netns.clone(), tunnel: None, name: None, tls: None }
+        Route {
+            original: self.flow.original,
+            uid: self.flow.uid,
+            netns: self.netns.clone(),
+            tunnel: None,
+            name: None,
+            tls: None,
+        }
     }
 
     /// What the catalogue says about a host: a name in lower case, or an address.

@@ -14,7 +14,7 @@ use crate::http::{Reader, RequestHead};
 use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{Alpn, Session};
-use crate::upstream::{self, DialError, Leased, Route};
+use crate::upstream::{self, ClientId, DialError, Leased, Route};
 
 /// The client's side: after its handshake, or in plain for a plain endpoint.
 pub(super) type ClientStream = Session<tokio_rustls::server::TlsStream<Stream>, Stream>;
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// What the endpoint is offered to speak.
     offered: Vec<Alpn>,
+    /// Whose the connections to the endpoint are.
+    client: ClientId,
     /// Why the endpoint could not be reached when the connection began: the first request is answered with it.
     failed: RefCell<Option<DialError>>,
     _slot: Slot,
@@ -70,15 +72,26 @@ impl Name {
 }
 
 impl Connection {
-    pub(super) fn new(arrival: Arrival, endpoint: Arc<Endpoint>, name: Name, route: Route, offered: Vec<Alpn>) -> Self {
+    pub(super) fn new(
+        arrival: Arrival,
+        endpoint: Arc<Endpoint>,
+        name: Name,
+        route: Route,
+        (offered, client): (Vec<Alpn>, ClientId),
+    ) -> Self {
         let Arrival { worker, flow, caller, recorded, slot, .. } = arrival;
         let peer = Peer { flow, caller, recorded, endpoint, name, route };
-        Self { worker, peer, offered, failed: RefCell::default(), _slot: slot }
+        Self { worker, peer, offered, client, failed: RefCell::default(), _slot: slot }
     }
 
     /// The endpoint could not be reached.
-    pub(super) fn failed(self, error: Option<DialError>) -> Self {
+    pub(super) fn unreached(self, error: Option<DialError>) -> Self {
         Self { failed: RefCell::new(error), ..self }
+    }
+
+    /// Why it could not; asked for once, for then it is tried again.
+    pub(super) fn failed(&self) -> Option<DialError> {
+        self.failed.take()
     }
 
     /// Serves the client to its end.
@@ -97,11 +110,8 @@ impl Connection {
 
     /// The way to send one request to the endpoint.
     pub(super) async fn lease(&self) -> Result<Leased, DialError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         let Worker { pool, dialer, .. } = &*self.worker;
-        pool.lease(dialer, &self.peer.route, &self.offered).await
+        pool.lease(dialer, &self.peer.route, &self.offered, self.client).await
     }
 
     /// Whether a request would go out over HTTP/2.
@@ -113,7 +123,7 @@ impl Connection {
     pub(super) async fn lease_for_session(&self) -> Result<Leased, DialError> {
         let Worker { pool, dialer, .. } = &*self.worker;
         let offered: &[Alpn] = if self.offered.is_empty() { &[] } else { &[Alpn::Http11] };
-        pool.lease(dialer, &self.peer.route, offered).await
+        pool.lease(dialer, &self.peer.route, offered, self.client).await
     }
 
     /// Another request may use it.

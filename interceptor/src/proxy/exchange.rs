@@ -18,6 +18,7 @@ use crate::http::websocket::{self, Upgrade};
 use crate::http::{self, BodyFraming, CodingError, Codings, ReadError, ReceivedBody, RequestHead};
 use crate::mask::{self, Masked};
 use crate::policy::Denial;
+use crate::tls::Alpn;
 use crate::upstream::{self, Answer, Failure};
 use crate::wire::Operation;
 
@@ -54,6 +55,13 @@ impl Progress {
     pub(super) fn new(connection: &Connection, id: ExchangeId, started: Instant) -> Self {
         Self { id, started, record: record::opened(connection, id), uploaded: None }
     }
+
+    /// The record is in the log: what only it needed is given back.
+    pub(super) fn recorded(&mut self) {
+        self.record.caller = audit::Caller::default();
+        self.record.findings = Vec::new();
+        self.record.coverage = audit::Coverage::default();
+    }
 }
 
 /// Takes a request whose head is read through the stages.
@@ -68,56 +76,83 @@ pub(super) async fn run(
     if upload::is_one(connection, client, &head, operation) {
         return Box::pin(upload::run(connection, client, id, started, head)).await;
     }
+    // The answer may take hours: what was needed to begin is given back before it is waited for.
+    match Box::pin(begin(connection, client, id, started, &head, operation)).await {
+        Ok(Begun { progress, exchange, upgrade, answer }) => {
+            let request = Sent { head: &head, upgrade: upgrade.as_ref() };
+            relay::run(connection, client, progress, exchange, request, answer).await
+        }
+        Err(next) => next,
+    }
+}
+
+/// A request that was sent.
+struct Begun {
+    progress: Progress,
+    exchange: audit::Exchange,
+    upgrade: Option<Upgrade>,
+    answer: Answer,
+}
+
+/// Everything up to the sending; the error is what comes of the connection when it does not get there.
+async fn begin(
+    connection: &Rc<Connection>,
+    client: &mut Client<'_>,
+    id: ExchangeId,
+    started: Instant,
+    head: &RequestHead,
+    operation: Operation,
+) -> Result<Begun, Next> {
     let mut progress = Progress::new(connection, id, started);
-    let mut stored = StoredHead::of(&connection.worker, &head);
+    let mut stored = StoredHead::of(&connection.worker, head);
     stored.describe(&mut progress.record, operation);
 
-    let upgrade = match Upgrade::of(&head) {
+    let upgrade = match Upgrade::of(head) {
         Ok(upgrade) => upgrade,
         Err(e) => {
             let rejection = Rejection::malformed("http.websocket", &e.to_string());
-            return reject(connection, client, progress, &stored, None, rejection, Next::Close).await;
+            return Err(reject(connection, client, progress, &stored, None, rejection, Next::Close).await);
         }
     };
     let mut reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
-    let received = match receive(connection, client, &head, &mut reserved).await {
+    let received = match receive(connection, client, head, &mut reserved).await {
         Ok(received) => received,
         // How much of the body is still to come is unknown: a connection of HTTP/1 cannot be used for another request.
-        Err(rejection) => return reject(connection, client, progress, &stored, None, rejection, Next::Close).await,
+        Err(rejection) => {
+            return Err(reject(connection, client, progress, &stored, None, rejection, Next::Close).await);
+        }
     };
+    let next = if connection.stays(head) { Next::KeepAlive } else { Next::Close };
     let arrived = Instant::now();
     progress.record.request.bytes = Some(received.encoded.len() as u64);
-    let (received, reserved) = match decode(connection, &head, operation, received, reserved).await {
+    let (received, _reserved) = match decode(connection, head, operation, received, reserved).await {
         Ok(decoded) => decoded,
-        Err(rejection) => {
-            let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
-            return reject(connection, client, progress, &stored, None, rejection, next).await;
-        }
+        Err(rejection) => return Err(reject(connection, client, progress, &stored, None, rejection, next).await),
     };
     stored.add_trailers(&connection.worker, &received.trailers);
-    let next = if connection.stays(&head) { Next::KeepAlive } else { Next::Close };
-
-    let inspected = match inspect(connection, &mut progress.record, id, &head, operation, &received).await {
+    let inspected = match inspect(connection, &mut progress.record, id, head, operation, &received).await {
         Ok(inspected) => inspected,
         Err(rejection) => {
-            return reject(connection, client, progress, &stored, Some(&received), rejection, next).await;
+            return Err(reject(connection, client, progress, &stored, Some(&received), rejection, next).await);
         }
     };
+    // Nothing can leave to an endpoint that could not be reached or is not who it should be.
+    if let Some(e) = connection.failed() {
+        let rejection = Rejection::upstream(record::dial_rule(&e), &e.to_string());
+        return Err(reject(connection, client, progress, &stored, Some(&received), rejection, next).await);
+    }
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,
-        Err(e) => return without_record(connection, client, &progress, &e).await,
+        Err(e) => return Err(without_record(connection, client, &progress, &e).await),
     };
+    progress.recorded();
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
-    drop(stored);
-    let request = Sent { head: &head, upgrade: upgrade.as_ref() };
-    let sent = send(connection, client, request, &received, &inspected, &committed).await;
-    drop((received, inspected, reserved));
-    match sent {
-        // What is waited for from here on may take hours: the future that holds it is small.
-        Ok(answer) => Box::pin(relay::run(connection, client, progress, exchange, request, answer)).await,
-        Err(Unsent::ClientGone) => relay::abandon(&progress, exchange).await,
-        Err(Unsent::Rejected(rejection)) => fail(connection, client, progress, exchange, rejection, next).await,
+    let request = Sent { head, upgrade: upgrade.as_ref() };
+    match send(connection, client, request, &received, &inspected, &committed).await {
+        Ok(answer) => Ok(Begun { progress, exchange, upgrade, answer }),
+        Err(Unsent::ClientGone) => Err(relay::abandon(&progress, exchange).await),
+        Err(Unsent::Rejected(rejection)) => Err(fail(connection, client, progress, exchange, rejection, next).await),
     }
 }
 
@@ -276,6 +311,10 @@ async fn send(
                 Some(_) => connection.lease_for_session().await,
             };
             let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+            if request.upgrade.is_some() && leased.connection.alpn() == Some(Alpn::H2) {
+                let reason = "the endpoint speaks HTTP/2 alone, over which no WebSocket is opened";
+                return Err(Rejection::upstream("upstream.websocket", reason));
+            }
             match leased.connection.send(outgoing, allowed, committed).await {
                 // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
                 Err(Failure::Unprocessed) if again => again = false,
@@ -364,16 +403,18 @@ impl Rejection {
         Self { refusal: Refusal::Upstream, rule: rule.into(), reason: reason.into() }
     }
 
+    /// Whether it would help to try again is the one thing that the client cannot see for itself.
+    pub(super) fn unanswered(failure: &Failure) -> Self {
+        let refusal = if matches!(failure, Failure::Unprocessed) { Refusal::Unprocessed } else { Refusal::Upstream };
+        Self { refusal, rule: "upstream.response".into(), reason: failure.to_string() }
+    }
+
     pub(super) fn overloaded(rule: &str, reason: &str) -> Self {
         Self { refusal: Refusal::Overloaded, rule: rule.into(), reason: reason.into() }
     }
 
     pub(super) fn timeout(rule: &str) -> Self {
-        Self {
-            refusal: Refusal::Timeout,
-            rule: rule.into(),
-            reason: "the request did not arrive in time".into(),
-        }
+        Self { refusal: Refusal::Timeout, rule: rule.into(), reason: "the request did not arrive in time".into() }
     }
 
     fn coding(error: &CodingError) -> Self {

@@ -6,8 +6,8 @@
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
+use super::connection::{ClientStream, Connection, Name};
 use super::drain::Phase;
-use super::connection::{Connection, Name};
 use super::first::{First, classify};
 use super::passage::{self, Passage};
 use super::worker::Worker;
@@ -16,7 +16,7 @@ use crate::http::{ConnectHead, Reader};
 use crate::policy::{self, Known, Said, Sentence, Treatment};
 use crate::sys::Stream;
 use crate::tls::{self, AcceptError, AlertDescription, Alpn, Hello, ServerName, Session};
-use crate::upstream::{DialError, Route};
+use crate::upstream::{ClientId, DialError, Route};
 
 /// One side of a connection, and what it has said that nobody has taken yet.
 pub(super) struct Side {
@@ -51,9 +51,24 @@ enum Unclear {
     Undecided,
 }
 
-/// Takes a connection to its end.
-pub(super) async fn run(arrival: Arrival, near: Side) {
-    Incoming { arrival, near, far: None, tunnel: None }.run().await;
+/// A connection that is intercepted, before its first request. It may live for hours, so it is given out: what was needed
+/// to get here is given back first.
+pub(super) struct Ready {
+    pub(super) connection: Connection,
+    pub(super) client: ClientStream,
+    pub(super) reader: Reader,
+}
+
+impl Ready {
+    /// Takes it to its end.
+    pub(super) async fn serve(self) {
+        self.connection.serve(self.client, self.reader).await;
+    }
+}
+
+/// Takes a connection to its end, or to where its requests begin.
+pub(super) async fn run(arrival: Arrival, near: Side) -> Option<Ready> {
+    Incoming { arrival, near, far: None, tunnel: None }.run().await
 }
 
 impl Side {
@@ -67,13 +82,13 @@ impl Side {
 }
 
 impl Incoming {
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Option<Ready> {
         match self.first().await {
-            Ok(First::Tls) => self.tls().await,
-            Ok(First::Http) => plain::run(self).await,
+            Ok(First::Tls) => return self.tls().await,
+            Ok(First::Http) => return plain::run(self).await,
+            Err(Unclear::Quiet) => return self.quiet().await,
             Ok(First::Socks) => self.unreadable(Said::Socks).await,
             Ok(First::Other) => self.unreadable(Said::Other).await,
-            Err(Unclear::Quiet) => self.quiet().await,
             Err(Unclear::Gone) => {
                 self.refuse(None, "connection.empty", "the client closed without sending anything").await;
             }
@@ -82,6 +97,7 @@ impl Incoming {
                 self.refuse(None, "limits.handshake_timeout_s", reason).await;
             }
         }
+        None
     }
 
     async fn first(&mut self) -> Result<First, Unclear> {
@@ -110,10 +126,11 @@ impl Incoming {
     }
 
     /// Waits for the server's first word, or for the client's after all.
-    async fn quiet(mut self) {
+    async fn quiet(mut self) -> Option<Ready> {
         let sentence = self.decide(Said::Nothing);
         if sentence.treatment != Treatment::Splice {
-            return self.refuse(None, &sentence.rule, &sentence.reason).await;
+            self.refuse(None, &sentence.rule, &sentence.reason).await;
+            return None;
         }
         let mut far = match self.far.take() {
             Some(far) => far,
@@ -121,7 +138,8 @@ impl Incoming {
                 Ok(stream) => Side::new(stream),
                 Err(e) => {
                     self.near.stream.abort();
-                    return self.refuse(None, record::dial_rule(&e), &e.to_string()).await;
+                    self.refuse(None, record::dial_rule(&e), &e.to_string()).await;
+                    return None;
                 }
             },
         };
@@ -136,7 +154,11 @@ impl Incoming {
             }
         } || !far.reader.buffered().is_empty();
         self.far = Some(far);
-        if server_first { self.splice(&sentence, None).await } else { Box::pin(self.run()).await }
+        if !server_first {
+            return Box::pin(self.run()).await;
+        }
+        self.splice(&sentence, None).await;
+        None
     }
 
     async fn unreadable(self, said: Said<'_>) {
@@ -147,12 +169,15 @@ impl Incoming {
         }
     }
 
-    async fn tls(mut self) {
+    async fn tls(mut self) -> Option<Ready> {
         let deadline = Instant::now() + self.arrival.worker.shared.settings.client.handshake;
         let read = self.near.reader.take_all();
         let hello = match tls::accept(self.near.stream, &read, deadline).await {
             Ok(hello) => hello,
-            Err(e) => return end(&self.arrival, self.tunnel, None, "tls.hello", &e.to_string()).await,
+            Err(e) => {
+                end(&self.arrival, self.tunnel, None, "tls.hello", &e.to_string()).await;
+                return None;
+            }
         };
         // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
         let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
@@ -164,7 +189,7 @@ impl Incoming {
         match sentence.treatment {
             Treatment::Intercept => {
                 let name = name.expect("only a name is intercepted");
-                intercept(self.arrival, hello, self.far, self.tunnel, name, port, deadline).await;
+                return intercept(self.arrival, hello, self.far, self.tunnel, name, port, deadline).await;
             }
             Treatment::Splice => {
                 let (stream, bytes) = hello.splice();
@@ -177,6 +202,7 @@ impl Incoming {
                 hello.deny(alert(&sentence)).await;
             }
         }
+        None
     }
 
     /// Passes everything on, unread and recorded as that.
@@ -254,15 +280,18 @@ async fn intercept(
     host: String,
     port: u16,
     deadline: Instant,
-) {
+) -> Option<Ready> {
     let Some(endpoint) = arrival.endpoint(&host, port).cloned() else {
-        return arrival
-            .refuse(Some(&host), "connection.endpoint", "the endpoint is not in the catalogue any more")
-            .await;
+        let reason = "the endpoint is not in the catalogue any more";
+        arrival.refuse(Some(&host), "connection.endpoint", reason).await;
+        return None;
     };
     let name = match ServerName::try_from(host.clone()) {
         Ok(name) => name,
-        Err(e) => return arrival.refuse(Some(&host), "tls.name", &e.to_string()).await,
+        Err(e) => {
+            arrival.refuse(Some(&host), "tls.name", &e.to_string()).await;
+            return None;
+        }
     };
     let mut route = arrival.route();
     route.tunnel = tunnel.map(|tunnel| tunnel.head.raw);
@@ -270,29 +299,39 @@ async fn intercept(
     route.tls = arrival.worker.shared.endpoint_tls.of(&endpoint);
     arrival.worker.shared.leaves.prepare(&hello).await;
     let offered = Alpn::offered(&hello.alpn);
-    let (spoken, failed) = match agree(&arrival.worker, &route, &offered, far.map(|far| far.stream)).await {
-        Ok(spoken) => (spoken, None),
-        // The client is told in its own protocol, and the record has the reason.
-        Err(e) => (offered.last().copied(), Some(e)),
-    };
+    let client_id = arrival.worker.pool.client();
+    let (spoken, failed) =
+        match Box::pin(agree(&arrival.worker, &route, &offered, (client_id, far.map(|far| far.stream)))).await {
+            Ok(spoken) => (spoken, None),
+            // The client is told in its own protocol, and the record has the reason.
+            Err(e) => (offered.last().copied(), Some(e)),
+        };
+    // What the endpoint took is not the client's fault.
+    let deadline = deadline.max(Instant::now() + arrival.worker.shared.settings.client.handshake);
     let mirrored = mirror(spoken, &hello.alpn);
     let leaf = match arrival.worker.shared.leaves.server_config_for(&name, &mirrored) {
         Ok(leaf) => leaf,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
-            return hello.deny(AlertDescription::InternalError).await;
+            hello.deny(AlertDescription::InternalError).await;
+            return None;
         }
     };
-    match hello.intercept(leaf, deadline).await {
+    match Box::pin(hello.intercept(leaf, deadline)).await {
         Ok(mut client) => {
             if let Some((rule, refusal)) = unheard(&arrival, &mut client).await {
-                return arrival.refuse(Some(&host), rule, &refusal).await;
+                arrival.refuse(Some(&host), rule, &refusal).await;
+                return None;
             }
             let client = Session::Tls(Box::new(client));
-            let connection = Connection::new(arrival, endpoint, Name::Tls(host), route, offered).failed(failed);
-            connection.serve(client, Reader::default()).await;
+            let connection =
+                Connection::new(arrival, endpoint, Name::Tls(host), route, (offered, client_id)).unreached(failed);
+            Some(Ready { connection, client, reader: Reader::default() })
         }
-        Err(e) => arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await,
+        Err(e) => {
+            arrival.refuse(Some(&host), "tls.handshake", &e.to_string()).await;
+            None
+        }
     }
 }
 
@@ -316,11 +355,11 @@ async fn agree(
     worker: &Worker,
     route: &Route,
     offered: &[Alpn],
-    stream: Option<Stream>,
+    (client, stream): (ClientId, Option<Stream>),
 ) -> Result<Option<Alpn>, DialError> {
     match worker.pool.spoken(route, offered) {
         Some(spoken) if stream.is_none() => Ok(spoken),
-        _ => worker.pool.prepare(&worker.dialer, route, offered, stream).await,
+        _ => worker.pool.prepare(&worker.dialer, route, offered, (client, stream)).await,
     }
 }
 

@@ -76,7 +76,8 @@ async fn tell<S>(worker: &Worker, stream: &mut S, endpoint: Option<&Endpoint>, h
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut answer = reply::render(endpoint.map(|endpoint| endpoint.provider), Refusal::Overloaded, MESSAGE, None, true);
+    let mut answer =
+        reply::render(endpoint.map(|endpoint| endpoint.provider), Refusal::Overloaded, MESSAGE, None, true);
     if head.method() == "HEAD" {
         answer.body.clear();
     }

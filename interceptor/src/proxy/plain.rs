@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Name};
 use super::linger;
-use super::opening::{Incoming, Side, Tunnel};
+use super::opening::{Incoming, Ready, Side, Tunnel};
 use super::passage::{self, Passage, Unready};
 use super::record::{self, StoredHead};
 use super::reply::{self, Refusal};
@@ -31,6 +31,8 @@ enum Then {
     Again(Talk),
     /// Something that is not HTTP any more.
     Other(Talk),
+    /// What it was for is intercepted.
+    Intercepted(Box<Ready>),
     /// Nothing: the connection has ended, recorded.
     Ended,
 }
@@ -49,14 +51,23 @@ enum Asked {
 }
 
 /// Takes a connection to its end that began with something like a request.
-pub(super) async fn run(incoming: Incoming) {
+pub(super) async fn run(incoming: Incoming) -> Option<Ready> {
     let mut talk = Talk { incoming, passage: None, status: None };
     loop {
         let asked = match talk.asked().await {
             Ok(Some(asked)) => asked,
-            Ok(None) => return talk.end(None).await,
-            Err(ReadError::Io(e)) => return talk.end(Some(&e.to_string())).await,
-            Err(e) => return talk.refuse(None, None, Refusal::Malformed, "http.syntax", &e.to_string()).await,
+            Ok(None) => {
+                talk.end(None).await;
+                return None;
+            }
+            Err(ReadError::Io(e)) => {
+                talk.end(Some(&e.to_string())).await;
+                return None;
+            }
+            Err(e) => {
+                talk.refuse(None, None, Refusal::Malformed, "http.syntax", &e.to_string()).await;
+                return None;
+            }
         };
         let then = match asked {
             Asked::Connect(head) => talk.tunnel(head).await,
@@ -64,8 +75,12 @@ pub(super) async fn run(incoming: Incoming) {
         };
         talk = match then {
             Then::Again(talk) => talk,
-            Then::Other(talk) => return talk.unread().await,
-            Then::Ended => return,
+            Then::Other(talk) => {
+                talk.unread().await;
+                return None;
+            }
+            Then::Intercepted(ready) => return Some(*ready),
+            Then::Ended => return None,
         };
     }
 }
@@ -148,9 +163,10 @@ impl Talk {
                 }
                 let Incoming { arrival, mut near, .. } = self.incoming;
                 let reader = Reader::holding(&[&head.render()[..], &near.reader.take_all()].concat());
+                let client_id = arrival.worker.pool.client();
                 let (route, client) = (arrival.route(), Session::Plain(near.stream));
-                Connection::new(arrival, endpoint, name, route, Vec::new()).serve(client, reader).await;
-                Then::Ended
+                let connection = Connection::new(arrival, endpoint, name, route, (Vec::new(), client_id));
+                Then::Intercepted(Box::new(Ready { connection, client, reader }))
             }
             Treatment::Splice if sentence.for_all => {
                 let mut incoming = self.incoming;
@@ -261,8 +277,7 @@ impl Talk {
                 tunnel.passage = self.passage.take().map(|(_, passage)| passage);
                 let incoming = Incoming { tunnel: Some(tunnel), ..self.incoming };
                 // The tunnel may hold anything, HTTP again for one.
-                Box::pin(incoming.run()).await;
-                Then::Ended
+                Box::pin(incoming.run()).await.map_or(Then::Ended, |ready| Then::Intercepted(Box::new(ready)))
             }
             Ok(Passed::KeepAlive) => {
                 let status = self.status.unwrap_or_default();

@@ -64,11 +64,11 @@ pub(super) async fn run(
     let mut head = match head(&mut answer, client, &wait).await {
         Ok(head) => head,
         Err(Broken::Unanswered(failure)) => {
-            let rejection = Rejection::upstream("upstream.response", &failure.to_string());
+            let rejection = Rejection::unanswered(&failure);
             let next = if stays { Next::KeepAlive } else { Next::Close };
-            return exchange::fail(connection, client, progress, exchange, rejection, next).await;
+            return Box::pin(exchange::fail(connection, client, progress, exchange, rejection, next)).await;
         }
-        Err(Broken::Midway(reason)) => return abort(&progress, exchange, None, reason).await,
+        Err(Broken::Midway(reason)) => return Box::pin(abort(&progress, exchange, None, reason)).await,
     };
     if head.status() == 101 {
         return match sent.upgrade {
@@ -82,6 +82,12 @@ pub(super) async fn run(
             }
         };
     }
+    if sent.upgrade.is_some() && matches!(client, Client::H2(_)) && (200..300).contains(&head.status()) {
+        // Over HTTP/2 that would mean a session (RFC 8441, 5), which the endpoint did not agree to.
+        let rejection =
+            Rejection::upstream("upstream.websocket", "the endpoint answers, and does not switch protocols");
+        return Box::pin(exchange::fail(connection, client, progress, exchange, rejection, Next::KeepAlive)).await;
+    }
     let mut response = Response {
         wait,
         observer: Observer::of(connection.peer.endpoint.provider, &head),
@@ -90,8 +96,12 @@ pub(super) async fn run(
         first_byte: Instant::now(),
     };
     // A body of HTTP/1 that ends with its connection ends the client's too.
-    let ends = head.version() != Version::Http2
-        && (head.framing(request.method()) == BodyFraming::UntilClose || !head.keep_alive());
+    let unframed = head.framing(request.method()) == BodyFraming::UntilClose;
+    let ends = match head.version() {
+        // HTTP/1.0 has no chunks to frame it with.
+        Version::Http2 => unframed && request.version() == Version::Http10,
+        Version::Http10 | Version::Http11 => unframed || !head.keep_alive(),
+    };
     let next = if stays && !ends { Next::KeepAlive } else { Next::Close };
     // It would lead the client to QUIC, around the interceptor.
     head.fields_mut().remove("alt-svc");
@@ -102,7 +112,8 @@ pub(super) async fn run(
     match completed {
         Ok(last) => {
             let next = finish(client, &progress, exchange, &mut response, &last, next).await;
-            if let Some(reusable) = answer.reusable() {
+            // A connection that was asked for a session was opened for that alone.
+            if let Some(reusable) = answer.reusable().filter(|_| sent.upgrade.is_none()) {
                 connection.give_back(reusable);
             }
             next
@@ -252,11 +263,7 @@ async fn abort(
 
 impl Wait {
     /// What is awaited of the endpoint, if it comes in time.
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        wanted: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
+    async fn within<T>(&self, limit: Duration, wanted: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let (soon, total) = (tokio::time::Instant::now() + limit, self.began + self.timeouts.total);
         match tokio::time::timeout_at(soon.min(total), wanted).await {
             Ok(result) => result,

@@ -22,6 +22,8 @@ pub(super) enum Refusal {
     AuditUnavailable,
     /// The endpoint could not be reached, verified or understood.
     Upstream,
+    /// The endpoint says that it has not looked at the request.
+    Unprocessed,
 }
 
 impl Refusal {
@@ -35,7 +37,7 @@ impl Refusal {
             Self::Timeout => 408,
             Self::Overloaded => wire::overloaded_status(provider),
             Self::AuditUnavailable => 503,
-            Self::Upstream => 502,
+            Self::Upstream | Self::Unprocessed => 502,
         }
     }
 
@@ -51,7 +53,7 @@ impl Refusal {
             Self::Overloaded if provider == Some(Provider::OpenAi) => "rate_limit_exceeded",
             Self::Overloaded => "interceptor_overloaded",
             Self::AuditUnavailable => "interceptor_audit_unavailable",
-            Self::Upstream => "interceptor_upstream_failed",
+            Self::Upstream | Self::Unprocessed => "interceptor_upstream_failed",
         }
     }
 }
@@ -105,7 +107,7 @@ pub(super) fn render(
     let mut fields = vec![
         ("content-type", "application/json".to_owned()),
         ("content-length", body.len().to_string()),
-        ("x-should-retry", (refusal == Refusal::Overloaded).to_string()),
+        ("x-should-retry", matches!(refusal, Refusal::Overloaded | Refusal::Unprocessed).to_string()),
     ];
     if refusal == Refusal::Overloaded {
         fields.push(("retry-after", retry_after().to_string()));

@@ -67,8 +67,9 @@ pub(super) async fn run(
     let Some((stream, buffered)) = answer.into_upgraded() else {
         unreachable!("a session is asked for over HTTP/1.1 only")
     };
+    let asides = exchange.upload();
     let mut words = Words { exchange };
-    let ended = relay(connection, near, End { stream, buffered }, &negotiated, &progress, &mut words).await;
+    let ended = relay(connection, near, End { stream, buffered }, &negotiated, &progress, (&mut words, asides)).await;
     let completion = completion(&progress, first_byte, &ended);
     end(&progress, words.exchange, completion).await
 }
@@ -79,7 +80,7 @@ async fn relay(
     far: End<upstream::UpstreamStream>,
     negotiated: &Negotiated,
     progress: &Progress,
-    words: &mut Words,
+    (words, asides): (&mut Words, audit::Upload),
 ) -> Ended {
     let shared = &connection.worker.shared;
     let settings = &shared.settings;
@@ -93,7 +94,7 @@ async fn relay(
         idle: (idle < NEVER).then_some(idle),
     };
     let reserved = shared.budget.reserve(connection.peer.flow.uid);
-    let mut messages = Messages { connection, path: progress.record.request.path.clone(), reserved };
+    let mut messages = Messages { connection, path: progress.record.request.path.clone(), reserved, asides };
     let leave = shared.drain.reaches(Phase::Stopping);
     socket::run(near, far, negotiated, settings, &mut messages, words, leave).await
 }
@@ -115,12 +116,17 @@ struct Messages<'a> {
     /// Of the session's request, as it is recorded.
     path: Option<String>,
     reserved: Reserved,
+    /// What leaves in control frames, which belongs to the session's record.
+    asides: audit::Upload,
 }
 
 impl Gate for Messages<'_> {
     fn hold(&mut self, bytes: usize) -> Result<(), Refused> {
         let held = self.reserved.grow(COPIES * bytes);
-        held.map_err(|_| Refused { code: TRY_AGAIN, reason: "too much is being held [rule limits.buffered_bytes]".into() })
+        held.map_err(|_| Refused {
+            code: TRY_AGAIN,
+            reason: "too much is being held [rule limits.buffered_bytes]".into(),
+        })
     }
 
     async fn message(&mut self, message: &Message) -> Result<Bytes, Refused> {
@@ -142,7 +148,7 @@ impl Gate for Messages<'_> {
         let text = String::from_utf8_lossy(&control.payload);
         let found = safe::finds_more_than_little(&self.connection.worker, &text);
         let rejection = match found {
-            Ok(false) => return Ok(()),
+            Ok(false) => return self.aside(control).await,
             Ok(true) => Rejection::denied("websocket.control", "a control frame holds a sensitive value"),
             Err(e) => e.into(),
         };
@@ -152,6 +158,14 @@ impl Gate for Messages<'_> {
 }
 
 impl Messages<'_> {
+    /// Records a control frame's payload before it leaves.
+    async fn aside(&mut self, control: &Control) -> Result<(), Refused> {
+        self.asides.chunk(&control.payload).await.map_err(|e| {
+            log::error!("a control frame is refused: {e}");
+            Refused { code: INTERNAL, reason: "nothing may leave unrecorded [rule audit.durability]".into() }
+        })
+    }
+
     fn opened(&self, id: ExchangeId, bytes: usize) -> Progress {
         let mut progress = Progress::new(self.connection, id, Instant::now());
         let request = &mut progress.record.request;
@@ -190,7 +204,10 @@ impl Messages<'_> {
             Ok(cleared) => cleared,
             Err(reason) => {
                 log::error!("message {} is refused: {reason}", progress.id);
-                return Err(Refused { code: INTERNAL, reason: "nothing may leave unrecorded [rule audit.durability]".into() });
+                return Err(Refused {
+                    code: INTERNAL,
+                    reason: "nothing may leave unrecorded [rule audit.durability]".into(),
+                });
             }
         };
         let mut completion = record::unanswered(&progress);

@@ -16,7 +16,7 @@ use super::record::{self, StoredHead};
 use super::{relay, safe};
 use crate::audit::{self, Outgoing};
 use crate::flow::ExchangeId;
-use crate::http::{BodyFraming, RequestHead, trailer_lines, trailers_from_h2};
+use crate::http::{BodyFraming, Limits, RequestHead, ResponseHead, trailer_lines, trailers_from_h2};
 use crate::upstream::{self, Answer, Sink};
 use crate::wire::Operation;
 
@@ -47,6 +47,10 @@ pub(super) async fn run(
             return exchange::reject(connection, client, progress, &stored, None, rejection, Next::KeepAlive).await;
         }
     };
+    if let Some(e) = connection.failed() {
+        let rejection = Rejection::upstream(record::dial_rule(&e), &e.to_string());
+        return exchange::reject(connection, client, progress, &stored, None, rejection, Next::KeepAlive).await;
+    }
     progress.record.timing.overhead_us = Some(record::micros(started.elapsed()));
     let outgoing = Outgoing { head: &stored.masked(0), body: &[] };
     let begun = connection.worker.audit.begin(progress.record.clone(), &stored.original(&[]), outgoing).await;
@@ -54,12 +58,19 @@ pub(super) async fn run(
         Ok(begun) => begun,
         Err(e) => return exchange::without_record(connection, client, &progress, &e).await,
     };
+    progress.recorded();
     let (answer, sink) = match open(connection, &head, &inspected, &committed).await {
         Ok(opened) => opened,
         Err(rejection) => {
             return exchange::fail(connection, client, progress, exchange, rejection, Next::KeepAlive).await;
         }
     };
+    if head.expects_continue()
+        && let Ok(Some((go_on, _))) = ResponseHead::parse(b"HTTP/1.1 100 Continue\r\n\r\n", &Limits::default())
+        && client.interim(&go_on, connection.worker.shared.settings.client.patience).await.is_err()
+    {
+        return relay::abandon(&progress, exchange).await;
+    }
     let uploaded = Rc::new(Cell::new(0));
     progress.uploaded = Some(Rc::clone(&uploaded));
     let Some(body) = client.take_body() else { unreachable!("it was not read yet") };
@@ -128,7 +139,12 @@ impl Upload<'_> {
         }
         let trailers = self.body.trailers().await.map_err(|e| e.to_string())?;
         let section = trailers.as_ref().map(trailers_from_h2).transpose().map_err(|e| e.to_string())?;
-        for (name, value) in trailer_lines(section.as_deref().unwrap_or_default()) {
+        let section = section.unwrap_or_default();
+        if !section.is_ascii() {
+            return Err("a trailer has bytes outside ASCII [rule http.field_value]".into());
+        }
+        self.kept.chunk(&section).await.map_err(|e| format!("it could not be recorded: {e}"))?;
+        for (name, value) in trailer_lines(&section) {
             let line = format!("{name}: {}", String::from_utf8_lossy(value));
             if safe::finds_more_than_little(&self.connection.worker, &line).map_err(|e| e.to_string())? {
                 return Err("a trailer holds a sensitive value [rule policy.head]".into());

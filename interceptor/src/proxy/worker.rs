@@ -127,6 +127,9 @@ impl Worker {
         loop {
             match listener.accept().await {
                 Ok((stream, client)) => {
+                    if let Err(e) = stream.keep_alive() {
+                        log::debug!("no keep-alive for {client:?}: {e}");
+                    }
                     tokio::task::spawn_local(arrival::serve(Rc::clone(&self), stream, client, listening));
                 }
                 Err(e) => {

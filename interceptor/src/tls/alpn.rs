@@ -29,7 +29,13 @@ impl Alpn {
     /// HTTP/1.1 in any case, which requests can be translated to.
     #[must_use]
     pub fn offered(identifiers: &[Vec<u8>]) -> Vec<Self> {
-        let mut offered: Vec<Self> = identifiers.iter().filter_map(|identifier| Self::from_bytes(identifier)).collect();
+        let mut offered = Vec::new();
+        // Each once: what a client repeats would be passed on, and make one more of everything that is kept by this list.
+        for alpn in identifiers.iter().filter_map(|identifier| Self::from_bytes(identifier)) {
+            if !offered.contains(&alpn) {
+                offered.push(alpn);
+            }
+        }
         if offered == [Self::H2] {
             offered.push(Self::Http11);
         }

@@ -14,14 +14,13 @@ use super::authority::Authority;
 use super::mint::{Leaves, Minter, VALIDITY};
 use super::{Alpn, Hello};
 
-/// A leaf with less time left is minted anew: no client meets an expired one, and no monitor one that soon will be (two
-/// months ahead is where the earliest begin to warn).
+/// A leaf with less time left is minted anew, so that a long-lived client never meets an expired one.
 const RENEW_BEFORE: Duration = Duration::from_secs(61 * 86_400);
 
 /// Leaves minted at once, before the rate limit bites.
 const BURST: f64 = 64.0;
 
-/// Leaves a second beyond the burst. Names are few and each is minted once a month: more is an attack.
+/// Leaves a second beyond the burst. Names are few and each is minted once a week: more is an attack.
 const PER_SECOND: f64 = 16.0;
 
 /// Server configurations by name, bounded in number and in the rate of new ones. Shared by all workers.
@@ -185,7 +184,7 @@ impl LeafCache {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(certificates) as _);
         config.alpn_protocols = Alpn::wire(alpn);
-        // All that is offered is good; still, scanners want the order to be the server's.
+        // The suites in our order of preference, which is from strong to less so.
         config.ignore_client_order = true;
         config.ticketer = Arc::clone(&self.ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -16,7 +16,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme, SupportedCipherSuite};
 use super::MintError;
 use super::authority::{Authority, BACKDATE, serial};
 
-/// Its key lives as long as this process, so a shorter life would protect nothing; a much longer one, clients refuse.
+/// As long as public authorities give, so that no client finds it odd. The key never leaves the memory of this process.
 pub(super) const VALIDITY: Duration = Duration::from_secs(90 * 86_400);
 
 /// Longest common name (RFC 5280, appendix A.1).

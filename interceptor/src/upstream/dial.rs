@@ -14,7 +14,7 @@ use crate::capture::Netns;
 use crate::flow::OriginalDst;
 use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
-use crate::tls::{Alpn, ConnectError, EndpointTls, ServerName, Session, UpstreamTls};
+use crate::tls::{AlertDescription, Alpn, ConnectError, EndpointTls, ServerName, Session, UpstreamTls};
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,6 +35,8 @@ pub type UpstreamStream = Session<TlsStream<Stream>, Stream>;
 pub struct Route {
     /// Where the client meant to connect.
     pub original: OriginalDst,
+    /// Whose request it is: what one user makes an endpoint do to a connection, another does not suffer.
+    pub uid: u32,
     /// The network namespace to connect from; none: the daemon's own.
     pub netns: Option<Arc<Netns>>,
     /// When there is an HTTP proxy at that address: the client's CONNECT request for the endpoint, as it came.
@@ -147,6 +149,14 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// Whether the endpoint speaks nothing of what it was offered (RFC 7301, 3.2).
+    pub(super) fn wants_other_protocols(&self) -> bool {
+        let Self::Tls { source: ConnectError::Alert { alert, .. }, .. } = self else { return false };
+        *alert == AlertDescription::NoApplicationProtocol
+    }
+}
+
 impl Dialer {
     /// Goes the whole way of `route`: connects, asks a proxy for its tunnel, opens TLS.
     ///
@@ -189,6 +199,7 @@ impl Dialer {
                 sys::connect_from(socket, addr, self.mark, self.connect_timeout, self.transport).await
             }
         };
+        let connected = connected.and_then(|stream| stream.keep_alive().map(|()| stream));
         connected.map_err(|source| match source.kind() {
             io::ErrorKind::ConnectionRefused => DialError::Refused { addr },
             io::ErrorKind::TimedOut => DialError::Timeout { addr },
@@ -285,7 +296,7 @@ mod tests {
     }
 
     fn route(addr: SocketAddr, to: &str) -> Route {
-        Route { original: OriginalDst(addr), netns: None, tunnel: None, name: Some(ServerName::DnsName(name(to))), tls: None }
+        Route { original: OriginalDst(addr), uid: 0, netns: None, tunnel: None, name: Some(ServerName::DnsName(name(to))), tls: None }
     }
 
     /// One session: says back what it hears.

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::{Failure, Outgoing, Piece, UpstreamStream, content};
@@ -29,6 +30,8 @@ pub struct Connection {
 pub struct Answer {
     connection: Connection,
     method: String,
+    /// As the request says.
+    keep_alive: bool,
     body: Option<Body>,
 }
 
@@ -55,8 +58,14 @@ impl Connection {
 
     pub(super) async fn send(mut self, outgoing: Outgoing<'_>) -> Result<Answer, Failure> {
         let (head, body) = frame(&outgoing)?;
-        self.write(&head, &body).await.map_err(Failure::Send)?;
-        Ok(Answer { connection: self, method: outgoing.head.method().to_owned(), body: None })
+        match self.write(&head, &body).await {
+            // It may have said why before it took no more.
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => return Err(Failure::Send(e)),
+            Err(e) => log::debug!("an endpoint took no more of a request: {e}"),
+            Ok(()) => {}
+        }
+        let keep_alive = outgoing.head.keep_alive();
+        Ok(Answer { connection: self, method: outgoing.head.method().to_owned(), keep_alive, body: None })
     }
 
     async fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
@@ -86,7 +95,9 @@ impl Connection {
             Session::Plain(stream) => stream,
         };
         let fd = std::os::fd::AsFd::as_fd(stream).as_raw_fd();
-        matches!(recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(0))
+        let peeked = recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+        // To ask takes a reset away, so anything but "nothing yet" counts.
+        !matches!(peeked, Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
     }
 
     pub(super) fn into_stream(self) -> UpstreamStream {
@@ -131,7 +142,7 @@ impl Answer {
 
     pub(super) fn reusable(self) -> Option<Connection> {
         let body = self.body?;
-        (body.decoder.is_done() && !body.until_close && body.keep_alive).then_some(self.connection)
+        (body.decoder.is_done() && !body.until_close && body.keep_alive && self.keep_alive).then_some(self.connection)
     }
 
     pub(super) fn into_upgraded(mut self) -> (UpstreamStream, Bytes) {

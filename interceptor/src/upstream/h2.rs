@@ -1,9 +1,10 @@
 //! A connection of HTTP/2 to an endpoint, and one request on it (RFC 9113).
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +13,13 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use super::{Failure, Outgoing, Piece, UpstreamStream, content};
-use crate::http::{self, Limits, ReadError, RequestHead, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2};
+use crate::http::{
+    self, BodyFraming, Limits, ReadError, RequestHead, ResponseHead, send_bounded, trailers_from_h2, trailers_to_h2,
+};
 
-/// What an endpoint may send before any of it was passed on: of one stream, and of all together.
-const STREAM_WINDOW: u32 = 256 << 10;
+/// What an endpoint may send before any of it was passed on: of one stream, and of all together. As many streams that nobody
+/// reads as fit the second hold up the others of the same client's connection, and nobody else's.
+const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// A connection that other requests use too.
@@ -53,6 +57,11 @@ pub struct Answer {
     shared: Shared,
     /// Kept, for dropping it would end the stream; elsewhere, while the request is still being passed on.
     sending: Option<SendStream<Bytes>>,
+    method: String,
+    /// Interim responses that came while the request was being sent.
+    interims: VecDeque<::http::Response<()>>,
+    /// No content may come: after HEAD, with 204 and 304.
+    bodiless: bool,
     _stream: Stream,
 }
 
@@ -63,7 +72,9 @@ pub struct Sink(SendStream<Bytes>);
 #[derive(Debug)]
 enum Response {
     Awaited(ResponseFuture),
+    Early(::http::Response<RecvStream>),
     Body(RecvStream),
+    Gone,
 }
 
 impl Shared {
@@ -138,31 +149,82 @@ impl Connection {
         let refused = |e| failure(e, &state);
         poll_fn(|cx| self.shared.sender.poll_ready(cx)).await.map_err(refused)?;
         let (response, mut sending) = self.shared.sender.send_request(head, ended).map_err(refused)?;
-        if !content.is_empty() {
-            send_bounded(&mut sending, content, trailers.is_none(), self.shared.patience)
-                .await
-                .map_err(Failure::Send)?;
+        let mut response = response;
+        let mut interims = VecDeque::new();
+        let last = trailers.is_none();
+        let sent = if ended {
+            Ok(())
+        } else {
+            tokio::select! {
+                biased;
+                sent = send_bounded(&mut sending, content, last, self.shared.patience) => sent,
+                // An answer before the end of the request is the answer, and no more of the request is wanted.
+                early = poll_fn(|cx| poll_early(&mut response, &mut interims, cx)) => {
+                    let response = Response::Early(early.map_err(refused)?);
+                    let method = outgoing.head.method();
+                    let mut answer = Answer::new(response, self.shared, Some(sending), self.stream, method);
+                    answer.interims = interims;
+                    return Ok(answer);
+                }
+            }
+        };
+        match (sent, trailers) {
+            // It gives no window; nothing else is to be heard of it either.
+            (Err(e), _) if e.kind() == std::io::ErrorKind::TimedOut => return Err(Failure::Send(e)),
+            // It called the rest off; its answer says why.
+            (Err(e), _) => log::debug!("an endpoint took no more of a request: {e}"),
+            (Ok(()), Some(trailers)) => sending.send_trailers(trailers).map_err(refused)?,
+            (Ok(()), None) => {}
         }
-        if let Some(trailers) = trailers {
-            sending.send_trailers(trailers).map_err(refused)?;
-        }
-        let (response, sending) = (Response::Awaited(response), Some(sending));
-        Ok(Answer { response, shared: self.shared, sending, _stream: self.stream })
+        let response = Response::Awaited(response);
+        let mut answer = Answer::new(response, self.shared, Some(sending), self.stream, outgoing.head.method());
+        answer.interims = interims;
+        Ok(answer)
     }
 
     pub(super) fn open(mut self, head: &RequestHead) -> Result<(Answer, Sink), Failure> {
-        let head = head.to_h2().map_err(Failure::Untranslatable)?;
-        let (response, sending) = self.shared.sender.send_request(head, false).map_err(Failure::Stream)?;
-        let response = Response::Awaited(response);
-        let answer = Answer { response, shared: self.shared, sending: None, _stream: self.stream };
+        let request = head.to_h2().map_err(Failure::Untranslatable)?;
+        let (response, sending) = self.shared.sender.send_request(request, false).map_err(Failure::Stream)?;
+        let answer = Answer::new(Response::Awaited(response), self.shared, None, self.stream, head.method());
         Ok((answer, Sink(sending)))
     }
 }
 
 impl Answer {
+    fn new(
+        response: Response,
+        shared: Shared,
+        sending: Option<SendStream<Bytes>>,
+        stream: Stream,
+        method: &str,
+    ) -> Self {
+        Self {
+            response,
+            shared,
+            sending,
+            method: method.to_owned(),
+            interims: VecDeque::new(),
+            bodiless: false,
+            _stream: stream,
+        }
+    }
+
     pub(super) async fn head(&mut self) -> Result<ResponseHead, Failure> {
-        let Response::Awaited(future) = &mut self.response else {
-            return Err(Failure::NoAnswer);
+        if let Some(interim) = self.interims.pop_front() {
+            let head = ResponseHead::from_h2(interim.status(), interim.headers(), true, &self.shared.limits);
+            return Ok(head.map_err(ReadError::Http)?);
+        }
+        let future = match std::mem::replace(&mut self.response, Response::Gone) {
+            Response::Early(response) => return self.begun(response),
+            Response::Awaited(future) => {
+                self.response = Response::Awaited(future);
+                let Response::Awaited(future) = &mut self.response else { unreachable!("put there just now") };
+                future
+            }
+            other => {
+                self.response = other;
+                return Err(Failure::NoAnswer);
+            }
         };
         let limits = &self.shared.limits;
         let next = poll_fn(|cx| {
@@ -176,19 +238,27 @@ impl Answer {
             Ok(Err(interim)) => {
                 Ok(ResponseHead::from_h2(interim.status(), interim.headers(), true, limits).map_err(ReadError::Http)?)
             }
-            Ok(Ok(response)) => {
-                let ended = response.body().is_end_stream();
-                let head = ResponseHead::from_h2(response.status(), response.headers(), ended, limits);
-                self.response = Response::Body(response.into_body());
-                Ok(head.map_err(ReadError::Http)?)
-            }
+            Ok(Ok(response)) => self.begun(response),
         }
+    }
+
+    fn begun(&mut self, response: ::http::Response<RecvStream>) -> Result<ResponseHead, Failure> {
+        let ended = response.body().is_end_stream();
+        let head = ResponseHead::from_h2(response.status(), response.headers(), ended, &self.shared.limits);
+        self.response = Response::Body(response.into_body());
+        let head = head.map_err(ReadError::Http)?;
+        self.bodiless = head.framing(&self.method) == BodyFraming::None;
+        Ok(head)
     }
 
     pub(super) async fn piece(&mut self) -> Result<Piece, Failure> {
         let Response::Body(body) = &mut self.response else { return Err(Failure::NoAnswer) };
         match body.data().await {
             Some(Err(e)) => Err(Failure::Stream(e)),
+            // Over HTTP/1 a client would take it for its next response.
+            Some(Ok(content)) if self.bodiless && !content.is_empty() => {
+                Err(ReadError::Http(http::Error::BodyForbidden).into())
+            }
             Some(Ok(content)) => Ok(Piece { content, last: body.is_end_stream(), ..Piece::default() }),
             None => {
                 let trailers = body.trailers().await.map_err(Failure::Stream)?;
@@ -240,6 +310,18 @@ impl Drop for Answer {
             sending.send_reset(Reason::CANCEL);
         }
     }
+}
+
+/// The final response, if it is there already; interim ones are kept on the way to it.
+fn poll_early(
+    response: &mut ResponseFuture,
+    interims: &mut VecDeque<::http::Response<()>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<::http::Response<RecvStream>, h2::Error>> {
+    while let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
+        interims.push_back(interim?);
+    }
+    std::pin::Pin::new(response).poll(cx)
 }
 
 /// What an error says about the request (RFC 9113, 8.7): refused, or above the last stream that GOAWAY names, it was not

@@ -23,7 +23,7 @@ use crate::tls::Alpn;
 
 pub use dial::{DialError, DialFrom, Dialer, Route, UpstreamStream};
 pub use h2::Sink;
-pub use pool::{Leased, Pool, PoolSettings};
+pub use pool::{ClientId, Leased, Pool, PoolSettings};
 
 /// A way to send one request: a connection of HTTP/1 of its own, or a stream of HTTP/2.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub enum Connection {
 #[derive(Debug)]
 pub enum Answer {
     /// Over HTTP/1.1.
-    H1(h1::Answer),
+    H1(Box<h1::Answer>),
     /// Over HTTP/2.
     H2(Box<h2::Answer>),
 }
@@ -148,7 +148,7 @@ impl Connection {
     ) -> Result<Answer, Failure> {
         agree(outgoing.masked, allowed, committed)?;
         match self {
-            Self::H1(connection) => connection.send(outgoing).await.map(Answer::H1),
+            Self::H1(connection) => connection.send(outgoing).await.map(|answer| Answer::H1(Box::new(answer))),
             Self::H2(connection) => connection.send(outgoing).await.map(|answer| Answer::H2(Box::new(answer))),
         }
     }

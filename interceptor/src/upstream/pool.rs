@@ -1,10 +1,10 @@
 //! Connections to endpoints that wait for their next request, one pool a worker.
 //!
-//! A connection is reused only by a request that would have opened the same one: same address, network namespace, tunnel,
-//! name, protocols offered and client certificate. A request is never sent twice unless the endpoint says that it has not
+//! A connection is reused only by a request that would have opened the same one: same user, address, network namespace,
+//! tunnel, name, protocols offered and client certificate. A request is never sent twice unless the endpoint says that it has not
 //! looked at it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,12 +42,19 @@ pub struct PoolSettings {
 pub struct Pool {
     settings: PoolSettings,
     routes: RefCell<HashMap<Key, Entry>>,
+    clients: Cell<u64>,
 }
+
+/// One connection of a client. Its requests share connections of HTTP/2 to an endpoint, and with no other's while they are
+/// under way: what one client makes an endpoint do to a connection, another does not suffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId(u64);
 
 /// What a connection was opened for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     original: OriginalDst,
+    uid: u32,
     /// Its cookie: to hold the namespace itself would keep it from ending.
     netns: Option<u64>,
     tunnel: Option<Bytes>,
@@ -62,7 +69,7 @@ struct Entry {
     spoken: Option<Alpn>,
     used: Instant,
     idle: Vec<(Instant, h1::Connection)>,
-    shared: Vec<h2::Shared>,
+    shared: Vec<(ClientId, h2::Shared)>,
 }
 
 /// A connection, and how it came.
@@ -78,7 +85,14 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(settings: PoolSettings) -> Self {
-        Self { settings, routes: RefCell::default() }
+        Self { settings, routes: RefCell::default(), clients: Cell::new(0) }
+    }
+
+    /// For a connection of a client.
+    #[must_use]
+    pub fn client(&self) -> ClientId {
+        self.clients.set(self.clients.get() + 1);
+        ClientId(self.clients.get())
     }
 
     /// What the endpoint spoke when it was offered `offered` a short time ago; none if that is not known.
@@ -99,9 +113,9 @@ impl Pool {
         dialer: &Dialer,
         route: &Route,
         offered: &[Alpn],
-        stream: Option<Stream>,
+        (client, stream): (ClientId, Option<Stream>),
     ) -> Result<Option<Alpn>, DialError> {
-        let connection = self.open(dialer, route, offered, stream).await?;
+        let connection = self.open(dialer, route, offered, (client, stream)).await?;
         let spoken = connection.alpn();
         self.give_back(route, offered, connection);
         Ok(spoken)
@@ -116,16 +130,17 @@ impl Pool {
         dialer: &Dialer,
         route: &Route,
         offered: &[Alpn],
+        client: ClientId,
     ) -> Result<Leased, DialError> {
         while let Some(mut idle) = self.take_idle(route, offered) {
             if !idle.is_stale().await {
                 return Ok(Leased { connection: Connection::H1(idle), reused: true });
             }
         }
-        if let Some(connection) = self.share(route, offered).await {
+        if let Some(connection) = self.share(route, offered, client).await {
             return Ok(Leased { connection, reused: true });
         }
-        let connection = self.open(dialer, route, offered, None).await?;
+        let connection = self.open(dialer, route, offered, (client, None)).await?;
         Ok(Leased { connection, reused: false })
     }
 
@@ -145,9 +160,9 @@ impl Pool {
         let settings = &self.settings;
         let mut waiting = Vec::new();
         self.routes.borrow_mut().retain(|key, entry| {
-            entry.shared.retain(|shared| {
-                !shared.is_ended() && !(shared.is_idle() && entry.used.elapsed() > settings.idle)
-            });
+            entry
+                .shared
+                .retain(|(_, shared)| !(shared.is_ended() || shared.is_idle() && entry.used.elapsed() > settings.idle));
             entry.idle.retain(|(since, _)| since.elapsed() < settings.idle);
             waiting.extend(entry.idle.drain(..).map(|(since, idle)| (key.clone(), since, idle)));
             !entry.shared.is_empty() || entry.used.elapsed() < MEMORY
@@ -169,11 +184,19 @@ impl Pool {
         entry.idle.pop().map(|(_, idle)| idle)
     }
 
-    async fn share(&self, route: &Route, offered: &[Alpn]) -> Option<Connection> {
+    async fn share(&self, route: &Route, offered: &[Alpn], client: ClientId) -> Option<Connection> {
         let key = Key::of(route, offered);
         let candidates = self.routes.borrow().get(&key)?.shared.clone();
-        for mut shared in candidates {
-            if let Some(connection) = shared.lease().await {
+        for (index, (owner, mut shared)) in candidates.into_iter().enumerate() {
+            if (owner == client || shared.is_idle())
+                && let Some(connection) = shared.lease().await
+            {
+                // The list may have changed meanwhile; then the connection has another owner for once.
+                if let Some(entry) = self.routes.borrow_mut().get_mut(&key)
+                    && let Some((owner, _)) = entry.shared.get_mut(index)
+                {
+                    *owner = client;
+                }
                 return Some(Connection::H2(connection));
             }
         }
@@ -185,11 +208,17 @@ impl Pool {
         dialer: &Dialer,
         route: &Route,
         offered: &[Alpn],
-        stream: Option<Stream>,
+        (client, stream): (ClientId, Option<Stream>),
     ) -> Result<Connection, DialError> {
         let session = match stream {
             Some(stream) => dialer.secure(stream, route, offered).await?,
-            None => dialer.dial(route, offered).await?,
+            None => match dialer.dial(route, offered).await {
+                // What the client cannot speak is translated.
+                Err(e) if offered == [Alpn::Http11] && e.wants_other_protocols() => {
+                    dialer.dial(route, &[Alpn::H2]).await?
+                }
+                dialled => dialled?,
+            },
         };
         let PoolSettings { limits, patience, .. } = self.settings;
         let connection = h1::Connection::new(session, limits, patience);
@@ -202,21 +231,25 @@ impl Pool {
         let opened = h2::Shared::open(connection.into_stream(), limits, patience).await;
         let mut shared = opened.map_err(|source| DialError::Http2 { addr, source })?;
         let leased = shared.lease().await.ok_or(DialError::NoStreams { addr })?;
-        self.remember(route, offered, spoken, Some(shared));
+        self.remember(route, offered, spoken, Some((client, shared)));
         Ok(Connection::H2(leased))
     }
 
-    fn remember(&self, route: &Route, offered: &[Alpn], spoken: Option<Alpn>, shared: Option<h2::Shared>) {
+    fn remember(&self, route: &Route, offered: &[Alpn], spoken: Option<Alpn>, shared: Option<(ClientId, h2::Shared)>) {
         let mut routes = self.routes.borrow_mut();
         if routes.len() >= ROUTES
+            && !routes.contains_key(&Key::of(route, offered))
             && let Some(oldest) = routes.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
         {
             routes.remove(&oldest);
         }
         let now = Instant::now();
-        let entry = routes
-            .entry(Key::of(route, offered))
-            .or_insert_with(|| Entry { spoken, used: now, idle: Vec::new(), shared: Vec::new() });
+        let entry = routes.entry(Key::of(route, offered)).or_insert_with(|| Entry {
+            spoken,
+            used: now,
+            idle: Vec::new(),
+            shared: Vec::new(),
+        });
         (entry.spoken, entry.used) = (spoken, now);
         entry.shared.extend(shared);
     }
@@ -226,6 +259,7 @@ impl Key {
     fn of(route: &Route, offered: &[Alpn]) -> Self {
         Self {
             original: route.original,
+            uid: route.uid,
             netns: route.netns.as_ref().map(|netns| netns.cookie.0),
             tunnel: route.tunnel.clone(),
             name: route.name.clone(),

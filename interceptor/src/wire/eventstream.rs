@@ -103,11 +103,7 @@ impl AwsEventStream {
     }
 
     /// Takes what the current message lacks, or what there is of it; returns the rest.
-    fn step<'p>(
-        &mut self,
-        piece: &'p [u8],
-        each: &mut impl FnMut(AwsMessage<'_>),
-    ) -> Result<&'p [u8], AwsStreamError> {
+    fn step<'p>(&mut self, piece: &'p [u8], each: &mut impl FnMut(AwsMessage<'_>)) -> Result<&'p [u8], AwsStreamError> {
         if self.held.is_empty() && piece.len() >= PRELUDE {
             // A message that is there to its end is not copied.
             let total = length(piece)?;
@@ -373,7 +369,9 @@ mod tests {
             let lengths = [total.to_be_bytes(), headers.to_be_bytes()].concat();
             [&lengths[..], &crc(&lengths).to_be_bytes()].concat()
         };
-        for (total, headers) in [(0, 0), (15, 0), (20, 5), (MAX_MESSAGE + 1, 0), (1 << 20, MAX_HEADERS + 1), (u32::MAX, 0)] {
+        for (total, headers) in
+            [(0, 0), (15, 0), (20, 5), (MAX_MESSAGE + 1, 0), (1 << 20, MAX_HEADERS + 1), (u32::MAX, 0)]
+        {
             assert_eq!(after(&prelude(total, headers)).2, Err(AwsStreamError::Length { total, headers }));
         }
         assert!(after(&prelude(MAX_MESSAGE, MAX_HEADERS)).2.is_ok());

@@ -45,7 +45,8 @@ impl Format {
 /// The boundary among a media type's parameters.
 fn boundary(parameters: &str) -> Result<String, Error> {
     let read = self::parameters(parameters).map_err(|_| Error::Boundary)?;
-    let mut found = read.into_iter().filter(|parameter| parameters[parameter.name.clone()].eq_ignore_ascii_case("boundary"));
+    let mut found =
+        read.into_iter().filter(|parameter| parameters[parameter.name.clone()].eq_ignore_ascii_case("boundary"));
     let (Some(parameter), None) = (found.next(), found.next()) else { return Err(Error::Boundary) };
     let boundary = &parameters[parameter.value];
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);

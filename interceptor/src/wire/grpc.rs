@@ -21,9 +21,15 @@ pub struct GrpcFrames {
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// So many bytes of a prefix have come.
-    Prefix { bytes: [u8; PREFIX], have: usize },
+    Prefix {
+        bytes: [u8; PREFIX],
+        have: usize,
+    },
     /// In a message of which so much is to come.
-    Message { compressed: bool, left: u32 },
+    Message {
+        compressed: bool,
+        left: u32,
+    },
     Failed(GrpcError),
 }
 

@@ -93,9 +93,8 @@ mod tests {
     #[test]
     fn pictures_in_a_batch_are_told_from_text() {
         let picture = format!("iVBORw0KGgoA{}", "QUJD".repeat(400));
-        let message = format!(
-            r#"{{"messages":[{{"content":[{{"image_url":{{"url":"data:image/png;base64,{picture}"}}}}]}}]}}"#
-        );
+        let message =
+            format!(r#"{{"messages":[{{"content":[{{"image_url":{{"url":"data:image/png;base64,{picture}"}}}}]}}]}}"#);
         let body = format!("{message}\n{{\"body\":{message}}}\n");
         let document = locate(Operation::Files, body.as_bytes()).unwrap();
         assert!(document.fields.is_empty());

@@ -23,11 +23,7 @@ pub fn locate(operation: Operation, body: &[u8]) -> Result<Document<'_>, Error> 
 ///
 /// # Errors
 /// Those of [`locate()`]; and when the operation is not asked for in this format.
-pub fn locate_as<'a>(
-    operation: Operation,
-    content_type: Option<&str>,
-    body: &'a [u8],
-) -> Result<Document<'a>, Error> {
+pub fn locate_as<'a>(operation: Operation, content_type: Option<&str>, body: &'a [u8]) -> Result<Document<'a>, Error> {
     match operation {
         Operation::Unknown => return Err(Error::UnknownOperation),
         Operation::Read if body.is_empty() => return Ok(Document::empty()),

@@ -236,7 +236,8 @@ mod tests {
         }
         let busy = |provider, status| error_body(Some(provider), status, "rate_limit_exceeded", "busy", None);
         let json = |bytes: Vec<u8>| -> Value { serde_json::from_slice(&bytes).unwrap() };
-        let openai = json!({"message": "busy", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"});
+        let openai =
+            json!({"message": "busy", "type": "rate_limit_error", "param": null, "code": "rate_limit_exceeded"});
         assert_eq!(json(busy(Provider::OpenAi, 429)), json!({ "error": openai }));
         let anthropic = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
         assert_eq!(json(busy(Provider::Anthropic, 529)), anthropic);

@@ -159,7 +159,9 @@ impl Outcome {
         }
         let delta_reason = delta.and_then(|delta| delta.stop_reason);
         let reasons = choices.unwrap_or_default().into_iter().filter_map(|choice| choice.finish_reason);
-        for reason in reasons.chain(stop_reason).chain(done_reason).chain(delta_reason).filter(|reason| reason.len() <= MAX_WORD) {
+        for reason in
+            reasons.chain(stop_reason).chain(done_reason).chain(delta_reason).filter(|reason| reason.len() <= MAX_WORD)
+        {
             if self.finish_reasons.len() < MAX_CHOICES {
                 self.finish_reasons.push(reason);
             }

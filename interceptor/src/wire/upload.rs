@@ -124,7 +124,9 @@ fn kind(part: &FormPart, body: &[u8]) -> Content {
 fn is_utf8(text: &str) -> bool {
     let Ok(read) = parameters(text) else { return false };
     let mut charsets = read.iter().filter(|parameter| text[parameter.name.clone()].eq_ignore_ascii_case("charset"));
-    charsets.all(|parameter| ["utf-8", "utf8", "us-ascii"].iter().any(|c| text[parameter.value.clone()].eq_ignore_ascii_case(c)))
+    charsets.all(|parameter| {
+        ["utf-8", "utf8", "us-ascii"].iter().any(|c| text[parameter.value.clone()].eq_ignore_ascii_case(c))
+    })
 }
 
 fn by_bytes(essence: &str, bytes: &[u8]) -> Content {
@@ -158,7 +160,18 @@ fn is_text(essence: &str) -> bool {
     let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype).to_ascii_lowercase();
     let subtype = subtype.strip_prefix("x-").unwrap_or(&subtype);
     let known = [
-        "csv", "javascript", "markdown", "python", "ruby", "sh", "shellscript", "sql", "tex", "toml", "typescript", "xml",
+        "csv",
+        "javascript",
+        "markdown",
+        "python",
+        "ruby",
+        "sh",
+        "shellscript",
+        "sql",
+        "tex",
+        "toml",
+        "typescript",
+        "xml",
         "yaml",
     ];
     known.contains(&subtype) || subtype.ends_with("+xml") || subtype.ends_with("+yaml")
@@ -224,9 +237,11 @@ pub fn fuzz_multipart(data: &[u8]) {
         let is_read = |field: &crate::flow::Field<'_>| within(&field.map.to_raw(&(0..field.text.len())));
         let is_opaque = document.parts.iter().any(|noted| noted.reason.is_some() && noted.bytes == content.len());
         let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(content).is_ok();
-        let is_lines = || content.split(|&b| b == b'\n').all(|line| {
-            line.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
-        });
+        let is_lines = || {
+            content.split(|&b| b == b'\n').all(|line| {
+                line.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+            })
+        };
         assert!(
             content.is_empty() || is_opaque || document.fields.iter().any(is_read) || is_json() || is_lines(),
             "a part is neither read nor reported"

@@ -175,12 +175,7 @@ impl<'a> Walk<'a> {
     }
 
     fn mark(&self) -> Mark {
-        Mark {
-            fields: self.fields.len(),
-            opaque: self.opaque.len(),
-            runs: self.runs,
-            depth: self.path.depth(),
-        }
+        Mark { fields: self.fields.len(), opaque: self.opaque.len(), runs: self.runs, depth: self.path.depth() }
     }
 
     fn rewind(&mut self, mark: &Mark) {

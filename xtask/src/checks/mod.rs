@@ -1,6 +1,7 @@
-//! `cargo xtask test`, `soak`, `lint` and `bench`: what CI runs, and what one runs before.
+//! `cargo xtask test`, `soak`, `fuzz`, `lint` and `bench`: what CI runs, and what one runs before.
 #![expect(clippy::print_stdout, reason = "the summary is the task's output")]
 
+mod fuzz;
 mod leftovers;
 mod proxy;
 mod soak;
@@ -15,6 +16,7 @@ use nix::unistd::geteuid;
 use crate::{lab, layers, setup, workspace};
 use leftovers::Traces;
 
+pub(crate) use fuzz::{Args as FuzzArgs, run as fuzz};
 pub(crate) use soak::{Args as SoakArgs, run as soak};
 
 const CARGO_DENY: &str = "0.20.2";
@@ -100,7 +102,7 @@ pub(crate) fn lint() -> Result<()> {
     let mut steps = Steps::default();
     static_checks(&mut steps)?;
     steps.run("dependencies (cargo deny)", || {
-        let program = cargo_deny()?;
+        let program = tool("cargo-deny", CARGO_DENY)?;
         workspace::run_visibly(
             Command::new(program).args(["check", "bans", "licenses", "sources"]).current_dir(workspace::root()),
         )
@@ -145,13 +147,13 @@ fn cargo_test(targets: &[&str], harness: &[&str], filter: Option<&str>) -> Comma
     command
 }
 
-/// cargo-deny, installed when it is first asked for.
-fn cargo_deny() -> Result<PathBuf> {
-    let program = workspace::tools().join("bin/cargo-deny");
+/// A program for cargo, installed when it is first asked for.
+fn tool(name: &str, version: &str) -> Result<PathBuf> {
+    let program = workspace::tools().join("bin").join(name);
     if !setup::runs(&program.to_string_lossy(), &["--version"]) {
-        eprintln!("cargo install cargo-deny {CARGO_DENY} (some minutes)");
+        eprintln!("cargo install {name} {version} (some minutes)");
         let mut command = workspace::cargo();
-        command.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]);
+        command.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]);
         workspace::run_visibly(command.arg(workspace::tools()))?;
     }
     Ok(program)
@@ -160,15 +162,15 @@ fn cargo_deny() -> Result<PathBuf> {
 /// Names and durations of the steps that passed.
 #[derive(Default)]
 struct Steps {
-    passed: Vec<(&'static str, Duration)>,
+    passed: Vec<(String, Duration)>,
 }
 
 impl Steps {
-    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn run(&mut self, name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
         eprintln!("== {name}");
         let start = Instant::now();
         step().with_context(|| format!("{name} failed"))?;
-        self.passed.push((name, start.elapsed()));
+        self.passed.push((name.to_owned(), start.elapsed()));
         Ok(())
     }
 

@@ -62,9 +62,7 @@ pub(super) fn run(dev: bool) -> Result<()> {
             let Sample { requests_a_second, median_us, p99_us, cpu_us } = row;
             let cpu = way.transport.map(|_| format!("{cpu_us:.0}")).unwrap_or_default();
             let name = way.name;
-            println!(
-                "| {connections} | {name} | {requests_a_second:.0} | {median_us:.0} | {p99_us:.0} | {cpu} |"
-            );
+            println!("| {connections} | {name} | {requests_a_second:.0} | {median_us:.0} | {p99_us:.0} | {cpu} |");
         }
         if let [direct, ring, epoll] = &rows[..] {
             println!(

@@ -34,7 +34,11 @@ impl Br {
 
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, CodingError> {
         if self.ended {
-            return if input.is_empty() { Ok(Step::default()) } else { Err(CodingError::Trailing { coding: Coding::Br }) };
+            return if input.is_empty() {
+                Ok(Step::default())
+            } else {
+                Err(CodingError::Trailing { coding: Coding::Br })
+            };
         }
         let mut step = Step::default();
         loop {

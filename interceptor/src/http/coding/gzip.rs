@@ -113,7 +113,11 @@ impl Gzip {
             State::Optional { flags, field } => self.optional(flags, field, byte),
             State::Trailer { at, value } => self.trailer(at, value | u64::from(byte) << (8 * at)),
             // RFC 1952, 2.2: members follow one another, with nothing between them.
-            State::Between if byte == 0x1f => Ok(State::Fixed { at: 1, flags: 0 }),
+            State::Between if byte == 0x1f => {
+                // Their heads have room for what nobody scans.
+                self.extended = true;
+                Ok(State::Fixed { at: 1, flags: 0 })
+            }
             State::Between => Err(CodingError::Trailing { coding: Coding::Gzip }),
             State::Data => unreachable!("step() gives data to the inflater"),
         }

@@ -63,7 +63,10 @@ fn what_is_encoded_decodes_to_itself() {
     }
     let stacked = codings("gzip, br, zstd");
     assert_eq!(content("gzip, br, zstd", &stacked.encode(&text).unwrap()), text);
-    assert_ne!(decode("zstd, br, gzip", &stacked.encode(&text).unwrap()).map(|decoded| decoded.content), Ok(text.into()));
+    assert_ne!(
+        decode("zstd, br, gzip", &stacked.encode(&text).unwrap()).map(|decoded| decoded.content),
+        Ok(text.into())
+    );
 }
 
 #[test]

@@ -65,8 +65,8 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
         };
         let id = ExchangeId::new();
         let mut client = Client::H1(Exchange::on(&mut conversation));
-        // The exchange's future is large and the wait for the next one long.
         let next = match head {
+            // Its future is large, and the wait for the next one long.
             Ok(head) => Box::pin(exchange::run(&connection, &mut client, id, started, head)).await,
             Err(rejection) => {
                 Box::pin(exchange::reject_unparsed(&connection, &mut client, id, started, rejection)).await

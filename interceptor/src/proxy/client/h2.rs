@@ -85,6 +85,12 @@ pub(in crate::proxy) async fn serve(connection: Rc<Connection>, stream: ClientSt
                 session.graceful_shutdown();
                 leaving = true;
             }
+            () = connection.worker.shared.drain.reaches(Phase::Stopping), if !busy => {
+                session.abrupt_shutdown(Reason::NO_ERROR);
+                // Says so, as far as it is heard.
+                let _ = timeout(Duration::from_secs(1), session.accept()).await;
+                break;
+            }
             () = tokio::time::sleep(settings.client.keep_alive), if !busy => {
                 // Told once already and still there: it does not listen.
                 if leaving {
@@ -112,7 +118,7 @@ async fn exchange(connection: Rc<Connection>, request: ::http::Request<RecvStrea
             let rejection = Rejection::overloaded("limits.streams", "too many requests are under way on this host");
             exchange::reject_unparsed(&connection, &mut client, id, started, rejection).await
         }
-        Ok(head) => exchange::run(&connection, &mut client, id, started, head).await,
+        Ok(head) => Box::pin(exchange::run(&connection, &mut client, id, started, head)).await,
         Err(e) => {
             let rejection = Rejection::unreadable(&ReadError::Http(e));
             exchange::reject_unparsed(&connection, &mut client, id, started, rejection).await
@@ -133,6 +139,10 @@ impl Exchange {
         if head.expects_continue() && head.framing() != BodyFraming::None {
             let go_on = ::http::Response::builder().status(100).body(()).expect("a status alone is a response");
             self.respond.send_informational(go_on).map_err(broken)?;
+        }
+        if head.framing() == BodyFraming::None {
+            // What follows an extended CONNECT is the session's.
+            return Ok(ReceivedBody::default());
         }
         let Some(body) = &mut self.body else { return Err(ReadError::Truncated) };
         let mut content = BytesMut::new();

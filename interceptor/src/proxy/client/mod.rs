@@ -105,7 +105,11 @@ impl Client<'_> {
     }
 
     /// Passes the endpoint's agreement to a session on, and gives out what the session runs over.
-    pub(super) async fn switch(&mut self, head: &ResponseHead, patience: Duration) -> io::Result<End<Box<dyn Pipe + '_>>> {
+    pub(super) async fn switch(
+        &mut self,
+        head: &ResponseHead,
+        patience: Duration,
+    ) -> io::Result<End<Box<dyn Pipe + '_>>> {
         match self {
             Self::H1(client) => client.switch(head, patience).await,
             Self::H2(client) => Ok(End { stream: client.switch(head)?, buffered: Bytes::new() }),

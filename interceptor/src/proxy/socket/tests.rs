@@ -326,7 +326,8 @@ fn a_client_that_says_more_than_the_endpoint_takes_waits() {
         assert!(taken.chunks(ping.len()).all(|frame| frame == ping));
         drop((client, endpoint));
     });
-    assert!(matches!(ended.cause, Cause::Ended(Peer::Client) | Cause::Broken { .. }), "{ended:?}");
+    // Both went away at once: which of them is noticed first is chance.
+    assert!(matches!(ended.cause, Cause::Ended(_) | Cause::Broken { .. }), "{ended:?}");
 }
 
 #[test]

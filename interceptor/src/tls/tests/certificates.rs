@@ -86,7 +86,8 @@ fn every_fault_of_an_intermediate_is_refused_by_its_name() {
         Shown::new(vec![leaf, intermediate.certificate.clone()], &key)
     };
     handshake(&ca.trusting(), below(&ca.intermediate(|_| {})).server()).unwrap();
-    let cases: [(F, fn(&mut CertificateParams)); 5] = [
+    type Change = fn(&mut CertificateParams);
+    let cases: [(F, Change); 5] = [
         (F::Expired, |p| p.not_after = date_time_ymd(2021, 1, 1)),
         (F::NameConstraint, |p| {
             let permitted_subtrees = vec![GeneralSubtree::DnsName("other.test".into())];
@@ -118,13 +119,13 @@ fn assert_stapled(
     ca: &Ca,
     chain: &[CertificateDer<'static>],
     key: &KeyPair,
-    staple: Option<Vec<u8>>,
+    staple: Option<&[u8]>,
     expected: Option<CertificateFault>,
 ) {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let shown = Shown::new(chain.to_vec(), key);
-        let shown = match staple.clone() {
-            Some(staple) => shown.stapled(staple),
+        let shown = match staple {
+            Some(staple) => shown.stapled(staple.to_vec()),
             None => shown,
         };
         let result = handshake(&ca.trusting(), shown.server_of(&[version]));
@@ -166,7 +167,7 @@ fn a_staple_that_says_revoked_is_believed_and_one_that_proves_nothing_is_not() {
         (Some(b"garbage".to_vec()), None),
     ];
     for (staple, expected) in cases {
-        assert_stapled(&ca, std::slice::from_ref(&leaf), &key, staple, expected);
+        assert_stapled(&ca, std::slice::from_ref(&leaf), &key, staple.as_deref(), expected);
     }
 }
 
@@ -193,7 +194,7 @@ fn a_responder_is_believed_when_the_issuer_named_it_for_that() {
         for by_key in [false, true] {
             let revoked = Staple::new(&leaf, &ca.certificate, &responder_key, Says::Revoked);
             let staple = Staple { responder: Some(&responder), by_key, ..revoked }.der();
-            assert_stapled(&ca, std::slice::from_ref(&leaf), &key, Some(staple), expected);
+            assert_stapled(&ca, std::slice::from_ref(&leaf), &key, Some(&staple), expected);
         }
     }
 }
@@ -216,9 +217,9 @@ fn the_issuer_is_the_certificate_that_the_chain_goes_through() {
         let good = Staple::new(&leaf, &issuer_der, issuer.key(), Says::Good);
         let revoked = Staple { says: Says::Revoked, ..good.clone() };
         let decoyed = Staple { issuer: &decoy_der, key: decoy.key(), ..good.clone() };
-        assert_stapled(&ca, &chain, &key, Some(good.der()), None);
-        assert_stapled(&ca, &chain, &key, Some(revoked.der()), Some(CertificateFault::Revoked));
-        assert_stapled(&ca, &chain, &key, Some(decoyed.der()), Some(CertificateFault::NotStapled));
+        assert_stapled(&ca, &chain, &key, Some(&good.der()), None);
+        assert_stapled(&ca, &chain, &key, Some(&revoked.der()), Some(CertificateFault::Revoked));
+        assert_stapled(&ca, &chain, &key, Some(&decoyed.der()), Some(CertificateFault::NotStapled));
     }
 }
 
@@ -244,6 +245,6 @@ fn a_certificate_that_promises_a_staple_is_refused_without_a_good_one() {
         (Some(vec![0]), refused),
     ];
     for (staple, expected) in cases {
-        assert_stapled(&ca, std::slice::from_ref(&leaf), &key, staple, expected);
+        assert_stapled(&ca, std::slice::from_ref(&leaf), &key, staple.as_deref(), expected);
     }
 }

@@ -74,11 +74,7 @@ fn names_of_files_are_text_too() {
     let found: Vec<_> = header.iter().map(|field| field.text.as_ref()).collect();
     assert_eq!(
         found,
-        [
-            "form-data; name=\"jane@corp.example\"; filename=\"a%40b%C3%A9.txt\"",
-            "X-Secret: c",
-            "a@b\u{e9}.txt",
-        ]
+        ["form-data; name=\"jane@corp.example\"; filename=\"a%40b%C3%A9.txt\"", "X-Secret: c", "a@b\u{e9}.txt",]
     );
     let raw = |field: &Field<'_>, span| std::str::from_utf8(&body[field.map.to_raw(&span)]).unwrap().to_owned();
     assert_eq!(raw(header[2], 1..5), "%40b%C3%A9");
@@ -101,10 +97,7 @@ fn a_form_says_which_model() {
     let document = locate_as(Operation::Transcriptions, content_type, &body).unwrap();
     assert_eq!((document.model.as_deref(), document.stream), (Some("whisper-1"), true));
     let paths: Vec<_> = texts(&document).into_iter().map(|(path, _)| path).collect();
-    assert_eq!(
-        paths,
-        ["parts[0].model", "parts[1].stream", "parts[2].prompt", "parts[3].timestamp_granularities[]"]
-    );
+    assert_eq!(paths, ["parts[0].model", "parts[1].stream", "parts[2].prompt", "parts[3].timestamp_granularities[]"]);
     let opaque = document.parts.iter().find(|part| part.status == Status::Opaque).unwrap();
     assert_eq!((&opaque.path[..], opaque.kind, opaque.bytes), ("parts[4].file", Kind::Media, MP3.len()));
 }

@@ -296,7 +296,14 @@ mod tests {
     }
 
     fn route(addr: SocketAddr, to: &str) -> Route {
-        Route { original: OriginalDst(addr), uid: 0, netns: None, tunnel: None, name: Some(ServerName::DnsName(name(to))), tls: None }
+        Route {
+            original: OriginalDst(addr),
+            uid: 0,
+            netns: None,
+            tunnel: None,
+            name: Some(ServerName::DnsName(name(to))),
+            tls: None,
+        }
     }
 
     /// One session: says back what it hears.

@@ -20,6 +20,7 @@ mod names;
 mod namespaces;
 mod origin;
 mod record;
+mod refusals;
 mod slow;
 mod smuggling;
 mod status;

@@ -150,7 +150,7 @@ impl Arrival {
     /// The endpoint with that name or address.
     pub(super) fn endpoint(&self, host: &str, port: u16) -> Option<&Arc<Endpoint>> {
         let catalogue = &self.worker.shared.catalogue;
-        let by_address = |ip: IpAddr| catalogue.by_address(ip, port);
+        let by_address = |ip: IpAddr| catalogue.addressed(ip, port).or_else(|| catalogue.by_address(ip, port));
         catalogue.find(host, port).or_else(|| host.parse().ok().and_then(by_address))
     }
 

@@ -65,7 +65,12 @@ impl Name {
     /// Whether a request for `host` belongs on this connection.
     pub(super) fn takes(&self, host: &str) -> bool {
         match self {
-            Self::Tls(name) | Self::Plain(name) => host.trim_end_matches('.').eq_ignore_ascii_case(name),
+            Self::Tls(name) | Self::Plain(name) => {
+                let host = host.trim_end_matches('.');
+                // An IPv6 address stands in brackets, and can be spelled in several ways.
+                let ip = |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok();
+                host.eq_ignore_ascii_case(name) || ip(name).is_some_and(|name| ip(host) == Some(name))
+            }
             Self::Address(_) => true,
         }
     }
@@ -165,5 +170,28 @@ mod tests {
         assert!(task <= 2 << 10, "the task: {task}");
         assert!(requests <= 2 << 10, "between requests: {requests}");
         assert!(exchange <= 4 << 10, "an exchange: {exchange}");
+    }
+
+    #[test]
+    fn a_request_belongs_where_its_host_says() {
+        for (name, host) in [
+            ("a.example", "A.example"),
+            ("a.example", "a.example."),
+            ("203.0.113.10", "203.0.113.10"),
+            ("2001:db8::10", "[2001:db8::10]"),
+            ("2001:db8::10", "[2001:DB8:0::10]"),
+        ] {
+            assert!(Name::Tls(name.into()).takes(host), "{name} {host}");
+        }
+        for (name, host) in [
+            ("a.example", "b.example"),
+            ("a.example", "[a.example]"),
+            ("203.0.113.10", "203.0.113.1"),
+            ("203.0.113.10", "a.example"),
+            ("2001:db8::10", "[2001:db8::11]"),
+            ("2001:db8::10", ""),
+        ] {
+            assert!(!Name::Tls(name.into()).takes(host), "{name} {host}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::arrival::Arrival;
 use super::connection::{ClientStream, Connection, Name};
+use super::drain::Phase;
 use super::first::{First, classify};
 use super::passage::{self, Passage};
 use super::worker::Worker;
@@ -16,7 +17,7 @@ use super::{plain, record};
 use crate::http::{ConnectHead, Reader};
 use crate::policy::{self, Known, Said, Sentence, Treatment};
 use crate::sys::Stream;
-use crate::tls::{self, AlertDescription, Alpn, DnsName, Hello, Session};
+use crate::tls::{self, AcceptError, AlertDescription, Alpn, Hello, ServerName, Session};
 use crate::upstream::{ClientId, DialError, Route};
 
 /// One side of a connection, and what it has said that nobody has taken yet.
@@ -183,6 +184,7 @@ impl Incoming {
         // The root's dot at the end changes nothing about a name (RFC 1034, 3.1), so it must not hide one.
         let name = hello.sni.as_ref().map(|name| name.as_ref().trim_end_matches('.').to_owned());
         let port = self.tunnel.as_ref().map_or(self.arrival.flow.original.port(), |tunnel| tunnel.head.port);
+        let name = name.or_else(|| address(&self.arrival, self.tunnel.as_ref(), port));
         let known = name.as_deref().map_or(Known::Foreign, |name| self.arrival.known(name, port));
         let said = Said::Tls { name: name.as_deref(), known, ech: hello.ech };
         let sentence = self.arrival.decide(said, port, self.tunnel.as_ref().map(Tunnel::facts));
@@ -244,6 +246,16 @@ impl Tunnel {
     }
 }
 
+/// What a client asked for that named no server: an address, where an endpoint is known by that alone.
+fn address(arrival: &Arrival, tunnel: Option<&Tunnel>, port: u16) -> Option<String> {
+    let ip = match tunnel {
+        Some(tunnel) => tunnel.head.host.parse().ok()?,
+        None => arrival.flow.original.ip(),
+    };
+    let ip = ip.to_canonical();
+    arrival.worker.shared.catalogue.addressed(ip, port).map(|_| ip.to_string())
+}
+
 /// Records the end of a connection, and of the tunnel it was in.
 async fn end(arrival: &Arrival, tunnel: Option<Tunnel>, host: Option<&str>, rule: &str, reason: &str) {
     let asked = tunnel.as_ref().map(|tunnel| tunnel.head.host.clone());
@@ -276,7 +288,7 @@ async fn intercept(
         arrival.refuse(Some(&host), "connection.endpoint", reason).await;
         return None;
     };
-    let name = match DnsName::try_from(host.clone()) {
+    let name = match ServerName::try_from(host.clone()) {
         Ok(name) => name,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.name", &e.to_string()).await;
@@ -299,7 +311,7 @@ async fn intercept(
     // What the endpoint took is not the client's fault.
     let deadline = deadline.max(Instant::now() + arrival.worker.shared.settings.client.handshake);
     let mirrored = mirror(spoken, &hello.alpn);
-    let leaf = match arrival.worker.shared.leaves.server_config(&name, &mirrored) {
+    let leaf = match arrival.worker.shared.leaves.server_config_for(&name, &mirrored) {
         Ok(leaf) => leaf,
         Err(e) => {
             arrival.refuse(Some(&host), "tls.leaf", &e.to_string()).await;
@@ -308,7 +320,11 @@ async fn intercept(
         }
     };
     match Box::pin(hello.intercept(leaf, deadline)).await {
-        Ok(client) => {
+        Ok(mut client) => {
+            if let Some((rule, refusal)) = unheard(&arrival, &mut client).await {
+                arrival.refuse(Some(&host), rule, &refusal).await;
+                return None;
+            }
             let client = Session::Tls(Box::new(client));
             let connection =
                 Connection::new(arrival, endpoint, Name::Tls(host), route, (offered, client_id)).unreached(failed);
@@ -319,6 +335,20 @@ async fn intercept(
             None
         }
     }
+}
+
+/// Waits for the first byte of a request, which stays to be read. A client that sends none may have refused the
+/// certificate after its handshake; the rule and the reason are for the record.
+async fn unheard(arrival: &Arrival, client: &mut tls::ServerStream<Stream>) -> Option<(&'static str, String)> {
+    let shared = &arrival.worker.shared;
+    let refusal = tokio::select! {
+        heard = tls::first_word(client) => heard.err()?,
+        // One that is silent is not refused here.
+        () = tokio::time::sleep(shared.settings.client.keep_alive) => return None,
+        () = shared.drain.reaches(Phase::Stopping) => return None,
+    };
+    let silent = matches!(refusal, AcceptError::ClosedAfterHandshake);
+    Some((if silent { "connection.empty" } else { "tls.handshake" }, refusal.to_string()))
 }
 
 /// What the endpoint speaks of what it is `offered`: known from a short time ago, or asked now. The connection that was

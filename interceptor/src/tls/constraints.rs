@@ -9,7 +9,7 @@ use x509_parser::prelude::X509Certificate;
 
 use super::AuthorityError;
 
-/// DNS names with all below them, and addresses by prefix. At least one name, or all names would be permitted.
+/// DNS names with all below them, and addresses by prefix. There is always a name, or all names would be permitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Constraints {
     /// Lower case.
@@ -35,7 +35,13 @@ impl Constraints {
                 None => names.push(name(text)?),
             }
         }
-        if names.is_empty() { Err(AuthorityError::NoNames) } else { Ok(Self { names, subnets }) }
+        match (names.is_empty(), subnets.is_empty()) {
+            (true, true) => return Err(AuthorityError::NoNames),
+            // Constraints on addresses alone would permit all names; this one is nobody's (RFC 6761, section 6.4).
+            (true, false) => names.push("invalid".into()),
+            (false, _) => {}
+        }
+        Ok(Self { names, subnets })
     }
 
     /// Those of a CA's certificate; none when it may sign for any name.

@@ -98,7 +98,8 @@ impl Minter {
             _ => SanType::DnsName((&*text).try_into()?),
         }];
         params.distinguished_name = rcgen::DistinguishedName::new();
-        if text.len() <= MAX_COMMON_NAME {
+        // OpenSSL takes an address there for a DNS name, which the constraints do not permit.
+        if matches!(name, ServerName::DnsName(_)) && text.len() <= MAX_COMMON_NAME {
             params.distinguished_name.push(DnType::CommonName, &*text);
         }
         params.is_ca = IsCa::ExplicitNoCa;

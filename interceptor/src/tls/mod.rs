@@ -31,11 +31,12 @@ pub use fault::CertificateFault;
 #[doc(hidden)]
 pub use hello::fuzz_client_hello;
 pub use leaf::{LeafCache, MintError};
-pub use refusal::after_handshake;
+pub use refusal::first_word;
 pub use roots::{Roots, RootsError};
 pub use rotation::{CaCertificate, CaDir, CaRole, RotationError, ca_certificates};
 pub use rustls::AlertDescription;
 pub use rustls::pki_types::{CertificateDer, DnsName, ServerName};
 pub use session::Session;
+pub use tokio_rustls::server::TlsStream as ServerStream;
 #[doc(hidden)]
 pub use verify::fuzz_ocsp;

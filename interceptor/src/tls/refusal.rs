@@ -3,8 +3,9 @@
 use std::io;
 
 use rustls::AlertDescription;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 
-use super::AcceptError;
+use super::{AcceptError, ServerStream};
 
 /// Why a handshake failed, in which `error` ended it.
 pub(super) fn in_handshake(error: io::Error) -> AcceptError {
@@ -16,23 +17,25 @@ pub(super) fn in_handshake(error: io::Error) -> AcceptError {
     }
 }
 
-/// What the first read after the handshake says about a client that sent no request: that it refused the certificate,
-/// or left without a word.
+/// Waits for the first byte after the handshake, and leaves it to be read.
+///
+/// # Errors
+/// A client that sends none: it refused the certificate, or left without a word.
 ///
 /// A client of TLS 1.3 sends its last message of the handshake together with what it thinks of ours, and one that looks
 /// at the certificate by itself (GnuTLS' clients, Node) does so when the handshake is over. None of them gets as far as
 /// a byte of a request.
-#[must_use]
-pub fn after_handshake(read: &io::Result<usize>) -> Option<AcceptError> {
-    match read {
-        Ok(1..) => None,
-        Ok(0) => Some(AcceptError::ClosedAfterHandshake),
-        Err(error) => match inner(error) {
-            Some(&rustls::Error::AlertReceived(alert)) => Some(by_alert(alert)),
-            Some(error) => Some(AcceptError::Protocol(error.clone())),
-            None if is_gone(error) => Some(AcceptError::ClosedAfterHandshake),
-            None => Some(AcceptError::Io(io::Error::new(error.kind(), error.to_string()))),
-        },
+pub async fn first_word<IO>(client: &mut ServerStream<IO>) -> Result<(), AcceptError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    match client.fill_buf().await {
+        Ok([]) => Err(AcceptError::ClosedAfterHandshake),
+        Ok(_) => Ok(()),
+        Err(error) => Err(match in_handshake(error) {
+            AcceptError::ClosedInHandshake => AcceptError::ClosedAfterHandshake,
+            other => other,
+        }),
     }
 }
 
@@ -60,4 +63,24 @@ fn refuses_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_about_the_certificate_are_told_from_others() {
+        let heard = |alert| in_handshake(io::Error::other(rustls::Error::AlertReceived(alert)));
+        for alert in
+            [AlertDescription::UnknownCA, AlertDescription::BadCertificate, AlertDescription::CertificateUnknown]
+        {
+            assert!(matches!(heard(alert), AcceptError::ClientRefusedCa { alert: said } if said == alert));
+        }
+        for alert in
+            [AlertDescription::ProtocolVersion, AlertDescription::InternalError, AlertDescription::UserCanceled]
+        {
+            assert!(matches!(heard(alert), AcceptError::ClientAlert { alert: said } if said == alert));
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::capture::Netns;
 use crate::flow::OriginalDst;
 use crate::http::{self, Limits, ReadError, Reader, ResponseHead};
 use crate::sys::{self, Stream, Transport};
-use crate::tls::{AlertDescription, Alpn, ConnectError, DnsName, EndpointTls, ServerName, Session, UpstreamTls};
+use crate::tls::{AlertDescription, Alpn, ConnectError, EndpointTls, ServerName, Session, UpstreamTls};
 
 /// Whose network connections are dialled from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -41,8 +41,8 @@ pub struct Route {
     pub netns: Option<Arc<Netns>>,
     /// When there is an HTTP proxy at that address: the client's CONNECT request for the endpoint, as it came.
     pub tunnel: Option<Bytes>,
-    /// The name the endpoint must have a certificate for; none: plain HTTP.
-    pub name: Option<DnsName<'static>>,
+    /// The name or address the endpoint must have a certificate for; none: plain HTTP.
+    pub name: Option<ServerName<'static>>,
     /// What the endpoint's configuration adds to TLS: a client certificate, roots of its own.
     pub tls: Option<Arc<EndpointTls>>,
 }
@@ -177,8 +177,7 @@ impl Dialer {
     pub async fn secure(&self, stream: Stream, route: &Route, alpn: &[Alpn]) -> Result<UpstreamStream, DialError> {
         let Some(name) = &route.name else { return Ok(Session::Plain(stream)) };
         let endpoint = route.tls.as_deref();
-        let name = ServerName::DnsName(name.clone());
-        match self.tls.connect(stream, &name, alpn, endpoint, self.handshake_timeout).await {
+        match self.tls.connect(stream, name, alpn, endpoint, self.handshake_timeout).await {
             Ok(tls) => Ok(Session::Tls(Box::new(tls))),
             Err(source) => Err(DialError::Tls { addr: route.original.0, source }),
         }
@@ -264,7 +263,7 @@ mod tests {
 
     use super::*;
     use crate::sys::{Listener, run_worker};
-    use crate::tls::{Authority, CertificateFault, LeafCache, Roots, accept};
+    use crate::tls::{Authority, CertificateFault, DnsName, LeafCache, Roots, accept};
 
     const NAME: &str = "api.example.com";
     const LIMIT: Duration = Duration::from_secs(10);
@@ -297,7 +296,14 @@ mod tests {
     }
 
     fn route(addr: SocketAddr, to: &str) -> Route {
-        Route { original: OriginalDst(addr), uid: 0, netns: None, tunnel: None, name: Some(name(to)), tls: None }
+        Route {
+            original: OriginalDst(addr),
+            uid: 0,
+            netns: None,
+            tunnel: None,
+            name: Some(ServerName::DnsName(name(to))),
+            tls: None,
+        }
     }
 
     /// One session: says back what it hears.

@@ -16,7 +16,7 @@ use super::{Connection, DialError, Dialer, Route, h1, h2};
 use crate::flow::OriginalDst;
 use crate::http::Limits;
 use crate::sys::Stream;
-use crate::tls::{Alpn, DnsName, EndpointTls};
+use crate::tls::{Alpn, EndpointTls, ServerName};
 
 /// How long it is remembered what an endpoint speaks.
 const MEMORY: Duration = Duration::from_secs(300);
@@ -58,7 +58,7 @@ struct Key {
     /// Its cookie: to hold the namespace itself would keep it from ending.
     netns: Option<u64>,
     tunnel: Option<Bytes>,
-    name: Option<DnsName<'static>>,
+    name: Option<ServerName<'static>>,
     tls: Option<Arc<EndpointTls>>,
     offered: Vec<Alpn>,
 }

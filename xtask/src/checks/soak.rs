@@ -19,7 +19,7 @@ struct Soak {
     on_each_transport: bool,
 }
 
-const SOAKS: [Soak; 5] = [
+const SOAKS: [Soak; 6] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
@@ -58,6 +58,14 @@ const SOAKS: [Soak; 5] = [
         target: "lab",
         filter: "disconnects::",
         variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "tls",
+        about: "every check that testssl.sh knows, on what clients see of the proxy",
+        target: "lab",
+        filter: "tls_scanners::",
+        variable: ("INTERCEPTOR_TEST_TLS_ALL", "1"),
         on_each_transport: false,
     },
 ];

@@ -23,7 +23,7 @@ const HTTPS: u16 = 443;
 pub struct Endpoint {
     /// Whose protocol it speaks.
     pub provider: Provider,
-    /// DNS names, as clients ask for them in SNI or the Host header. Empty only for plain HTTP.
+    /// DNS names, as clients ask for them in SNI or the Host header. Without, it is reached by address, over TLS too.
     pub names: Vec<NamePattern>,
     /// TCP ports, at least one.
     pub ports: Vec<u16>,
@@ -85,9 +85,6 @@ struct Raw {
 /// Why an `[[endpoint]]` cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Nothing could ever be found in SNI.
-    #[error("an endpoint of provider {0} has no names; add `names = [\"...\"]`")]
-    NoNames(Provider),
     /// Neither a name nor an address.
     #[error("an endpoint of provider {0} has neither names nor addresses; add `names` or `addresses`")]
     Nowhere(Provider),
@@ -156,10 +153,8 @@ impl TryFrom<Raw> for Endpoint {
             (None, Protocol::Https) => vec![HTTPS],
             (None, Protocol::Http) => return Err(EndpointError::NoPorts),
         };
-        match protocol {
-            Protocol::Https if names.is_empty() => return Err(EndpointError::NoNames(provider)),
-            Protocol::Http if names.is_empty() && addresses.is_empty() => return Err(EndpointError::Nowhere(provider)),
-            Protocol::Https | Protocol::Http => {}
+        if names.is_empty() && addresses.is_empty() {
+            return Err(EndpointError::Nowhere(provider));
         }
         let endpoint = Self { provider, names, ports, addresses, protocol, when_down, bounds, tls };
         if protocol == Protocol::Http && !endpoint.tls.is_empty() {
@@ -169,6 +164,18 @@ impl TryFrom<Raw> for Endpoint {
             return Err(EndpointError::BadPorts(endpoint.to_string()));
         }
         Ok(endpoint)
+    }
+}
+
+impl Endpoint {
+    /// Whether TLS with it names an address, as in `https://203.0.113.10/`: a hello for it has no server name.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        self.protocol == Protocol::Https && self.names.is_empty()
+    }
+
+    pub(super) fn has_address(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|prefix| prefix.contains(ip))
     }
 }
 
@@ -295,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, expected) in [
-            ("provider = 'openai'\naddresses = ['203.0.113.1']", "no names"),
+            ("provider = 'openai'", "neither names nor"),
             ("provider = 'openai'\nnames = ['a.b']\nports = [0]", "1 to 65535"),
             ("provider = 'openai'\nnames = ['a.b']\nports = []", "1 to 65535"),
             ("provider = 'openai'\nnames = ['A.b']", "lower-case"),

@@ -74,9 +74,13 @@ impl Catalogue {
         self.0.by_name.find(&name).map(|at| &self.0.list[at]).find(|endpoint| endpoint.ports.contains(&port))
     }
 
-    /// Whether `name` is that of a TLS endpoint, on whatever port: then, and only then, a leaf is minted for it.
+    /// Whether `name` is that of a TLS endpoint, on whatever port, or the address of one that has none: then, and only
+    /// then, a leaf is minted for it.
     #[must_use]
     pub fn has_leaf(&self, name: &str) -> bool {
+        if let Ok(ip) = name.parse() {
+            return self.0.list.iter().any(|endpoint| endpoint.is_address() && endpoint.has_address(ip));
+        }
         self.endpoints_named(name).iter().any(|endpoint| endpoint.protocol == Protocol::Https)
     }
 
@@ -89,8 +93,14 @@ impl Catalogue {
     /// one configured wins.
     #[must_use]
     pub fn by_address(&self, ip: IpAddr, port: u16) -> Option<&Arc<Endpoint>> {
-        let at = |prefixes: &[Prefix]| prefixes.iter().any(|prefix| prefix.contains(ip));
-        self.0.list.iter().find(|endpoint| endpoint.ports.contains(&port) && at(&endpoint.addresses))
+        self.0.list.iter().find(|endpoint| endpoint.ports.contains(&port) && endpoint.has_address(ip))
+    }
+
+    /// The endpoint without names that TLS to this address is for, when the hello names no server.
+    #[must_use]
+    pub fn addressed(&self, ip: IpAddr, port: u16) -> Option<&Arc<Endpoint>> {
+        let mut there = self.0.list.iter().filter(|endpoint| endpoint.ports.contains(&port));
+        there.find(|endpoint| endpoint.is_address() && endpoint.has_address(ip))
     }
 
     /// Whether any endpoint has this name, on whatever port.
@@ -106,8 +116,8 @@ impl Catalogue {
         builtin::is_ech_public_name(&normal(name))
     }
 
-    /// The DNS subtrees that leaves are needed for, for the CA's constraints: the names of all TLS endpoints, and of a
-    /// wildcard the labels behind it. A subtree holds more names than the wildcard; what is signed is checked against
+    /// The DNS subtrees that leaves are needed for, for the CA's constraints: the names of all TLS endpoints, of a
+    /// wildcard the labels behind it, and the addresses of those without names. A subtree holds more names than the wildcard; what is signed is checked against
     /// [`has_leaf`](Self::has_leaf) besides.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -115,7 +125,9 @@ impl Catalogue {
         let subtrees: BTreeSet<_> = tls.flat_map(|e| &e.names).map(NamePattern::literal_suffix).collect();
         let inside = |name: &str, base: &str| name.strip_suffix(base).is_some_and(|front| front.ends_with('.'));
         let widest = subtrees.iter().filter(|name| !subtrees.iter().any(|base| inside(name, base)));
-        widest.map(ToString::to_string).collect()
+        let by_address = self.0.list.iter().filter(|endpoint| endpoint.is_address());
+        let prefixes: BTreeSet<_> = by_address.flat_map(|e| &e.addresses).map(ToString::to_string).collect();
+        widest.map(ToString::to_string).chain(prefixes).collect()
     }
 
     /// How many names there are, wildcards counted as one.

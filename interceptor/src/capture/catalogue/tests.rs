@@ -135,3 +135,17 @@ fn wildcards_are_not_looked_up_and_failures_name_the_name() {
     assert!(lookups[0].result.as_ref().unwrap().iter().all(IpAddr::is_loopback));
     assert!(lookups[1].result.is_err());
 }
+
+#[test]
+fn an_endpoint_without_names_is_reached_over_tls_by_its_address() {
+    let addressed = endpoint("provider = 'openai'\naddresses = ['203.0.113.0/28', '2001:db8::7']");
+    let named = endpoint("provider = 'openai'\nnames = ['a.example']\naddresses = ['203.0.113.1', '198.51.100.1']");
+    let catalogue = Catalogue::new(&[named, addressed.clone()], None);
+    let at = |ip: &str, port| catalogue.addressed(ip.parse().unwrap(), port).map(|found| (**found).clone());
+    assert_eq!(at("203.0.113.1", 443), Some(addressed.clone()), "whoever asks for a name has one");
+    assert_eq!(at("2001:db8::7", 443), Some(addressed));
+    assert_eq!((at("198.51.100.1", 443), at("203.0.113.1", 8443)), (None, None));
+    assert!(catalogue.has_leaf("203.0.113.1") && catalogue.has_leaf("2001:db8::7"));
+    assert!(!catalogue.has_leaf("198.51.100.1"));
+    assert_eq!(catalogue.names(), ["a.example", "2001:db8::7", "203.0.113.0/28"]);
+}

@@ -1,11 +1,13 @@
 use std::fs::{self, Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::super::{Authority, AuthorityError};
-use super::{NAME, Pki, program, text};
+use super::super::{Authority, AuthorityError, LeafCache};
+use super::clients::serve_to;
+use super::{NAME, Pki, program, server_name, text};
 
 fn enrolled(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.into()).collect()
@@ -116,12 +118,7 @@ fn a_certificate_that_is_unconstrained_expired_or_no_certificate_is_refused() {
 #[test]
 fn an_unconstrained_ca_is_never_made() {
     let dir = tempfile::tempdir().unwrap();
-    for (names, reason) in [
-        (vec![], "no host name"),
-        (vec!["not a name"], "not a name"),
-        (vec!["192.0.2.1"], "no host name"),
-        (vec!["*"], "*"),
-    ] {
+    for (names, reason) in [(vec![], "no host name"), (vec!["not a name"], "not a name"), (vec!["*"], "*")] {
         let message =
             Authority::load_or_create(&dir.path().join("ca"), &enrolled(&names), "h").unwrap_err().to_string();
         assert!(message.contains(reason), "{message}");
@@ -149,4 +146,61 @@ fn openssl_refuses_what_is_outside_of_the_constraints() {
     assert!(verify("api.openai.com").contains("permitted subtree violation"));
     assert!(verify("192.0.2.1").contains("excluded subtree violation"));
     assert!(verify("2001:db8::1").contains("excluded subtree violation"));
+}
+
+#[test]
+fn addresses_are_signed_for_where_they_are_configured_only() {
+    let dir = tempfile::tempdir().unwrap();
+    for (permitted, foreign) in [
+        (&[NAME, "203.0.113.0/24"][..], &["198.51.100.1", "2001:db8::1", "api.openai.com"][..]),
+        (&["203.0.113.9"], &["203.0.113.8", "2001:db8::1", NAME]),
+        (&["2001:db8::/32", "203.0.113.0/24"], &["2001:db9::1", "198.51.100.1", NAME]),
+    ] {
+        let of = dir.path().join(foreign[0]);
+        let ca = Arc::new(Authority::load_or_create(&of, &enrolled(permitted), "h").unwrap());
+        let root = dir.path().join("root.pem");
+        fs::write(&root, ca.certificate_pem()).unwrap();
+        let leaves = LeafCache::new(Arc::clone(&ca), 4).unwrap();
+        for name in foreign {
+            assert!(!ca.covers(name), "{permitted:?} {name}");
+            assert!(leaves.server_config_for(&server_name(name), &[]).is_err());
+            // Whoever has stolen the key gets no further.
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new([(*name).to_owned()]).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.use_authority_key_identifier_extension = true;
+            let path = dir.path().join("leaf.pem");
+            fs::write(&path, params.signed_by(&key, ca.issuer()).unwrap().pem()).unwrap();
+            let said = program("openssl", &["verify", "-CAfile", root.to_str().unwrap(), path.to_str().unwrap()], b"");
+            assert!(text(&said).contains("subtree violation"), "{permitted:?} {name}: {}", text(&said));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_asks_for_an_address_verifies_its_leaf() {
+    const CLIENT: &str = "
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+context.verify_flags |= ssl.VERIFY_X509_STRICT
+with socket.create_connection(('127.0.0.1', int(sys.argv[3]))) as plain:
+    with context.wrap_socket(plain, server_hostname=sys.argv[2]) as tls:
+        tls.sendall(b'hello\\n')
+        print(tls.recv(64), tls.getpeercert()['subjectAltName'])
+";
+    for (address, prefix, shown) in
+        [("203.0.113.9", "203.0.113.0/24", "203.0.113.9"), ("2001:db8::9", "2001:db8::9", "2001:DB8:0:0:0:0:0:9")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca");
+        let authority = Arc::new(Authority::load_or_create(&ca, &enrolled(&[prefix]), "h").unwrap());
+        let leaves = LeafCache::new(Arc::clone(&authority), 4).unwrap();
+        let pki = Pki { dir, authority, leaves };
+        let (ca, asked) = (ca.join("ca.pem"), server_name(address));
+        let (served, output) = serve_to(&pki, &asked, move |port| {
+            program("python3", &["-c", CLIENT, ca.to_str().unwrap(), address, &port.to_string()], b"")
+        });
+        assert!(text(&output).contains(&format!("b'hello\\n' (('IP Address', '{shown}'),)")), "{}", text(&output));
+        assert!(served.is_ok());
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::{AcceptError, AlertDescription, Alpn, accept};
+use super::super::{AcceptError, AlertDescription, Alpn, ServerName, accept};
 use super::{NAME, Pki, program, soon, text};
 use crate::sys::{Listener, Transport, run_worker};
 
@@ -30,6 +30,26 @@ pub(super) fn serve_as(
     clients: usize,
     client: impl FnOnce(u16) -> Output + Send + 'static,
 ) -> (Vec<Served>, Output) {
+    serve_with(pki, None, alpn, clients, client)
+}
+
+/// One client that asks for `name`, which stands in no hello.
+pub(super) fn serve_to(
+    pki: &Pki,
+    name: &ServerName<'static>,
+    client: impl FnOnce(u16) -> Output + Send + 'static,
+) -> (Served, Output) {
+    let (mut served, output) = serve_with(pki, Some(name), &[], 1, client);
+    (served.remove(0), output)
+}
+
+fn serve_with(
+    pki: &Pki,
+    unnamed: Option<&ServerName<'static>>,
+    alpn: &[Alpn],
+    clients: usize,
+    client: impl FnOnce(u16) -> Output + Send + 'static,
+) -> (Vec<Served>, Output) {
     run_worker(Transport::IoUring, async {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 16, Transport::IoUring).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -37,7 +57,7 @@ pub(super) fn serve_as(
         std::thread::spawn(move || done.send(client(port)));
         let mut served = Vec::new();
         for _ in 0..clients {
-            served.push(serve_one(pki, alpn, &listener).await);
+            served.push(serve_one(pki, unnamed, alpn, &listener).await);
         }
         // Awaited, not joined: what is still to be sent goes out when the worker waits.
         let output = tokio::time::timeout(Duration::from_secs(20), output).await;
@@ -46,15 +66,16 @@ pub(super) fn serve_as(
     .unwrap()
 }
 
-async fn serve_one(pki: &Pki, alpn: &[Alpn], listener: &Listener) -> Served {
+async fn serve_one(pki: &Pki, unnamed: Option<&ServerName<'static>>, alpn: &[Alpn], listener: &Listener) -> Served {
     let (stream, _) = listener.accept().await.unwrap();
     let hello = accept(stream, &[], soon()).await?;
-    let Some(name) = hello.sni.clone().filter(|name| pki.authority.covers(name.as_ref())) else {
+    let sni = hello.sni.clone().filter(|name| pki.authority.covers(name.as_ref())).map(ServerName::DnsName);
+    let Some(name) = sni.or(unnamed.filter(|_| hello.sni.is_none()).cloned()) else {
         hello.deny(AlertDescription::UnrecognisedName).await;
         return Ok(None);
     };
     pki.leaves.prepare(&hello).await;
-    let config = pki.leaves.server_config(&name, alpn).unwrap();
+    let config = pki.leaves.server_config_for(&name, alpn).unwrap();
     let mut tls = hello.intercept(config, soon()).await?;
     let mut line = [0; 6];
     tls.read_exact(&mut line).await.unwrap();
@@ -183,18 +204,29 @@ with socket.create_connection(('127.0.0.1', int(sys.argv[2]))) as plain:
     assert!(matches!(served[0], Err(AcceptError::ClosedInHandshake)), "{served:?}");
 }
 
-/// What a client says when the handshake is over: read by whoever awaits its request.
+/// Clients that look at the certificate by themselves do so when the handshake is over, and then just leave.
 #[test]
-fn a_refusal_after_the_handshake_is_one_too() {
-    use super::super::after_handshake;
-    let alert = |alert| Err(std::io::Error::other(rustls::Error::AlertReceived(alert)));
-    let refused = after_handshake(&alert(AlertDescription::CertificateUnknown));
-    assert!(matches!(refused, Some(AcceptError::ClientRefusedCa { alert: AlertDescription::CertificateUnknown })));
-    let other = after_handshake(&alert(AlertDescription::InternalError));
-    assert!(matches!(other, Some(AcceptError::ClientAlert { alert: AlertDescription::InternalError })));
-    for gone in [Ok(0), Err(std::io::ErrorKind::UnexpectedEof.into()), Err(std::io::ErrorKind::ConnectionReset.into())]
-    {
-        assert!(matches!(after_handshake(&gone), Some(AcceptError::ClosedAfterHandshake)), "{gone:?}");
+fn a_client_that_leaves_after_the_handshake_is_noticed_and_one_that_speaks_is_heard() {
+    use super::super::first_word;
+    let pki = Pki::new();
+    for version in rustls::ALL_VERSIONS {
+        let server = || pki.leaves.server_config(&super::name(NAME), &[]).unwrap();
+        super::run(async {
+            let (mut ours, mut theirs) = super::sessions::pair(&super::sessions::client(&pki, version), server()).await;
+            ours.write_all(b"word").await.unwrap();
+            ours.flush().await.unwrap();
+            first_word(&mut theirs).await.unwrap();
+            let mut heard = [0; 4];
+            theirs.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"word", "it stays to be read");
+
+            let (mut ours, mut theirs) = super::sessions::pair(&super::sessions::client(&pki, version), server()).await;
+            ours.shutdown().await.unwrap();
+            assert!(matches!(first_word(&mut theirs).await, Err(AcceptError::ClosedAfterHandshake)));
+
+            let (ours, mut theirs) = super::sessions::pair(&super::sessions::client(&pki, version), server()).await;
+            drop(ours);
+            assert!(matches!(first_word(&mut theirs).await, Err(AcceptError::ClosedAfterHandshake)));
+        });
     }
-    assert!(after_handshake(&Ok(1)).is_none());
 }

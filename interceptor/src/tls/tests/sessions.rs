@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::super::{Alpn, LeafCache, Roots, UpstreamTls};
+use super::super::{Alpn, LeafCache, Roots, ServerStream, UpstreamTls};
 use super::clients::{s_client, serve};
 use super::{NAME, Pki, name, run, server_name, text};
 
 /// A client that trusts the internal CA and offers both protocols.
-fn client(pki: &Pki, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub(super) fn client(pki: &Pki, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(pki.authority.certificate_der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -20,19 +20,23 @@ fn client(pki: &Pki, version: &'static SupportedProtocolVersion) -> Arc<ClientCo
     Arc::new(config)
 }
 
+/// Both ends of one connection, in memory.
+pub(super) async fn pair(
+    client: &Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+) -> (tokio_rustls::client::TlsStream<DuplexStream>, ServerStream<DuplexStream>) {
+    let (near, far) = duplex(1 << 16);
+    let ours = tokio_rustls::TlsConnector::from(Arc::clone(client)).connect(server_name(NAME), near);
+    let (ours, theirs) = tokio::join!(ours, tokio_rustls::TlsAcceptor::from(server).accept(far));
+    (ours.unwrap(), theirs.unwrap())
+}
+
 /// One connection: whether it was resumed, and with which protocol.
 fn connect(client: &Arc<ClientConfig>, server: Arc<ServerConfig>) -> (HandshakeKind, Option<Vec<u8>>) {
     run(async {
-        let (near, far) = duplex(1 << 16);
-        let ours = tokio_rustls::TlsConnector::from(Arc::clone(client)).connect(server_name(NAME), near);
-        let theirs = async {
-            let mut theirs = tokio_rustls::TlsAcceptor::from(server).accept(far).await.unwrap();
-            theirs.write_all(b"x").await.unwrap();
-            theirs.flush().await.unwrap();
-            theirs
-        };
-        let (ours, _theirs) = tokio::join!(ours, theirs);
-        let mut ours = ours.unwrap();
+        let (mut ours, mut theirs) = pair(client, server).await;
+        theirs.write_all(b"x").await.unwrap();
+        theirs.flush().await.unwrap();
         ours.read_u8().await.unwrap(); // after the tickets
         let session = ours.get_ref().1;
         (session.handshake_kind().unwrap(), session.alpn_protocol().map(<[u8]>::to_vec))

@@ -44,6 +44,21 @@ fn malformed_json_is_refused_in_each_providers_shape() {
 }
 
 #[test]
+fn two_content_types_are_refused_for_the_endpoint_might_read_the_other() {
+    let lab = Lab::new();
+    let text = body("mail jane@corp.example", false);
+    for version in ["--http1.1", "--http2"] {
+        let run =
+            lab.run(&curl(OPENAI, &text, &[version, "-H", "Content-Type: application/jsonl", "-w", "\n%{http_code}"]));
+        let (status, refusal) = answer(&run);
+        assert_eq!(status, 400, "{refusal}");
+        assert!(refusal.to_string().contains("[rule http.content_type]"), "{refusal}");
+    }
+    assert!(lab.requests().is_empty(), "nothing arrived");
+    assert_eq!(lab.records().len(), 2, "both are in the log");
+}
+
+#[test]
 fn a_body_of_100_mb_is_refused() {
     let lab = Lab::new();
     let run = lab.sh(&then_a_good_request(&format!(

@@ -247,6 +247,10 @@ pub(super) fn readable(connection: &Connection, head: &RequestHead) -> Result<()
     if head.fields().iter().any(|(_, value)| !value.is_ascii()) {
         return Err(Rejection::malformed("http.field_value", "a header value has bytes outside ASCII"));
     }
+    // It decides how text is located. Whoever reads the other one would see a body that nobody has scanned.
+    if head.fields().all("content-type").nth(1).is_some() {
+        return Err(Rejection::malformed("http.content_type", "the request has more than one Content-Type"));
+    }
     Ok(())
 }
 

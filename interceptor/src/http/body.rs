@@ -97,12 +97,6 @@ impl BodyDecoder {
         Ok(())
     }
 
-    /// Content bytes so far.
-    #[must_use]
-    pub fn content_bytes(&self) -> u64 {
-        self.content
-    }
-
     /// The raw trailer lines of a complete chunked body, each with its CRLF, without the final empty line.
     #[must_use]
     pub fn trailers(&self) -> &[u8] {

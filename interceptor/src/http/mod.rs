@@ -1,7 +1,8 @@
 //! A strict HTTP/1.1 codec that keeps heads byte-exact: RFC 9112 (message syntax) and RFC 9110 (semantics).
 //!
-//! But for [`Reader`] and [`write`](write()), nothing here does I/O: bytes go in, heads and body ranges come out. Header order, case and whitespace survive,
-//! because a head is its raw bytes plus spans, and an edit touches only the line it must.
+//! Bytes go in, heads and body ranges come out; I/O is left to [`Reader`], [`write`](write()) and
+//! [`send_bounded`]. Header order, case and whitespace survive, because a head is its raw bytes plus spans, and an edit
+//! touches only the line it must.
 //!
 //! Two parties read every message that passes (this codec and the endpoint), so anything on which two readers could
 //! disagree is refused instead of repaired: that is what keeps a second request from being smuggled in a first

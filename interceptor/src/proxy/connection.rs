@@ -14,7 +14,7 @@ use crate::http::{Reader, RequestHead};
 use crate::identity::Caller;
 use crate::sys::Stream;
 use crate::tls::{Alpn, Session};
-use crate::upstream::{self, ClientId, DialError, Leased, Route};
+use crate::upstream::{self, ClientId, DialError, Route};
 
 /// The client's side: after its handshake, or in plain for a plain endpoint.
 pub(super) type ClientStream = Session<tokio_rustls::server::TlsStream<Stream>, Stream>;
@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// The way to send one request to the endpoint.
-    pub(super) async fn lease(&self) -> Result<Leased, DialError> {
+    pub(super) async fn lease(&self) -> Result<upstream::Connection, DialError> {
         let Worker { pool, dialer, .. } = &*self.worker;
         pool.lease(dialer, &self.peer.route, &self.offered, self.client).await
     }
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// The way to ask the endpoint for a session, which HTTP/1.1 alone carries.
-    pub(super) async fn lease_for_session(&self) -> Result<Leased, DialError> {
+    pub(super) async fn lease_for_session(&self) -> Result<upstream::Connection, DialError> {
         let Worker { pool, dialer, .. } = &*self.worker;
         let offered: &[Alpn] = if self.offered.is_empty() { &[] } else { &[Alpn::Http11] };
         pool.lease(dialer, &self.peer.route, offered, self.client).await

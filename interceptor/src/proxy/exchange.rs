@@ -311,16 +311,16 @@ async fn send(
     let sending = async {
         let mut again = true;
         loop {
-            let leased = match request.upgrade {
+            let upstream = match request.upgrade {
                 None => connection.lease().await,
                 Some(_) => connection.lease_for_session().await,
             };
-            let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
-            if request.upgrade.is_some() && leased.connection.alpn() == Some(Alpn::H2) {
+            let upstream = upstream.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+            if request.upgrade.is_some() && upstream.alpn() == Some(Alpn::H2) {
                 let reason = "the endpoint speaks HTTP/2 alone, over which no WebSocket is opened";
                 return Err(Rejection::upstream("upstream.websocket", reason));
             }
-            match leased.connection.send(outgoing, allowed, committed).await {
+            match upstream.send(outgoing, allowed, committed).await {
                 // The one thing that may be sent again, once: the endpoint has said that it did not look at it.
                 Err(Failure::Unprocessed) if again => again = false,
                 sent => return sent.map_err(|e| Rejection::upstream("upstream.send", &e.to_string())),

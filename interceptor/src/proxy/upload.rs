@@ -101,10 +101,10 @@ async fn open(
     committed: &audit::Committed,
 ) -> Result<(Answer, Sink), Rejection> {
     let Inspected { masked, allowed } = inspected;
-    let leased = connection.lease().await;
-    let leased = leased.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
+    let upstream = connection.lease().await;
+    let upstream = upstream.map_err(|e| Rejection::upstream(record::dial_rule(&e), &e.to_string()))?;
     let opened = upstream::Opening { head, masked };
-    leased.connection.open(opened, allowed, committed).map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
+    upstream.open(opened, allowed, committed).map_err(|e| Rejection::upstream("upstream.send", &e.to_string()))
 }
 
 /// The way up.

@@ -23,7 +23,7 @@ use crate::tls::Alpn;
 
 pub use dial::{DialError, DialFrom, Dialer, Route, UpstreamStream};
 pub use h2::Sink;
-pub use pool::{ClientId, Leased, Pool, PoolSettings};
+pub use pool::{ClientId, Pool, PoolSettings};
 
 /// A way to send one request: a connection of HTTP/1 of its own, or a stream of HTTP/2.
 #[derive(Debug)]

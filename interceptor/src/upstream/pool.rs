@@ -72,15 +72,6 @@ struct Entry {
     shared: Vec<(ClientId, h2::Shared)>,
 }
 
-/// A connection, and how it came.
-#[derive(Debug)]
-pub struct Leased {
-    /// For one request.
-    pub connection: Connection,
-    /// It has carried requests before: the endpoint may have closed it in the very moment it is used.
-    pub reused: bool,
-}
-
 impl Pool {
     /// An empty pool.
     #[must_use]
@@ -131,17 +122,16 @@ impl Pool {
         route: &Route,
         offered: &[Alpn],
         client: ClientId,
-    ) -> Result<Leased, DialError> {
+    ) -> Result<Connection, DialError> {
         while let Some(mut idle) = self.take_idle(route, offered) {
             if !idle.is_stale().await {
-                return Ok(Leased { connection: Connection::H1(idle), reused: true });
+                return Ok(Connection::H1(idle));
             }
         }
         if let Some(connection) = self.share(route, offered, client).await {
-            return Ok(Leased { connection, reused: true });
+            return Ok(connection);
         }
-        let connection = self.open(dialer, route, offered, (client, None)).await?;
-        Ok(Leased { connection, reused: false })
+        self.open(dialer, route, offered, (client, None)).await
     }
 
     /// Takes a connection back that can carry another request.

@@ -129,12 +129,6 @@ impl Codings {
         self.0.is_empty()
     }
 
-    /// In the order in which they were applied.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Coding] {
-        &self.0
-    }
-
     /// Decodes a whole body, which may be empty. No coding may unpack to more than `limit` bytes, and `admit` is asked
     /// before more is held.
     ///

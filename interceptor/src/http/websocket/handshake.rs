@@ -21,10 +21,9 @@ pub struct Negotiated {
     pub protocol: Option<String>,
 }
 
-/// What the client of a session offered. In HTTP/2, where there is neither key nor accept (RFC 8441, section 5), this is all
-/// there is to know.
+/// What the client of a session offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
+struct Offered {
     extensions: Vec<Extension>,
     protocols: Vec<String>,
 }
@@ -76,26 +75,11 @@ impl Upgrade {
         }
         self.offered.accepted(fields)
     }
-
-    /// The value of the `Sec-WebSocket-Accept` that the client waits for.
-    #[must_use]
-    pub fn accept(&self) -> &str {
-        &self.accept
-    }
-
-    /// What the client offered.
-    #[must_use]
-    pub fn offered(&self) -> &Offered {
-        &self.offered
-    }
 }
 
 impl Offered {
     /// Reads the fields of a request for a session.
-    ///
-    /// # Errors
-    /// A version other than 13, or a malformed offer.
-    pub fn of(fields: &Fields) -> Result<Self, HandshakeError> {
+    fn of(fields: &Fields) -> Result<Self, HandshakeError> {
         if one(fields, "sec-websocket-version", HandshakeError::Version)? != Some(b"13") {
             return Err(HandshakeError::Version);
         }
@@ -113,10 +97,7 @@ impl Offered {
     }
 
     /// Reads the fields of the answer that agrees to the session.
-    ///
-    /// # Errors
-    /// When it agrees to what was not offered, or to what could not be read.
-    pub fn accepted(&self, fields: &Fields) -> Result<Negotiated, HandshakeError> {
+    fn accepted(&self, fields: &Fields) -> Result<Negotiated, HandshakeError> {
         let deflate = extensions::agreed(&self.extensions, &extensions::listed(fields)?)?;
         let chosen = one(fields, "sec-websocket-protocol", HandshakeError::Protocol)?.map(protocol).transpose()?;
         match chosen {

@@ -111,12 +111,6 @@ impl Messages {
         self.held.raw.len() + self.held.content.len()
     }
 
-    /// Whether a message has begun and not ended.
-    #[must_use]
-    pub fn in_message(&self) -> bool {
-        self.frames.message().is_some()
-    }
-
     /// Judges a frame by its head: nothing is held of one that will be refused.
     fn admit(&self, head: usize, length: u64) -> Result<(), Error> {
         let Limits { message, raw, fragments } = self.limits;

@@ -36,7 +36,7 @@ pub use error::{Error, HandshakeError};
 pub use extensions::Deflate;
 pub use frame::{Control, ControlKind, Kind};
 pub use fuzz::fuzz_websocket;
-pub use handshake::{Negotiated, Offered, Upgrade, switches};
+pub use handshake::{Negotiated, Upgrade, switches};
 pub use message::{Decoded, Event, Message, Messages};
 pub use outbound::Outbound;
 pub use pieces::{Piece, Pieces, Seen, Stretch};

@@ -64,7 +64,7 @@ fn mask(scanner: &mut Scanner, key: &TokenKey, text: &str) -> usize {
     let found = scanner.scan_fields(&fields).expect("a scan");
     let actions = vec![Action::Mask; found.len()];
     let body = bytes::Bytes::copy_from_slice(text.as_bytes());
-    rewrite(ExchangeId::new(), body, &fields, &found, &actions, key).expect("a rewrite").body().len()
+    rewrite(ExchangeId::new(), body, &fields, &found, &actions, key, scanner).expect("a rewrite").body().len()
 }
 
 fn pieces(text: &str, size: usize) -> Vec<&str> {

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Path of the request [default: the provider's main one]
     #[arg(long, value_name = "PATH", requires = "provider")]
     path: Option<String>,
+    /// What stands in place of a value: mask (a token), surrogate, label, partial, drop
+    #[arg(long, value_name = "HOW", default_value = "mask", value_parser = replacing)]
+    replace: Action,
 }
 
 fn provider(name: &str) -> Result<Provider, String> {
@@ -40,6 +43,14 @@ fn provider(name: &str) -> Result<Provider, String> {
         .into_iter()
         .find(|provider| provider.as_str() == name)
         .ok_or_else(|| "expected openai or anthropic".to_owned())
+}
+
+/// As policy spells them.
+fn replacing(name: &str) -> Result<Action, String> {
+    [Action::Mask, Action::Surrogate, Action::Label, Action::Partial, Action::Drop]
+        .into_iter()
+        .find(|action| action.to_string() == name)
+        .ok_or_else(|| "expected mask, surrogate, label, partial or drop".to_owned())
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
@@ -61,14 +72,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         }
     };
     let masked = match args.provider {
-        None => mask_text(&text, &tokens.current())?,
-        Some(provider) => mask_body(provider, args.path.as_deref(), &text.into(), &tokens.current())?,
+        None => mask_text(&text, args.replace, &tokens.current())?,
+        Some(provider) => mask_body(provider, args.path.as_deref(), &text.into(), args.replace, &tokens.current())?,
     };
     std::io::stdout().lock().write_all(&masked)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
+fn mask_text(text: &str, action: Action, key: &TokenKey) -> Result<Bytes, Failure> {
     let field = Field {
         path: "text".to_owned(),
         map: OffsetMap::identity(0, text.len()),
@@ -77,23 +88,30 @@ fn mask_text(text: &str, key: &TokenKey) -> Result<Bytes, Failure> {
         access: Access::Editable,
         name: None,
     };
-    mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], key)
+    mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], action, key)
 }
 
-fn mask_body(provider: Provider, path: Option<&str>, body: &Bytes, key: &TokenKey) -> Result<Bytes, Failure> {
+fn mask_body(
+    provider: Provider,
+    path: Option<&str>,
+    body: &Bytes,
+    action: Action,
+    key: &TokenKey,
+) -> Result<Bytes, Failure> {
     let path = path.unwrap_or(if provider == Provider::Anthropic { "/v1/messages" } else { "/v1/chat/completions" });
     let operation = Operation::of(provider, "POST", path);
     if operation == Operation::Unknown {
         return Err(format!("the text of {provider}'s POST {path} cannot be located yet").into());
     }
     let document = locate(operation, body).map_err(|e| format!("standard input: {e}"))?;
-    mask_fields(body.clone(), &document.fields, key)
+    mask_fields(body.clone(), &document.fields, action, key)
 }
 
-fn mask_fields(body: Bytes, fields: &[Field<'_>], key: &TokenKey) -> Result<Bytes, Failure> {
-    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
-    let actions = vec![Action::Mask; found.len()];
-    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key)?.body().clone())
+fn mask_fields(body: Bytes, fields: &[Field<'_>], action: Action, key: &TokenKey) -> Result<Bytes, Failure> {
+    let mut scanner = Engine::builtin()?.scanner()?;
+    let found = scanner.scan_fields(fields)?;
+    let actions = vec![action; found.len()];
+    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key, &mut scanner)?.body().clone())
 }
 
 #[cfg(test)]
@@ -103,7 +121,7 @@ mod tests {
     #[test]
     fn text_around_values_is_kept() {
         let key = TokenKey::from_bytes([3; 32]);
-        let masked = mask_text("Mail jane@corp.example,\nnow.\n", &key).unwrap();
+        let masked = mask_text("Mail jane@corp.example,\nnow.\n", Action::Mask, &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with("Mail [EMAIL_") && masked.ends_with("],\nnow.\n"), "{masked}");
     }
@@ -112,7 +130,7 @@ mod tests {
     fn a_body_is_patched_in_place() {
         let key = TokenKey::from_bytes([3; 32]);
         let body = br#"{ "model":"m","messages":[{"role":"user", "content":"jane@corp\u002eexample"}] }"#;
-        let masked = mask_body(Provider::OpenAi, None, &Bytes::from_static(body), &key).unwrap();
+        let masked = mask_body(Provider::OpenAi, None, &Bytes::from_static(body), Action::Mask, &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with(r#"{ "model":"m","messages":[{"role":"user", "content":"[EMAIL_"#), "{masked}");
         assert!(masked.ends_with(r#"]"}] }"#), "{masked}");

@@ -53,22 +53,48 @@ pub struct Located {
 }
 
 /// What is done with a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Leaves as it is; recorded.
     Allow,
-    /// Replaced by a token.
+    /// Leaves as it is; recorded, and told in the journal.
+    Alert,
+    /// Replaced by a token, equal ones for equal values: `[CARD_k7q2m9xn]`.
     Mask,
+    /// Replaced by another number of the same format, which no rule finds; what has no such number becomes a token.
+    Surrogate,
+    /// Replaced by its kind: `[CARD]`.
+    Label,
+    /// Stars, but for the last four characters at most: `**** **** **** 1234`.
+    Partial,
+    /// Taken out.
+    Drop,
     /// The whole request is refused.
     Deny,
+}
+
+impl Action {
+    /// Whether something else leaves in place of the value.
+    #[must_use]
+    pub fn replaces(self) -> bool {
+        match self {
+            Self::Mask | Self::Surrogate | Self::Label | Self::Partial | Self::Drop => true,
+            Self::Allow | Self::Alert | Self::Deny => false,
+        }
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Allow => "allow",
+            Self::Alert => "alert",
             Self::Mask => "mask",
+            Self::Surrogate => "surrogate",
+            Self::Label => "label",
+            Self::Partial => "partial",
+            Self::Drop => "drop",
             Self::Deny => "deny",
         })
     }

@@ -1,4 +1,4 @@
-//! Finds sensitive values in the text of a request and replaces them with tokens.
+//! Finds sensitive values in the text of a request and replaces them, with tokens unless policy says otherwise.
 //!
 //! ```text
 //! text ─┬─ Hyperscan, no SOM: where does something shaped like a secret end?   (database)
@@ -20,10 +20,12 @@ mod gate;
 mod hyperscan;
 mod phone;
 mod picture;
+mod replace;
 mod resolve;
 mod rewrite;
 mod rules;
 mod scan;
+mod surrogate;
 mod token;
 mod validate;
 mod verify;

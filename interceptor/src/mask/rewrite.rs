@@ -1,12 +1,11 @@
 //! Replacing findings in the raw body. Spans are patched; nothing is parsed or serialised again.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
-use super::token::{LENGTHS, TokenKey, normalised};
+use super::replace::Replacements;
+use super::token::TokenKey;
 use super::{Error, Scanner};
-use crate::flow::{Access, Action, BodyDigest, ByteSpan, ExchangeId, Field, Form, Located, RuleMeta};
+use crate::flow::{Access, Action, BodyDigest, ByteSpan, ExchangeId, Field, Form, Located};
 
 /// A request body that may leave: every value that policy wants masked has been replaced, or an exemption says why
 /// nothing was looked for. Only this module makes one.
@@ -61,11 +60,11 @@ impl Masked {
     }
 }
 
-/// Replaces the findings whose action is `Mask` by tokens. `found` and `actions` pair up; `fields` are those that were
-/// scanned. Bytes outside the findings are not touched.
+/// Replaces the findings as their actions say. `found` and `actions` pair up; `fields` are those that were scanned.
+/// Bytes outside the findings are not touched. `scanner` makes sure that what is put in place is not found again.
 ///
 /// # Errors
-/// [`Error::ReadOnly`] when a finding to be masked is in a field that must not change, [`Error::Denied`] when an action
+/// [`Error::ReadOnly`] when a finding to be replaced is in a field that must not change, [`Error::Denied`] when an action
 /// is `Deny`, and [`Error::Misplaced`] or [`Error::Unpaired`] when the arguments do not belong together.
 pub fn rewrite(
     exchange: ExchangeId,
@@ -74,25 +73,28 @@ pub fn rewrite(
     found: &[Located],
     actions: &[Action],
     key: &TokenKey,
+    scanner: &mut Scanner,
 ) -> Result<Masked, Error> {
     if found.len() != actions.len() {
         return Err(Error::Unpaired { findings: found.len(), actions: actions.len() });
     }
-    let mut tokens = Tokens { key, given: HashMap::new() };
+    let mut replacements = Replacements::new(key);
     let mut edits = Vec::new();
     for (located, action) in found.iter().zip(actions) {
         let path = || fields.get(located.field).map_or_else(String::new, |field| field.path.clone());
         let entity = || located.finding.rule.entity.clone();
         match action {
-            Action::Allow => continue,
             Action::Deny => return Err(Error::Denied { path: path(), entity: entity() }),
-            Action::Mask => {}
+            action if !action.replaces() => continue,
+            _ => {}
         }
         let field = fields.get(located.field).ok_or_else(|| Error::Misplaced { path: path() })?;
         if field.access == Access::ReadOnly {
             return Err(Error::ReadOnly { path: path(), entity: entity() });
         }
-        edits.push(edit(field, located, &body, &mut tokens).ok_or_else(|| Error::Misplaced { path: path() })?);
+        let text = replacements.of(*action, field, &located.finding, scanner)?;
+        let edit = text.and_then(|text| edit(field, located, &body, text));
+        edits.push(edit.ok_or_else(|| Error::Misplaced { path: path() })?);
     }
     if edits.is_empty() {
         return Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: false });
@@ -109,20 +111,23 @@ struct Edit {
     text: String,
 }
 
-fn edit(field: &Field<'_>, located: &Located, body: &Bytes, tokens: &mut Tokens<'_>) -> Option<Edit> {
-    let span = &located.finding.span;
-    let value = field.text.get(span.clone()).filter(|value| !value.is_empty())?;
-    let token = tokens.token(&located.finding.rule, value);
+fn edit(field: &Field<'_>, located: &Located, body: &Bytes, text: String) -> Option<Edit> {
     let (raw, text) = match field.form {
-        // A token has no character that JSON escapes, at any depth.
-        Form::String { .. } => (field.map.to_raw(span), token),
+        // A replacement has no character that JSON escapes, at any depth.
+        Form::String { .. } => (field.map.to_raw(&located.finding.span), text),
         Form::Number { depth } => {
             // Each JSON string around the number doubles the backslashes of its quotes and adds one.
             let quote = format!("{}\"", "\\".repeat((1usize << depth.min(16)) - 1));
-            (field.map.to_raw(&(0..field.text.len())), format!("{quote}{token}{quote}"))
+            let text = if is_number(&text) { text } else { format!("{quote}{text}{quote}") };
+            (field.map.to_raw(&(0..field.text.len())), text)
         }
     };
     (raw.start < raw.end && raw.end <= body.len()).then_some(Edit { field: located.field, raw, text })
+}
+
+/// Whether a surrogate can stand where a JSON number stood: digits without a zero in front.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') && !text.is_empty()
 }
 
 /// Edits in order. Two of the same bytes become one edit, which replaces all that either would: two values in one run
@@ -157,31 +162,6 @@ fn patch(body: &[u8], edits: Vec<Edit>) -> Bytes {
     out.into()
 }
 
-/// The tokens of one request: two values never share one.
-struct Tokens<'k> {
-    key: &'k TokenKey,
-    /// Token to kind and normalised value.
-    given: HashMap<String, (String, String)>,
-}
-
-impl Tokens<'_> {
-    fn token(&mut self, rule: &RuleMeta, value: &str) -> String {
-        let value = normalised(&rule.entity, value);
-        let mut longest = String::new();
-        for length in LENGTHS {
-            let token = self.key.token_of(rule, &value, length);
-            let (entity, first) =
-                self.given.entry(token.clone()).or_insert_with(|| (rule.entity.clone(), value.clone()));
-            if *entity == rule.entity && *first == value {
-                return token;
-            }
-            longest = token;
-        }
-        // Two values that agree in 120 bits of HMAC do not occur; if they did, both are still masked.
-        longest
-    }
-}
-
 /// Masks a text that is stored, not sent: a command line, a path, a header value. A text that cannot be scanned is
 /// withheld altogether.
 pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
@@ -189,32 +169,14 @@ pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
     if scanner.scan(text, &mut found).is_err() {
         return "[REDACTED]".to_owned();
     }
-    let mut tokens = Tokens { key, given: HashMap::new() };
+    let mut replacements = Replacements::new(key);
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for finding in found {
         out.push_str(&text[from..finding.span.start]);
-        out.push_str(&tokens.token(&finding.rule, &text[finding.span.clone()]));
+        out.push_str(&replacements.token(&finding.rule, &text[finding.span.clone()]));
         from = finding.span.end;
     }
     out.push_str(&text[from..]);
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flow::Severity;
-
-    #[test]
-    fn two_values_of_one_request_never_share_a_token() {
-        let key = TokenKey::from_bytes([5; 32]);
-        let rule = RuleMeta { id: "x".into(), entity: "SECRET_X".into(), label: "X".into(), severity: Severity::High };
-        let short = key.token(&rule, "value");
-        let other = (rule.entity.clone(), "another value".to_owned());
-        let mut tokens = Tokens { key: &key, given: HashMap::from([(short.clone(), other)]) };
-        let longer = tokens.token(&rule, "value");
-        assert_eq!(longer.len(), short.len() + LENGTHS[1] - LENGTHS[0]);
-        assert_eq!(tokens.token(&rule, "value"), longer);
-    }
 }

@@ -210,9 +210,14 @@ fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
 }
 
 fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
-    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
-    let actions = vec![Action::Mask; found.len()];
-    rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key())
+    replace_all(Action::Mask, body, fields)
+}
+
+fn replace_all(action: Action, body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
+    let mut scanner = Engine::builtin()?.scanner()?;
+    let found = scanner.scan_fields(fields)?;
+    let actions = vec![action; found.len()];
+    rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key(), &mut scanner)
 }
 
 fn mask_plain(text: &str) -> String {
@@ -252,6 +257,21 @@ proptest! {
         let text = pieces.join(&between);
         let once = mask_plain(&text);
         prop_assert_eq!(mask_plain(&once), once);
+    }
+
+    #[test]
+    fn whatever_replaces_values_is_not_found_again(
+        pieces in prop::collection::vec(piece(), 0..16),
+        between in "[ \n,;()]",
+        action in prop::sample::select(vec![Action::Surrogate, Action::Label, Action::Partial]),
+    ) {
+        let text = pieces.join(&between);
+        let replace = |text: &str| {
+            let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
+            String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
+        };
+        let once = replace(&text);
+        prop_assert_eq!(replace(&once), once);
     }
 
     #[test]
@@ -385,6 +405,33 @@ fn a_number_becomes_a_string_quoted_for_its_depth() {
 }
 
 #[test]
+fn each_action_replaces_in_its_own_way() {
+    let text = "pay 4111 1111 1111 1111, ask jane@corp.example, once";
+    let replaced = |action| {
+        let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
+        String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
+    };
+    assert_eq!(replaced(Action::Label), "pay [CARD], ask [EMAIL], once");
+    assert_eq!(replaced(Action::Partial), "pay **** **** **** 1111, ask ****@****.****ple, once");
+    assert_eq!(replaced(Action::Drop), "pay , ask , once");
+    assert_eq!(replaced(Action::Alert), text);
+    let surrogate = replaced(Action::Surrogate);
+    let shape = surrogate.replace(|c: char| c.is_ascii_digit() && surrogate.find(c).is_some_and(|at| at < 24), "9");
+    assert!(shape.starts_with("pay 9999 9999 9999 9999, ask [EMAIL_"), "{surrogate}");
+    assert!(!surrogate.contains("4111 1111"));
+}
+
+#[test]
+fn a_surrogate_of_a_number_is_a_number_where_it_can_be() {
+    let fields = [field("4111111111111111", OffsetMap::identity(1, 16), Form::Number { depth: 0 })];
+    let masked = replace_all(Action::Surrogate, "[4111111111111111,1]", &fields).unwrap();
+    let out: serde_json::Value = serde_json::from_slice(masked.body()).unwrap();
+    let text = out[0].as_str().map_or_else(|| out[0].to_string(), str::to_owned);
+    assert!(text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit()) && text != "4111111111111111", "{out}");
+    assert_eq!(out[0].is_string(), text.starts_with('0'));
+}
+
+#[test]
 fn a_document_in_a_string_stays_a_document() {
     let inner = "{\"card\":4111111111111111}";
     let body = serde_json::to_string(&serde_json::json!({ "arguments": inner })).unwrap();
@@ -400,9 +447,10 @@ fn a_document_in_a_string_stays_a_document() {
 fn what_may_not_change_or_leave_is_an_error_that_names_the_field() {
     let text = "jane@corp.example";
     let mut fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
-    let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();
-    let go = |fields: &[Field<'_>], actions: &[Action]| {
-        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key())
+    let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
+    let found = scanner.scan_fields(&fields).unwrap();
+    let mut go = |fields: &[Field<'_>], actions: &[Action]| {
+        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key(), &mut scanner)
             .map(|masked| masked.changed())
     };
     let (path, entity) = (fields[0].path.clone(), "EMAIL_ADDRESS".to_owned());

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use aws_lc_rs::hmac;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::flow::RuleMeta;
 
@@ -40,6 +40,14 @@ impl TokenKey {
     #[must_use]
     pub fn token(&self, rule: &RuleMeta, value: &str) -> String {
         self.token_of(rule, &normalised(&rule.entity, value), LENGTHS[0])
+    }
+
+    /// A key for something else that is made from values.
+    pub(super) fn derived(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose);
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(tag.as_ref());
+        key
     }
 
     /// The token for a value that is normalised already, with `length` characters of the digest (at most 51).

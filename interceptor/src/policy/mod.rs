@@ -73,7 +73,7 @@ pub enum Verdict {
 /// What is done with each finding, in the order of [`Findings`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actions {
-    /// For those in the head; never `Mask`.
+    /// For those in the head, where nothing is replaced.
     pub head: Vec<Action>,
     /// For those in the body.
     pub body: Vec<Action>,
@@ -129,7 +129,7 @@ impl Policy {
         let verdict = match objection {
             Some(denial) => Verdict::Deny(denial),
             None => {
-                let masking = body.iter().find(|ruled| ruled.action == Action::Mask);
+                let masking = body.iter().find(|ruled| ruled.action.replaces());
                 let rule = masking.map_or(DEFAULT_RULE, |ruled| ruled.rule).to_owned();
                 Verdict::Proceed(Plan { action: masking.map_or(Action::Allow, |_| Action::Mask), rule })
             }
@@ -163,15 +163,19 @@ impl Policy {
     /// refused there, unless it is of little harm (an address in a user agent, say).
     fn in_head(&self, facts: &Facts<'_>, meta: &RuleMeta) -> Ruled<'_> {
         match self.action(facts, meta) {
-            (Action::Mask, _) if meta.severity == Severity::Low => Ruled::new(Action::Allow, DEFAULT_RULE),
-            (Action::Mask, _) => Ruled { action: Action::Deny, rule: "policy.head", remedy: "; move it into the body" },
+            (action, _) if action.replaces() && meta.severity == Severity::Low => {
+                Ruled::new(Action::Allow, DEFAULT_RULE)
+            }
+            (action, _) if action.replaces() => {
+                Ruled { action: Action::Deny, rule: "policy.head", remedy: "; move it into the body" }
+            }
             (action, rule) => Ruled::new(action, rule),
         }
     }
 
     fn in_body(&self, facts: &Facts<'_>, findings: &Findings<'_>, found: &Located) -> Ruled<'_> {
         match self.action(facts, &found.finding.rule) {
-            (Action::Mask, _) if findings.fields[found.field].access == Access::ReadOnly => Ruled {
+            (action, _) if action.replaces() && findings.fields[found.field].access == Access::ReadOnly => Ruled {
                 action: Action::Deny,
                 rule: "policy.signed_text",
                 remedy: " and is signed by the provider, so it cannot be masked; leave it out",

@@ -73,6 +73,19 @@ fn masks_what_no_rule_names() {
 }
 
 #[test]
+fn every_way_to_replace_is_masking_for_the_request() {
+    for action in [Action::Mask, Action::Surrogate, Action::Label, Action::Partial, Action::Drop] {
+        let settings = || Settings { rules: vec![rule("so", "*", action)], ..Settings::default() };
+        let (actions, plan) = allowed(decide(settings(), &facts(), Access::Editable, "CREDIT_CARD"));
+        assert_eq!((actions.body, plan.action(), plan.rule()), (vec![action], Action::Mask, "so"));
+        assert_eq!(denied_by(decide(settings(), &facts(), Access::ReadOnly, "CREDIT_CARD")), "policy.signed_text");
+    }
+    let settings = Settings { rules: vec![rule("tell", "*", Action::Alert)], ..Settings::default() };
+    let (actions, plan) = allowed(decide(settings, &facts(), Access::Editable, "CREDIT_CARD"));
+    assert_eq!((actions.body, plan.action()), (vec![Action::Alert], Action::Allow));
+}
+
+#[test]
 fn the_first_rule_that_matches_decides() {
     let settings = Settings {
         rules: vec![rule("keys", "SECRET_*", Action::Deny), rule("all", "*", Action::Allow)],

@@ -10,7 +10,7 @@ use super::record;
 use super::safe::Safe;
 use super::worker::Shared;
 use crate::audit::Record;
-use crate::flow::{ExchangeId, Finding, Provider};
+use crate::flow::{Action, ExchangeId, Finding, Provider};
 use crate::mask::{self, Exemption, Masked, Scanner};
 use crate::policy::{Allowed, Facts, Findings, Verdict};
 use crate::wire::{self, Kind, Operation};
@@ -103,6 +103,13 @@ fn unreadable(error: &wire::Error) -> Rejection {
     Rejection::malformed("wire.format", &error.to_string())
 }
 
+/// Tells the journal what policy wants told.
+fn alert(id: ExchangeId, record: &Record) {
+    for found in record.findings.iter().filter(|found| found.action == Action::Alert) {
+        log::warn!("request {id}: {} of {} (rule {}), which policy wants told", found.count, found.entity, found.rule);
+    }
+}
+
 fn inspect(
     shared: &Shared,
     scanner: &mut Scanner,
@@ -147,13 +154,14 @@ fn inspect(
     };
     let decision = shared.policy.decide(&facts, &Findings { head, body: &found, fields });
     record::count(record, &found, head, &decision.actions);
+    alert(request.id, record);
     let plan = match decision.verdict {
         Verdict::Deny(denial) => return Err(denial.into()),
         Verdict::Proceed(plan) => plan,
     };
     record::decided(record, &plan);
     let masked = if document.is_some() {
-        mask::rewrite(request.id, body.clone(), fields, &found, &decision.actions.body, &tokens)?
+        mask::rewrite(request.id, body.clone(), fields, &found, &decision.actions.body, &tokens, scanner)?
     } else {
         let exemption = match streamed {
             true => Exemption::Streamed,

@@ -309,14 +309,9 @@ pub(super) fn cover_streamed(record: &mut Record) {
 
 /// Findings by rule and action.
 pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], actions: &Actions) {
-    let mut counts: BTreeMap<(String, String, &'static str), (Action, u64)> = BTreeMap::new();
+    let mut counts: BTreeMap<(String, String, Action), u64> = BTreeMap::new();
     let mut add = |rule: &RuleMeta, action: Action| {
-        let name = match action {
-            Action::Allow => "allow",
-            Action::Mask => "mask",
-            Action::Deny => "deny",
-        };
-        counts.entry((rule.entity.clone(), rule.id.clone(), name)).or_insert((action, 0)).1 += 1;
+        *counts.entry((rule.entity.clone(), rule.id.clone(), action)).or_default() += 1;
     };
     for (index, located) in found.iter().enumerate() {
         add(&located.finding.rule, actions.body[index]);
@@ -326,7 +321,7 @@ pub(super) fn count(record: &mut Record, found: &[Located], head: &[Finding], ac
     }
     record.findings = counts
         .into_iter()
-        .map(|((entity, rule, _), (action, count))| FindingCount { entity, rule, count, action })
+        .map(|((entity, rule, action), count)| FindingCount { entity, rule, count, action })
         .collect();
 }
 

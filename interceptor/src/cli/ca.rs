@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::run::host;
+use super::run::{daemon_config, host};
 use super::{Failure, Global};
 use crate::audit::Time;
 use crate::capture::Catalogue;
-use crate::config::Config;
 use crate::tls::{CaCertificate, CaDir, CaRole, ca_certificates};
 
 /// Arguments of `interceptor ca`.
@@ -57,6 +56,9 @@ Examples:
   interceptor ca show --next > interceptor-next.crt  to be installed in all trust stores
   interceptor ca rotate --activate                   once all clients trust it
   systemctl reload interceptor                       the daemon signs with it from here on
+
+The names are those of the daemon's configuration: of the file that --config names, else of the one
+that the last daemon of the state directory read.
 
 The daemon reads the CA at its start, also in an upgrade. There is no way back from --activate,
 for the old key is removed; the old certificate stays listed until it expires.
@@ -107,16 +109,16 @@ fn rotate(args: &RotateArgs, global: &Global) -> Result<ExitCode, Failure> {
     // Opening would make it, and a mistyped --state is better said than made.
     ca_certificates(&dir)?;
     let held = CaDir::open(&dir)?;
+    let (config, file) = daemon_config(global, &global.paths()?)?;
+    let names = Catalogue::new(&config.endpoints, config.capture.catalogue).names();
     let (done, advice) = match (args.activate, args.discard) {
         (true, _) => {
-            held.activate()?;
+            held.activate(&names)?;
             ("activated", "The daemon signs with it from its next start on: systemctl reload interceptor\n")
         }
         (_, true) if held.discard()? => ("discarded", "Take its certificate out of trust stores again.\n"),
         (_, true) => ("nothing", "There was no next CA.\n"),
         _ => {
-            let config = Config::load(global.config.as_deref())?;
-            let names = Catalogue::new(&config.endpoints, config.capture.catalogue).names();
             let (_, made) = held.announce(&names, &host())?;
             let advice = "Install it in the clients' trust stores: interceptor ca show --next\n\
                           When all have it: interceptor ca rotate --activate\n";
@@ -125,11 +127,11 @@ fn rotate(args: &RotateArgs, global: &Global) -> Result<ExitCode, Failure> {
     };
     let certificates = ca_certificates(&dir)?;
     if args.json {
-        println!("{}", json!({"done": done, "certificates": list(&certificates)}));
+        println!("{}", json!({"done": done, "configuration": file, "certificates": list(&certificates)}));
         return Ok(ExitCode::SUCCESS);
     }
     print!("{}", certificates.iter().map(describe).collect::<Vec<_>>().join("\n"));
-    print!("{}\n{advice}", differences(&certificates));
+    print!("{}config   {}\n\n{advice}", differences(&certificates), file.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,7 +16,7 @@ const LONGEST_LINE: u64 = 384 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each line in is {\"id\":...,\"text\":\"...\"}; each line out, in the same order, is
-{\"id\":...,\"spans\":[{\"start\":5,\"end\":24,\"type\":\"CREDIT_CARD\",\"rule\":\"card.pan\",\"score\":0.95}]}.
+{\"id\":...,\"spans\":[{\"start\":5,\"end\":24,\"type\":\"CREDIT_CARD\",\"rule\":\"card.pan\",\"score\":1.0}]}.
 Offsets are bytes of the text in UTF-8, end exclusive.
 
 Examples:

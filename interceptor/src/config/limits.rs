@@ -115,6 +115,7 @@ impl Limits {
             ("streams", self.streams),
             ("streams_per_user", self.streams_per_user),
             ("streams_per_connection", self.streams_per_connection as usize),
+            ("body_bytes", self.body_bytes),
         ];
         let times = [
             ("handshake_timeout_s", self.handshake_timeout_s),

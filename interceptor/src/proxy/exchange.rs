@@ -232,7 +232,7 @@ pub(super) fn readable(connection: &Connection, head: &RequestHead) -> Result<()
             refusal: Refusal::Misdirected,
             rule: "http.authority".into(),
             reason: format!(
-                "the Host header does not name {}, which the connection is for",
+                "the request names another host than {}, which the connection is for",
                 connection.peer.name.as_str()
             ),
         });

@@ -375,7 +375,9 @@ impl Talk {
             StoredHead::of(&arrival.worker, head).describe_request(&mut record);
         }
         let message = format!("{} [rule {rule}]", record::safe_text(&arrival.worker, reason));
-        let response = reply::render(None, refusal, &message, Some(record.id), true);
+        let port = arrival.flow.original.port();
+        let provider = host.and_then(|host| arrival.endpoint(host, port)).map(|endpoint| endpoint.provider);
+        let response = reply::render(provider, refusal, &message, Some(record.id), true);
         let (status, response) = (response.status, response.to_bytes());
         let told = Some((&record, status, &response[..]));
         record::connection_refused(arrival, host, rule, reason, told).await;

@@ -189,6 +189,7 @@ fn detail(reason: &CertificateError) -> String {
         CertificateError::InvalidOcspResponse => {
             "it promises a stapled OCSP response, and none came that can be used".into()
         }
+        CertificateError::UnknownIssuer => "it does not chain to a root that is trusted for this endpoint".into(),
         CertificateError::Revoked => "the stapled OCSP response of its issuer says that it was revoked".into(),
         CertificateError::Other(other) => printable(&other.0.to_string()),
         other => printable(&other.to_string()),

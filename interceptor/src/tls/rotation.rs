@@ -79,6 +79,16 @@ pub enum RotationError {
         /// The enrolled names.
         wanted: String,
     },
+    /// With the next CA the daemon would not start.
+    #[error(
+        "the next CA does not cover {}, which the daemon's configuration enrols; discard it (--discard), and make it \
+         anew with that configuration (--config FILE)",
+        .names.join(", ")
+    )]
+    Uncovered {
+        /// The enrolled names outside of its constraints, at least one.
+        names: Vec<String>,
+    },
     /// Nothing was announced.
     #[error("there is no next CA; make it with `interceptor ca rotate`, and give it to the clients first")]
     NoNext,
@@ -182,9 +192,16 @@ impl CaDir {
     /// The next CA signs from now on; the key of the present one is removed.
     ///
     /// # Errors
-    /// When there is no next CA, or its key is not its own.
-    pub fn activate(&self) -> Result<(), RotationError> {
+    /// When there is no next CA, its key is not its own, or it does not cover the `permitted` names and addresses.
+    pub fn activate(&self, permitted: &[String]) -> Result<(), RotationError> {
         let next = self.next()?.ok_or(RotationError::NoNext)?;
+        let (_, parsed) = X509Certificate::from_der(&next.der).map_err(|_| self.unusable("next.pem"))?;
+        let made = Constraints::of(&parsed).ok_or_else(|| self.unusable("next.pem"))?;
+        let names: Vec<_> =
+            Constraints::parse(permitted)?.list().into_iter().filter(|name| !made.cover(name)).collect();
+        if !names.is_empty() {
+            return Err(RotationError::Uncovered { names });
+        }
         let key = parse_key(&read_secret_file(&self.path("next.key"))?, &self.path("next.key"))?;
         if !belongs(&key, &next.der) {
             let reason = "does not belong to next.key; discard both (--discard)".into();

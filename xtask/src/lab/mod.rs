@@ -65,6 +65,9 @@ Examples:
       -d '{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"mail jane@corp.example\"}]}'
   cargo xtask lab --state /tmp/state -- python3 my_agent.py
   cargo xtask lab --upstream 127.0.0.1:8080 -- bash
+
+The lab's endpoint answers OpenAI's chat completions and models and Anthropic's messages, whole and streamed, and 404 to
+the rest; it reads no compressed bodies and opens no WebSockets. For those, run a server of yours behind --upstream.
 ")]
 pub(crate) struct Args {
     /// Forward every request, byte for byte, to this plain-HTTP server (dialled from here) instead of answering it

@@ -19,7 +19,7 @@ use super::settings::{
     audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
     supervisor_settings,
 };
-use super::state::{PidFile, note_pins, prepare};
+use super::state::{PidFile, note_config, note_pins, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
 use super::{Args, Failure, tokens};
 use crate::audit::Log;
@@ -101,7 +101,7 @@ impl Daemon {
     /// anything up.
     pub(super) fn start(
         args: &Args,
-        config: Config,
+        (config, file): (Config, &Path),
         paths: &StatePaths,
         inheritance: &mut Inheritance,
     ) -> Result<Self, Failure> {
@@ -132,6 +132,7 @@ impl Daemon {
         let log = inheritance.open_log(audit_settings)?;
         // Noted first: whoever looks after a crash must find what is attached.
         note_pins(&paths.run(), &capture_settings.pin_dir)?;
+        note_config(&paths.run(), file)?;
         let mut capture = prepared.attach()?;
         modes.apply(&mut capture)?;
         let namespaces = Namespaces::default();

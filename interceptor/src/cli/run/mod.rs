@@ -18,7 +18,7 @@ use self::inherit::Inheritance;
 use self::modes::Modes;
 pub(super) use self::settings::host;
 use self::settings::{audit_settings, capture_settings, check_rules};
-pub(super) use self::state::{PinDir, daemon_pid};
+pub(super) use self::state::{PinDir, daemon_config, daemon_pid};
 use self::upgrade::Program;
 use super::{Failure, Global, tokens};
 use crate::config::{Config, DEFAULT_FILE, StatePaths};
@@ -99,6 +99,7 @@ fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Fa
 fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<ExitCode, Failure> {
     let program = Program::this()?;
     let config = Config::load(global.config.as_deref())?;
+    let file = global.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     let paths = StatePaths::resolve(global.state.as_deref(), config.state.as_deref());
     inheritance.check(&config, &paths)?;
     match sys::harden()? {
@@ -113,8 +114,8 @@ fn serve(args: &Args, global: &Global, inheritance: &mut Inheritance) -> Result<
         // A signal that comes while this process starts is kept until it serves.
         Signals::take()?
     };
-    let done =
-        runtime.block_on(async { Daemon::start(args, config, &paths, inheritance)?.run(program, signals).await });
+    let done = runtime
+        .block_on(async { Daemon::start(args, (config, file), &paths, inheritance)?.run(program, signals).await });
     // What must be done has been; a thread that something keeps waiting must not keep the process.
     runtime.shutdown_background();
     done

@@ -11,13 +11,16 @@ use nix::unistd::Group;
 
 use super::super::Global;
 use super::Failure;
-use crate::config::{Config, StatePaths};
+use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::daemon::control;
 
 const PID_FILE: &str = "daemon.pid";
 
 /// Names the pin directory of the last daemon, also after its death.
 const PINS_FILE: &str = "pins";
+
+/// Names the configuration file of the last daemon.
+const CONFIG_FILE: &str = "config";
 
 /// The state directories, closed to others.
 pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
@@ -48,11 +51,31 @@ pub(in crate::cli) fn daemon_pid(run: &Path) -> Option<u32> {
 
 /// Remembers where this daemon pins its programs, for those who look when it is dead and do not know its configuration.
 pub(super) fn note_pins(run: &Path, pins: &Path) -> Result<(), Failure> {
-    let path = run.join(PINS_FILE);
-    let aside = run.join(format!("{PINS_FILE}.{}", std::process::id()));
-    fs::write(&aside, pins.as_os_str().as_bytes())
+    note(run, PINS_FILE, pins)
+}
+
+/// Remembers which file configures this daemon, for those who decide something for it.
+pub(super) fn note_config(run: &Path, file: &Path) -> Result<(), Failure> {
+    let file = std::path::absolute(file).map_err(|e| format!("where is {}? {e}", file.display()))?;
+    note(run, CONFIG_FILE, &file)
+}
+
+fn note(run: &Path, name: &str, noted: &Path) -> Result<(), Failure> {
+    let path = run.join(name);
+    let aside = run.join(format!("{name}.{}", std::process::id()));
+    fs::write(&aside, noted.as_os_str().as_bytes())
         .and_then(|()| fs::rename(&aside, &path))
         .map_err(|e| format!("cannot write {}: {e}", path.display()).into())
+}
+
+/// The configuration of this state directory's daemon and its file: what `--config` names, else what the last daemon
+/// read, else the one at the default place.
+pub(in crate::cli) fn daemon_config(global: &Global, paths: &StatePaths) -> Result<(Config, PathBuf), Failure> {
+    let noted = fs::read(paths.run().join(CONFIG_FILE)).ok().map(|path| PathBuf::from(OsString::from_vec(path)));
+    // Nothing need be at the default place.
+    let named = global.config.clone().or(noted.filter(|file| file != Path::new(DEFAULT_FILE)));
+    let config = Config::load(named.as_deref())?;
+    Ok((config, named.unwrap_or_else(|| DEFAULT_FILE.into())))
 }
 
 /// A pin directory, and what named it.

@@ -37,7 +37,11 @@ impl Host {
     }
 
     fn activate(&self) -> Result<(), RotationError> {
-        CaDir::open(&self.ca())?.activate()
+        self.activate_for(&[NAME])
+    }
+
+    fn activate_for(&self, names: &[&str]) -> Result<(), RotationError> {
+        CaDir::open(&self.ca())?.activate(&strings(names))
     }
 
     fn roles(&self) -> Vec<CaRole> {
@@ -123,6 +127,17 @@ fn a_name_enrolled_later_is_covered_by_rotating() {
     assert!(matches!(host.start(&names), Err(AuthorityError::NotCovered { .. })), "not before it signs");
     host.activate().unwrap();
     assert!(host.start(&names).unwrap().covers("api.other.test"));
+}
+
+#[test]
+fn a_ca_with_which_the_daemon_would_not_start_is_not_activated() {
+    let host = Host::new();
+    let before = fs::read(host.ca().join("ca.pem")).unwrap();
+    host.announce(&["api.other.test"]).unwrap();
+    let message = host.activate().unwrap_err().to_string();
+    assert!(message.contains(NAME) && message.contains("--discard"), "{message}");
+    assert_eq!(fs::read(host.ca().join("ca.pem")).unwrap(), before);
+    host.activate_for(&["api.other.test"]).unwrap();
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod resolve;
 mod rewrite;
 mod rules;
 mod scan;
+mod stream;
 mod token;
 mod validate;
 mod verify;
@@ -34,6 +35,7 @@ mod tests;
 pub use engine::Engine;
 pub use rewrite::{Exemption, Masked, redact, rewrite};
 pub use scan::Scanner;
+pub use stream::{Released, Stream};
 pub use token::TokenKey;
 
 /// Why a text was not scanned or not rewritten. Whoever sees one refuses the request.
@@ -74,6 +76,9 @@ pub enum Error {
         /// The text's length.
         bytes: usize,
     },
+    /// Values of a stream overlap in a chain that does not end.
+    #[error("more than {0} bytes of a stream depend on what follows")]
+    TooMuchHeld(usize),
     /// The text is longer than Hyperscan can address.
     #[error("a text of {0} bytes is too long to scan; the limit is 4 GiB")]
     TooLong(usize),

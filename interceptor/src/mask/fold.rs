@@ -19,6 +19,9 @@ const ZEROS: &[u32] = &[
     0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
 ];
 
+/// Ends what is before it, also for an automaton that tells of a match a byte late.
+pub(super) const APART: &str = "\n\n";
+
 /// A folded copy and the way back.
 #[derive(Debug)]
 pub(super) struct Folded {
@@ -234,8 +237,8 @@ impl Gap {
     /// What can stand for the gap in the copy when more text follows.
     fn endings(&self) -> &'static [&'static str] {
         match (self.dash, self.blank || self.breaks > 0) {
-            _ if self.len > WIDEST_GAP || self.breaks > 1 => &["\n"],
             _ if self.len == 0 => &[""],
+            _ if self.len > WIDEST_GAP || self.breaks > 1 => &[APART],
             (true, _) => &["-"],
             (false, true) => &[" ", "-"],
             (false, false) => &[""],

@@ -57,7 +57,15 @@ pub(super) struct Settled {
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
         let workspace = engine.database().workspace()?;
-        Ok(Self { engine, workspace, hits: Vec::new(), candidates: Vec::new(), context: Context::default(), work: 0, ahead: Ahead::default() })
+        Ok(Self {
+            engine,
+            workspace,
+            hits: Vec::new(),
+            candidates: Vec::new(),
+            context: Context::default(),
+            work: 0,
+            ahead: Ahead::default(),
+        })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
@@ -99,6 +107,7 @@ impl Scanner {
         self.ahead.begin(text.as_bytes());
         let lone = part.lone.clone();
         let mut view = View::new(&engine, text.as_bytes(), lone, part.limit, &mut self.context, &mut self.candidates);
+        view.continues(part.settled);
         if !part.is_last {
             view.to_be_continued(growth, &mut self.ahead);
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Follows};
 use super::extent::{self, Walk};
-use super::fold::{Folded, Stretches, is_dressed, may_hide_a_number};
+use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::{MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
@@ -36,6 +36,8 @@ pub(super) struct View<'v> {
     tokens: OnceCell<Vec<Range<usize>>>,
     /// The text without what surrounds a lone value.
     lone: Range<usize>,
+    /// What begins before was reported.
+    settled: usize,
     /// What depends on text that is still to come; for a text that is whole, nothing does.
     ahead: Option<(&'v Growth, &'v mut Ahead)>,
     limit: Limit,
@@ -68,6 +70,7 @@ impl<'v> View<'v> {
             copy: false,
             tokens: OnceCell::new(),
             lone,
+            settled: 0,
             ahead: None,
             limit,
             context,
@@ -75,6 +78,11 @@ impl<'v> View<'v> {
             work: 0,
             done: Done::default(),
         }
+    }
+
+    /// The text goes on one of which all that begins before `settled` was reported.
+    pub(super) fn continues(&mut self, settled: usize) {
+        self.settled = settled;
     }
 
     /// More text may follow: notes in `ahead` from where on this one settles nothing.
@@ -89,7 +97,9 @@ impl<'v> View<'v> {
         }
         let mut stretches = Stretches::default();
         for token in Tokens::new(self.text) {
-            self.token(&token)?;
+            if token.span.end > self.settled {
+                self.token(&token)?;
+            }
             stretches.add(self.text, &token.span);
         }
         if may_hide_a_number(text) {
@@ -113,7 +123,7 @@ impl<'v> View<'v> {
         view.work = self.work;
         let mut of_copy = Ahead::default();
         // A gap that divides numbers ends the last of them.
-        let is_last = part.end == text.len() && folded.endings != ["\n"];
+        let is_last = part.end == text.len() && folded.endings != [APART];
         if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
             view.to_be_continued(growth, &mut of_copy);
         }
@@ -189,6 +199,10 @@ impl<'v> View<'v> {
     fn hit(&mut self, index: u32, end: usize) -> Result<(), Error> {
         let rule = self.engine.rule(index);
         let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
+        let latest = if matches!(locate, Locate::After(_)) { end + rule.reach } else { end };
+        if latest <= self.settled {
+            return Ok(());
+        }
         let span = match locate {
             Locate::Fixed { width, .. } if !self.edge_is_free(rule, end - width) => None,
             Locate::Fixed { width, verify: None } => Some(end - width..end),
@@ -457,7 +471,9 @@ impl<'v> View<'v> {
     /// What is found from one of `starts` on may go on up to `until`.
     fn awaits_rest(&mut self, index: u32, starts: Range<usize>, until: usize) {
         let text = self.text;
-        if until > text.len() && let Some((growth, ahead)) = &mut self.ahead {
+        if until > text.len()
+            && let Some((growth, ahead)) = &mut self.ahead
+        {
             ahead.hold_living(growth, index, text, starts);
         }
     }

@@ -103,8 +103,7 @@ impl Growth {
     pub(super) fn earliest(&self, states: &mut States, text: &[u8], from: usize) -> usize {
         let from = from.max(text.len().saturating_sub(self.longest));
         let pictures = self.earliest_picture(states, text, from);
-        let grows =
-            |&at: &usize| lives(&self.beginnings, &mut states.beginnings, Anchored::Yes, text, at..text.len());
+        let grows = |&at: &usize| lives(&self.beginnings, &mut states.beginnings, Anchored::Yes, text, at..text.len());
         (from..pictures).find(grows).unwrap_or(pictures)
     }
 
@@ -124,7 +123,9 @@ impl Growth {
 /// What a rule's values begin with; the expression that is tried behind a match; and how long a beginning can be.
 fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
     Ok(match &rule.source {
-        Source::Pattern { locate: Locate::Special(Special::Email), .. } => (vec![MAILBOX.to_owned()], None, 64 + 1 + 254),
+        Source::Pattern { locate: Locate::Special(Special::Email), .. } => {
+            (vec![MAILBOX.to_owned()], None, 64 + 1 + 254)
+        }
         Source::Pattern { pattern, locate } => {
             let width = hyperscan::width(pattern)?.1;
             if width > WIDEST {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`); their examples are
-//! tests. Text is scanned whole (block mode); every step's cost is bounded by the length of the text, and a text that
+//! tests. Text is scanned whole (block mode), or piece by piece as it arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
@@ -35,7 +35,7 @@ mod tests;
 pub use engine::Engine;
 pub use rewrite::{Exemption, Masked, redact, rewrite};
 pub use scan::Scanner;
-pub use stream::{Released, Stream};
+pub use stream::{Released, Stream, fuzz_mask_stream};
 pub use token::TokenKey;
 
 /// Why a text was not scanned or not rewritten. Whoever sees one refuses the request.

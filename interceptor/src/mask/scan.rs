@@ -109,7 +109,7 @@ impl Scanner {
         let mut view = View::new(&engine, text.as_bytes(), lone, part.limit, &mut self.context, &mut self.candidates);
         view.continues(part.settled);
         if !part.is_last {
-            view.to_be_continued(growth, &mut self.ahead);
+            view.awaits_more(growth, &mut self.ahead);
         }
         let verified = view.verify(&self.hits, text);
         self.work = view.work();

@@ -86,7 +86,7 @@ impl<'v> View<'v> {
     }
 
     /// More text may follow: notes in `ahead` from where on this one settles nothing.
-    pub(super) fn to_be_continued(&mut self, growth: &'v Growth, ahead: &'v mut Ahead) {
+    pub(super) fn awaits_more(&mut self, growth: &'v Growth, ahead: &'v mut Ahead) {
         self.ahead = Some((growth, ahead));
     }
 
@@ -125,7 +125,7 @@ impl<'v> View<'v> {
         // A gap that divides numbers ends the last of them.
         let is_last = part.end == text.len() && folded.endings != [APART];
         if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
-            view.to_be_continued(growth, &mut of_copy);
+            view.awaits_more(growth, &mut of_copy);
         }
         for token in Tokens::new(copy) {
             view.pictures(&token, view.follows(&token), |rule| rule.meta.severity == Severity::High)?;

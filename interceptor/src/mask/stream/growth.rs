@@ -14,6 +14,7 @@ use regex_automata::{Anchored, Input, MatchKind, PatternID};
 use crate::mask::Error;
 use crate::mask::context::BEFORE;
 use crate::mask::hyperscan;
+use crate::mask::picture::Picture;
 use crate::mask::rules::{Address, Locate, Rule, Source, Special};
 use crate::mask::token;
 
@@ -143,7 +144,7 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
         }
         Source::Pictures { pictures, extend, .. } => {
             let extend = extend.as_ref().map_or(String::new(), |extend| format!("(?:{})?", expression(extend)));
-            let longest = pictures.iter().map(|picture| picture.len()).max().unwrap_or(0);
+            let longest = pictures.iter().map(Picture::len).max().unwrap_or(0);
             let own = pictures.iter().map(|picture| picture.expression() + &extend).collect();
             (own, None, longest + if extend.is_empty() { 0 } else { rule.reach })
         }

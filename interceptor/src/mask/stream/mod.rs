@@ -13,24 +13,26 @@
 //! when no text behind it can change it; the place from which nothing is settled follows from the text alone, never
 //! from where it was cut:
 //!
-//! - what may become a value when it goes on: the rules' shapes as automata that are still alive ([`growth`]), also
+//! - what may become a value when it goes on: the rules' shapes as automata that are still alive (`growth`), also
 //!   in the folded copy; behind a word such as `password`, as long as the expression for its value is;
 //! - what has a value's shape but depends on what stands behind it: an edge, words nearby, a token's closing bracket;
 //! - a private key without its END line;
 //! - what overlaps any of these: candidates that overlap are settled together, since one may win over the other.
 //!
 //! So the findings are those of [`Scanner::scan`] for the whole text, for every way to cut it, but for one thing: a
-//! number that is a value only because nothing else is in the text is one only if at most [`LONE_TAIL`] bytes of
+//! number that is a value only because nothing else is in the text is one only if at most 64 bytes of
 //! blanks, quotes and full stops follow it.
 //!
 //! Each rule's longest value bounds what is held: in prose that is the last word.
 
 mod ahead;
+mod fuzz;
 mod growth;
 #[cfg(test)]
 mod tests;
 
 pub(super) use ahead::Ahead;
+pub use fuzz::fuzz_mask_stream;
 pub(super) use growth::Growth;
 
 use std::ops::Range;

@@ -120,7 +120,7 @@ fn what_depends_on_what_follows_is_found_at_every_cut() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn short_texts_give_the_same_at_every_cut(pieces in prop::collection::vec(piece(), 0..6)) {
@@ -137,13 +137,37 @@ proptest! {
     }
 
     #[test]
+    fn numbers_in_another_dress_give_the_same_at_every_cut(pieces in prop::collection::vec(prop_oneof![dressed(), piece()], 1..5)) {
+        compare_at_every_cut(&pieces.concat()).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
     fn noise_gives_the_same_at_every_cut(text in "[0-9a-fxX:@./ \\-\\[\\]_=\"\n\u{a0}\u{200b}４é]{0,60}") {
         compare_at_every_cut(&text).map_err(TestCaseError::fail)?;
     }
 }
 
+/// A number whose groups are joined in all kinds of ways.
+fn dressed() -> impl Strategy<Value = String> {
+    let number = prop::sample::select(vec![
+        "4111 1111 1111 1111",
+        "3782 822463 10005",
+        "536 90 4399",
+        "DE89 3704 0044 0532 0130 00",
+        "GB82 WEST 1234 5698 7654 32",
+        "ssn 536904399",
+    ]);
+    let gaps = vec![" ", "-", "  ", "\n", "\r\n", "\t", " - ", "\u{a0}", "\u{2013}", "\u{200b}", "", "\n\n", "       "];
+    let gaps = prop::collection::vec(prop::sample::select(gaps), 6);
+    (number, gaps, any::<bool>()).prop_map(|(number, gaps, wide)| {
+        let joined: Vec<String> = number.split(' ').zip(gaps).map(|(group, gap)| group.to_owned() + gap).collect();
+        let full = |c: char| if wide && c.is_ascii_digit() { char::from_u32(c as u32 + 0xfee0).unwrap() } else { c };
+        joined.concat().chars().map(full).collect()
+    })
+}
+
 fn word() -> impl Strategy<Value = String> {
-    "[a-zA-Z]{1,9}[ ,.]? ".prop_map(|word| word)
+    "[a-zA-Z]{1,9}[ ,.]? "
 }
 
 /// The text of any rule's example.
@@ -162,6 +186,7 @@ const PROSE: &str = "Tokens are the pieces a model reads: about four characters 
     The password is never sent, and a basic understanding of authorization helps. It costs 12.50 or 19,99 a month.\n";
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is wanted, not only that it is small")]
 fn of_prose_little_more_than_the_last_word_is_held() {
     let text = PROSE.repeat(4);
     let pieces: Vec<&str> = text
@@ -177,6 +202,7 @@ fn of_prose_little_more_than_the_last_word_is_held() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is wanted, not only that it is small")]
 fn an_idle_stream_is_small() {
     let mut streams: Vec<Stream> = (0..1000).map(|_| Stream::default()).collect();
     SCANNER.with_borrow_mut(|scanner| {
@@ -218,6 +244,22 @@ fn holding_ends_where_a_value_cannot_go_on() {
         let held = held.into_iter().max().unwrap();
         assert!(held <= most, "{:?}..: {held} bytes", &text[..20]);
     }
+}
+
+#[test]
+fn a_long_key_in_small_pieces_is_not_read_again_for_each() {
+    let line = "MIIEpAIBAAKCAQEAx5Qm3V9bQhXo7yLw0dTfGzR2uKs8JnEvPcWaYt6lBi1Do4Hq\n";
+    let text = format!("-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----", line.repeat(180));
+    SCANNER.with_borrow_mut(|scanner| {
+        let mut stream = Stream::default();
+        for piece in text.as_bytes().chunks(4) {
+            let released = stream.push(scanner, std::str::from_utf8(piece).unwrap()).unwrap();
+            assert_eq!(released.text, "");
+        }
+        assert!(stream.scanned < 40 * text.len(), "{} bytes for {}", stream.scanned, text.len());
+        let released = stream.finish(scanner).unwrap();
+        assert!(matches!(&*released.findings, [found] if found.span == (0..text.len())), "{:?}", released.findings);
+    });
 }
 
 #[test]

@@ -1,11 +1,19 @@
 //! The fuzz entry: what holds for any text.
 
+use std::cell::RefCell;
+
 use super::{LONE_TAIL, Stream};
 use crate::mask::scan::is_dull;
 use crate::mask::{Engine, Error, Scanner};
 
 /// Where something was found, and by which rule.
 type Found = Vec<(usize, usize, String)>;
+
+thread_local! {
+    static SCANNER: RefCell<Scanner> = RefCell::new(
+        Engine::builtin().and_then(|engine| engine.scanner()).expect("the rules that come along compile"),
+    );
+}
 
 /// Fuzz entry: however a text is cut, the same is found in it, and what comes out is what went in. The first byte says
 /// how long the pieces are.
@@ -15,16 +23,17 @@ type Found = Vec<(usize, usize, String)>;
 #[doc(hidden)]
 pub fn fuzz_mask_stream(data: &[u8]) {
     let Some((&step, data)) = data.split_first() else { return };
-    let text = String::from_utf8_lossy(data);
-    let mut scanner = Engine::builtin().and_then(|engine| engine.scanner()).expect("the rules that come along compile");
+    SCANNER.with_borrow_mut(|scanner| compare(scanner, &String::from_utf8_lossy(data), usize::from(step) % 61 + 1));
+}
+
+fn compare(scanner: &mut Scanner, text: &str, step: usize) {
     let mut findings = Vec::new();
     let whole = scanner
-        .scan(&text, &mut findings)
+        .scan(text, &mut findings)
         .map(|()| findings.drain(..).map(|f| (f.span.start, f.span.end, f.rule.id.clone())).collect::<Found>());
-    let step = usize::from(step) % 61 + 1;
-    let uncut = streamed(&mut scanner, &text, text.len().max(1));
+    let uncut = streamed(scanner, text, text.len().max(1));
     for (expected, found) in
-        [(&whole, &uncut), (&uncut, &streamed(&mut scanner, &text, step)), (&uncut, &streamed(&mut scanner, &text, 1))]
+        [(&whole, &uncut), (&uncut, &streamed(scanner, text, step)), (&uncut, &streamed(scanner, text, 1))]
     {
         // A stream may cost too much in one way of cutting and not in another.
         let (Ok(expected), Ok(found)) = (expected, found) else { continue };

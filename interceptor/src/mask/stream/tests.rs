@@ -142,6 +142,11 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_give_the_same(bytes in prop::collection::vec(any::<u8>(), 0..80), pieces in prop::collection::vec(piece(), 0..9)) {
+        super::fuzz_mask_stream(&[&bytes[..], pieces.concat().as_bytes()].concat());
+    }
+
+    #[test]
     fn noise_gives_the_same_at_every_cut(text in "[0-9a-fxX:@./ \\-\\[\\]_=\"\n\u{a0}\u{200b}４é]{0,60}") {
         compare_at_every_cut(&text).map_err(TestCaseError::fail)?;
     }

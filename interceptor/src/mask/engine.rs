@@ -6,6 +6,7 @@ use super::gate::Token;
 use super::hyperscan::{self, Database};
 use super::phone::Plan;
 use super::rules::{self, Address, Rule, Source};
+use super::stream::Growth;
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
 
@@ -23,6 +24,8 @@ pub struct Engine {
     pictures: Vec<Vec<Shape>>,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
+    /// Made for the first stream.
+    growth: OnceLock<Result<Growth, Error>>,
 }
 
 /// A picture of a rule, and what the gate can tell of it at a glance.
@@ -107,7 +110,7 @@ impl Engine {
             }
         }
         let database = Database::compile(expressions)?;
-        Ok(Self { rules, database, patterns, pictures, phones, addresses })
+        Ok(Self { rules, database, patterns, pictures, phones, addresses, growth: OnceLock::new() })
     }
 
     /// The loaded rules, in the order of their files.
@@ -129,6 +132,11 @@ impl Engine {
 
     pub(super) fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What can still become a value.
+    pub(super) fn growth(&self) -> Result<&Growth, Error> {
+        self.growth.get_or_init(|| Growth::new(&self.rules)).as_ref().map_err(Clone::clone)
     }
 
     pub(super) fn rule_of_pattern(&self, pattern: usize) -> u32 {

@@ -7,6 +7,10 @@ use super::gate::Token;
 
 /// How far a private key may reach.
 const LONGEST_PEM: usize = 16 << 10;
+/// Bytes of a private key's text that may go by without a run of `KEY_RUN` characters of base64: prose behind a mention
+/// of the BEGIN line has no such words.
+const KEY_GAP: usize = 180;
+const KEY_RUN: usize = 16;
 
 /// A walk's result.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,15 +18,17 @@ pub(super) struct Walk {
     pub(super) span: Option<Range<usize>>,
     /// Bytes looked at.
     pub(super) work: usize,
+    /// The end of the text cut short the walk from here.
+    pub(super) cut: Option<usize>,
 }
 
 impl Walk {
     fn nothing(work: usize) -> Self {
-        Self { span: None, work }
+        Self { work, ..Self::default() }
     }
 }
 
-/// The mailbox around the last `@` before `end`. `done`: where the last one ended.
+/// The mailbox around the last `@` before `end`. `done`: where the last one ended, so that none is walked twice.
 pub(super) fn email(text: &[u8], end: usize, done: &mut usize) -> Walk {
     const LONGEST_LOCAL: usize = 64;
     const LONGEST_DOMAIN: usize = 253;
@@ -31,16 +37,20 @@ pub(super) fn email(text: &[u8], end: usize, done: &mut usize) -> Walk {
     if end <= *done {
         return Walk::default();
     }
-    let floor = (*done).max(end.saturating_sub(LONGEST_DOMAIN));
+    let floor = end.saturating_sub(LONGEST_DOMAIN);
     let Some(at) = memchr::memrchr(b'@', &text[floor..end]).map(|i| floor + i) else {
         return Walk::nothing(end - floor);
     };
-    let from = (*done).max(at.saturating_sub(LONGEST_LOCAL));
+    let from = at.saturating_sub(LONGEST_LOCAL);
     let before = text[from..at].iter().rev().take_while(|b| local(b)).count();
     let until = text.len().min(at + 1 + LONGEST_DOMAIN);
     let after = text[at + 1..until].iter().take_while(|b| domain(b)).count();
     let mut span = at - before..at + 1 + after;
     *done = span.end;
+    // In `a@b.example@c.example` the middle belongs to the first.
+    if matches!(text[..span.start], [.., ref b, b'@'] if local(b)) && begins_with_domain(&text[span.start..at]) {
+        span.start += text[span.start..at].iter().take_while(|b| domain(b)).count();
+    }
     // A full stop ends the sentence; a dot or hyphen before the name belongs to what is before.
     while matches!(text[span.end - 1], b'.' | b'-') {
         span.end -= 1;
@@ -48,7 +58,14 @@ pub(super) fn email(text: &[u8], end: usize, done: &mut usize) -> Walk {
     while matches!(text[span.start], b'.' | b'-' | b'+' | b'%') {
         span.start += 1;
     }
-    Walk { span: (span.start < at && span.end > at + 1).then_some(span), work: end - at + before + after }
+    let work = end - at + before + after;
+    Walk { span: (span.start < at && span.end > at + 1).then_some(span), work, ..Walk::default() }
+}
+
+/// Whether `text` begins like `host.ex`: what the rule for mailboxes asks for behind the `@`.
+fn begins_with_domain(text: &[u8]) -> bool {
+    let label = text.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'-').count();
+    label > 0 && matches!(text[label..], [b'.', a, b, ..] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic())
 }
 
 /// The dotted quad, with its prefix length, that begins with `token`.
@@ -69,7 +86,7 @@ pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
     if end - start < 7 || memchr::memmem::find(&introduced, b"version").is_some() {
         return Walk::nothing(work);
     }
-    Walk { span: Some(start..with_prefix_length(text, end, 32)), work }
+    Walk { span: Some(start..with_prefix_length(text, end, 32)), work, ..Walk::default() }
 }
 
 /// All hexadecimal digits, colons and dots around `token`. `done`: where the last such walk ended.
@@ -100,7 +117,7 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
         span.end -= 1;
     }
     span.end = with_prefix_length(text, span.end, 128);
-    Walk { span: Some(span), work }
+    Walk { span: Some(span), work, ..Walk::default() }
 }
 
 /// Where an address that ends at `end` ends with its `/24`.
@@ -116,6 +133,8 @@ fn with_prefix_length(text: &[u8], end: usize, most: u32) -> usize {
 /// key ended.
 pub(super) fn pem(text: &[u8], end: usize, done: &mut usize) -> Walk {
     const LONGEST_LABEL: usize = 80;
+    const DASHES: &[u8] = b"-----";
+    const END: &[u8] = b"-----END";
     if end <= *done {
         return Walk::default();
     }
@@ -123,23 +142,43 @@ pub(super) fn pem(text: &[u8], end: usize, done: &mut usize) -> Walk {
     let Some(start) = memchr::memmem::rfind(&text[floor..end], b"-----BEGIN").map(|i| floor + i) else {
         return Walk::nothing(end - floor);
     };
-    let body = &text[end..text.len().min(end + LONGEST_PEM)];
-    let dashes = memchr::memmem::find(body, b"-----");
-    let length = match dashes.filter(|&i| body[i..].starts_with(b"-----END")) {
-        Some(i) => {
-            let line = &body[i + 8..body.len().min(i + 8 + LONGEST_LABEL)];
-            i + 8 + memchr::memmem::find(line, b"-----").map_or(0, |i| i + 5)
+    let rest = &text[end..text.len().min(end + LONGEST_PEM)];
+    let body = &rest[..key_like(rest)];
+    let dashes = memchr::memmem::find(body, DASHES);
+    let (length, cut) = match dashes.map(|i| (i, &rest[i..])) {
+        Some((i, line)) if line.starts_with(END) => {
+            let label = &line[END.len()..line.len().min(END.len() + LONGEST_LABEL)];
+            let closing = memchr::memmem::find(label, DASHES).map(|i| i + DASHES.len());
+            (i + END.len() + closing.unwrap_or(0), closing.is_none() && label.len() < LONGEST_LABEL)
         }
-        None => body[..dashes.unwrap_or(body.len())].iter().take_while(|&&b| in_pem(b)).count(),
+        Some((i, line)) => (in_pem(&body[..i]), END.starts_with(line)),
+        None => (in_pem(body), body.len() == rest.len()),
     };
     *done = end + length;
     // A mention of the BEGIN line alone is no key.
-    let letters = body[..length].iter().filter(|b| b.is_ascii_alphanumeric()).take(64).count();
+    let letters = rest[..length].iter().filter(|b| b.is_ascii_alphanumeric()).take(64).count();
     let span = (letters >= 40).then_some(start..end + length);
-    Walk { span, work: end - start + dashes.unwrap_or(body.len()) + length }
+    let work = end - start + 2 * body.len() + length;
+    Walk { span, work, cut: (cut && rest.len() < LONGEST_PEM).then_some(start) }
 }
 
-/// Base64, its line breaks (also written as `\n`), quotes and concatenation of source code, and PEM headers.
-fn in_pem(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(&byte)
+/// How far `text` could be a key: to where the last long run of base64 is too far back.
+fn key_like(text: &[u8]) -> usize {
+    let (mut run, mut good) = (0, 0);
+    for (byte, next) in text.iter().zip(1..) {
+        run = if byte.is_ascii_alphanumeric() || b"+/=".contains(byte) { run + 1 } else { 0 };
+        if run >= KEY_RUN {
+            good = next;
+        }
+        if next - good > KEY_GAP {
+            return next;
+        }
+    }
+    text.len()
+}
+
+/// How much at the head of `text` is base64, its line breaks (also written as `\n`), quotes and concatenation of source
+/// code, and PEM headers.
+fn in_pem(text: &[u8]) -> usize {
+    text.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(b)).count()
 }

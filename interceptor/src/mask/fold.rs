@@ -1,14 +1,17 @@
 //! Numbers in another dress: other digits, other blanks and dashes, invisible characters between the digits.
 //!
 //! The folded copy has ASCII digits, `-` for any dash and one blank for any gap; it is made only for a text that has
-//! such characters near a digit, and only scanned: what is found in it leads back to the text itself.
+//! such characters near a digit, and only scanned: what is found in it leads back to the text itself. Found counts only
+//! what [is dressed](is_dressed) itself: whether it is does not depend on what else is in the text.
 
+use super::gate::Tokens;
 use crate::flow::ByteSpan;
 
 /// Characters between two groups of one number; a longer gap separates two numbers.
 const WIDEST_GAP: usize = 6;
-/// Letters and digits of the shortest number that is looked for.
-const FEWEST_DIGITS: usize = 8;
+/// Bytes around a number with wide gaps that are folded with it: groups of letters that belong to it, and what is glued
+/// to it.
+const AROUND: usize = 128;
 /// Zero of each script with decimal digits (Unicode 16, category Nd, in use).
 const ZEROS: &[u32] = &[
     0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
@@ -16,12 +19,17 @@ const ZEROS: &[u32] = &[
     0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1fbf0,
 ];
 
+/// Ends what is before it, also for an automaton that tells of a match a byte late.
+pub(super) const APART: &str = "\n\n";
+
 /// A folded copy and the way back.
 #[derive(Debug)]
 pub(super) struct Folded {
     pub(super) text: String,
     /// Where a stretch starts in the copy and in the original; byte for byte from there.
     runs: Vec<(usize, usize)>,
+    /// What more text may make of the gap at the end.
+    pub(super) endings: &'static [&'static str],
 }
 
 /// What a character is within a number.
@@ -85,6 +93,24 @@ pub(super) fn may_hide_a_number(text: &str) -> bool {
     false
 }
 
+/// Whether a number that was found in the folded copy is other than plain: in characters, or by a wide gap.
+pub(super) fn is_dressed(number: &str) -> bool {
+    let text = number.as_bytes();
+    let tokens = Tokens::new(text).map(|token| token.span);
+    let gaps = tokens.clone().zip(tokens.skip(1)).map(|(left, right)| &text[left.end..right.start]);
+    may_hide_a_number(number) || gaps.into_iter().any(|gap| joins(gap) && is_wide(gap))
+}
+
+/// Whether a gap of ASCII characters joins two groups to one number.
+fn joins(gap: &[u8]) -> bool {
+    !gap.is_empty() && gap.len() <= WIDEST_GAP && gap.iter().all(|b| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n'))
+}
+
+/// Whether the gap is other than the one character that pictures allow.
+fn is_wide(gap: &[u8]) -> bool {
+    !matches!(gap, [b' ' | b'-'])
+}
+
 /// The first byte outside ASCII at or after `from`, eight at a time: most texts have few.
 fn next_outside_ascii(text: &[u8], from: usize) -> Option<usize> {
     const TOP: u64 = u64::MAX / 0xff * 0x80;
@@ -98,13 +124,12 @@ fn next_outside_ascii(text: &[u8], from: usize) -> Option<usize> {
     tail.iter().position(|b| !b.is_ascii()).map(|i| text.len() - tail.len() + i)
 }
 
-/// Finds the stretches of an ASCII text in which folding could show a number: tokens with digits enough, joined by
-/// gaps of which one is wider than the one character that pictures allow.
+/// Finds the stretches of an ASCII text in which folding could show a number: tokens with digits, joined by gaps of which
+/// one is wide.
 #[derive(Debug, Default)]
 pub(super) struct Stretches {
     found: Vec<ByteSpan>,
     current: ByteSpan,
-    digits: usize,
     wide: bool,
 }
 
@@ -112,25 +137,22 @@ impl Stretches {
     /// Adds the next digit-bearing token of `text`.
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
-        let joined = !gap.is_empty()
-            && gap.len() <= WIDEST_GAP
-            && gap.iter().all(|b| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n'));
+        let joined = joins(gap);
         if !joined {
             self.close();
             self.current.start = token.start;
         }
-        self.wide |= joined && !matches!(gap, [b' ' | b'-']);
-        self.digits += token.len();
+        self.wide |= joined && is_wide(gap);
         self.current.end = token.end;
     }
 
-    /// The stretches, with `before` and `after` bytes around each; those that then touch are one.
-    pub(super) fn finish(mut self, text: &str, before: usize, after: usize) -> Vec<ByteSpan> {
+    /// The stretches with what is around each; those that then touch are one.
+    pub(super) fn finish(mut self, text: &str) -> Vec<ByteSpan> {
         self.close();
         let mut out: Vec<ByteSpan> = Vec::new();
         for span in self.found {
-            let start = text.floor_char_boundary(span.start.saturating_sub(before));
-            let end = text.ceil_char_boundary(text.len().min(span.end + after));
+            let start = text.floor_char_boundary(span.start.saturating_sub(AROUND));
+            let end = text.ceil_char_boundary(text.len().min(span.end + AROUND));
             match out.last_mut() {
                 Some(last) if start <= last.end => last.end = end,
                 _ => out.push(start..end),
@@ -140,17 +162,16 @@ impl Stretches {
     }
 
     fn close(&mut self) {
-        if self.wide && self.digits >= FEWEST_DIGITS {
+        if self.wide {
             self.found.push(self.current.clone());
         }
-        self.digits = 0;
         self.wide = false;
     }
 }
 
 impl Folded {
     pub(super) fn new(text: &str) -> Self {
-        let mut folded = Self { text: String::with_capacity(text.len()), runs: Vec::new() };
+        let mut folded = Self { text: String::with_capacity(text.len()), runs: Vec::new(), endings: &[""] };
         let mut gap = Gap::default();
         for (at, c) in text.char_indices() {
             let plain = match Class::of(c) {
@@ -166,6 +187,7 @@ impl Folded {
             }
             folded.push(plain, at);
         }
+        folded.endings = gap.endings();
         folded
     }
 
@@ -184,7 +206,8 @@ impl Folded {
         self.original(span.start)..original.ceil_char_boundary(last + 1)
     }
 
-    fn original(&self, at: usize) -> usize {
+    /// The byte of the original behind `at` of the copy.
+    pub(super) fn original(&self, at: usize) -> usize {
         let next = self.runs.partition_point(|run| run.0 <= at);
         next.checked_sub(1).map_or(at, |i| self.runs[i].1 + (at - self.runs[i].0))
     }
@@ -209,6 +232,17 @@ impl Gap {
         self.dash |= matches!(class, Class::Dash);
         self.blank |= matches!(class, Class::Blank);
         self.breaks += usize::from(matches!(class, Class::Break));
+    }
+
+    /// What can stand for the gap in the copy when more text follows.
+    fn endings(&self) -> &'static [&'static str] {
+        match (self.dash, self.blank || self.breaks > 0) {
+            _ if self.len == 0 => &[""],
+            _ if self.len > WIDEST_GAP || self.breaks > 1 => &[APART],
+            (true, _) => &["-"],
+            (false, true) => &[" ", "-"],
+            (false, false) => &[""],
+        }
     }
 
     /// What stands for the gap in the copy; nothing for invisible characters.
@@ -255,11 +289,12 @@ mod tests {
             for token in crate::mask::gate::Tokens::new(text.as_bytes()) {
                 stretches.add(text.as_bytes(), &token.span);
             }
-            stretches.finish(text, 0, 0).into_iter().map(|span| &text[span]).collect::<Vec<_>>().join("|")
+            stretches.close();
+            stretches.found.into_iter().map(|span| &text[span]).collect::<Vec<_>>().join("|")
         };
         assert_eq!(stretches("pay 4111  1111 1111\n1111 now"), "4111  1111 1111\n1111");
         assert_eq!(stretches("a 536 - 90 - 4399, b 1111\t2222"), "536 - 90 - 4399|1111\t2222");
-        assert_eq!(stretches("4111 1111 1111 1111, 12\n13, 1111       2222"), "");
+        assert_eq!(stretches("4111 1111 1111 1111, 1111       2222"), "");
     }
 
     proptest! {

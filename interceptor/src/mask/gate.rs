@@ -21,6 +21,7 @@ pub(super) struct Token {
 }
 
 /// The digit-bearing tokens of `text`, in order.
+#[derive(Clone)]
 pub(super) struct Tokens<'t> {
     text: &'t [u8],
     at: usize,

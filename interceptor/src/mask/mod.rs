@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`); their examples are
-//! tests. Text is scanned whole (block mode); every step's cost is bounded by the length of the text, and a text that
+//! tests. Text is scanned whole (block mode), or piece by piece as it arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
@@ -26,6 +26,7 @@ mod rewrite;
 mod rules;
 mod scan;
 mod surrogate;
+mod stream;
 mod token;
 mod validate;
 mod verify;
@@ -36,6 +37,7 @@ mod tests;
 pub use engine::Engine;
 pub use rewrite::{Exemption, Masked, redact, rewrite};
 pub use scan::Scanner;
+pub use stream::{Released, Stream, fuzz_mask_stream};
 pub use token::TokenKey;
 
 /// Why a text was not scanned or not rewritten. Whoever sees one refuses the request.
@@ -76,6 +78,9 @@ pub enum Error {
         /// The text's length.
         bytes: usize,
     },
+    /// Values of a stream overlap in a chain that does not end.
+    #[error("more than {0} bytes of a stream depend on what follows")]
+    TooMuchHeld(usize),
     /// The text is longer than Hyperscan can address.
     #[error("a text of {0} bytes is too long to scan; the limit is 4 GiB")]
     TooLong(usize),

@@ -17,7 +17,7 @@ pub(super) enum Plan {
 }
 
 /// Most digits that E.164 allows.
-const MOST_DIGITS: usize = 15;
+pub(super) const MOST_DIGITS: usize = 15;
 /// Most bytes that a number spreads over, separators included.
 const MOST_BYTES: usize = 28;
 

@@ -65,6 +65,27 @@ impl Picture {
         self.anchor
     }
 
+    /// The picture as a regular expression over bytes, which lets separators differ.
+    pub(super) fn expression(&self) -> String {
+        let escaped = |byte: u8| format!("\\x{byte:02x}");
+        let separators: String = self.separators.iter().map(|&b| escaped(b)).collect();
+        let cell = |cell: &Cell| match *cell {
+            Cell::Digit => "[0-9]".to_owned(),
+            Cell::Upper => "[A-Z]".to_owned(),
+            Cell::Letter => "[A-Za-z]".to_owned(),
+            Cell::UpperOrDigit => "[A-Z0-9]".to_owned(),
+            Cell::LetterOrDigit => "[A-Za-z0-9]".to_owned(),
+            Cell::Separator => format!("[{separators}]"),
+            Cell::Literal(b) => format!("(?i:{})", escaped(b)),
+        };
+        self.cells.iter().map(cell).collect()
+    }
+
+    /// Bytes of a value.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Whether the picture fits `text` from `start` on; gives where it ends.
     pub(super) fn fit(&self, text: &[u8], start: usize) -> Option<usize> {
         let window = text.get(start..start.checked_add(self.cells.len())?)?;

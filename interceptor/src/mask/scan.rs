@@ -8,6 +8,7 @@ use super::context::Context;
 use super::engine::Engine;
 use super::hyperscan::Workspace;
 use super::resolve::{Candidate, resolve};
+use super::stream::{Ahead, Growth};
 use super::verify::View;
 use crate::flow::{Field, Finding, Located};
 
@@ -27,12 +28,44 @@ pub struct Scanner {
     candidates: Vec<Candidate>,
     context: Context,
     work: usize,
+    /// For texts that are to be continued.
+    ahead: Ahead,
+}
+
+/// What is known of a stream: its end, and some of what was before.
+#[derive(Debug)]
+pub(super) struct Part<'t> {
+    pub(super) text: &'t str,
+    /// What begins before was reported.
+    pub(super) settled: usize,
+    /// The value that nothing but blanks and the like is around, if there may be one.
+    pub(super) lone: Range<usize>,
+    /// Nothing follows.
+    pub(super) is_last: bool,
+    pub(super) limit: Limit,
+}
+
+/// What became of a part.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// What begins before is reported.
+    pub(super) until: usize,
+    /// Text from here on will be read again.
+    pub(super) keep: usize,
 }
 
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
         let workspace = engine.database().workspace()?;
-        Ok(Self { engine, workspace, hits: Vec::new(), candidates: Vec::new(), context: Context::default(), work: 0 })
+        Ok(Self {
+            engine,
+            workspace,
+            hits: Vec::new(),
+            candidates: Vec::new(),
+            context: Context::default(),
+            work: 0,
+            ahead: Ahead::default(),
+        })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
@@ -46,10 +79,6 @@ impl Scanner {
 
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
-        self.work = 0;
-        self.hits.clear();
-        self.candidates.clear();
-        self.context.reset();
         self.match_patterns(text.as_bytes())?;
         let engine = &*self.engine;
         let limit = Limit::of(text.len());
@@ -64,14 +93,46 @@ impl Scanner {
         }
         if !view.is_empty() {
             let tokens = view.into_tokens();
-            resolve(&mut self.candidates, &tokens, text.as_bytes(), |candidate| {
-                let start = text.floor_char_boundary(candidate.span.start);
-                let end = text.ceil_char_boundary(candidate.span.end);
-                let rule = Arc::clone(&engine.rule(candidate.rule).meta);
-                out.push(Finding { span: start..end, rule, score: candidate.score });
-            });
+            report(engine, &mut self.candidates, &tokens, text, out);
         }
         Ok(())
+    }
+
+    /// Appends those findings in a part of a stream that no text behind it can change.
+    pub(super) fn scan_part(&mut self, part: &Part<'_>, out: &mut Vec<Finding>) -> Result<Settled, Error> {
+        let text = part.text;
+        self.match_patterns(text.as_bytes())?;
+        let engine = Arc::clone(&self.engine);
+        let growth = engine.growth()?;
+        self.ahead.begin(text.as_bytes());
+        let lone = part.lone.clone();
+        let mut view = View::new(&engine, text.as_bytes(), lone, part.limit, &mut self.context, &mut self.candidates);
+        view.continues(part.settled);
+        if !part.is_last {
+            view.awaits_more(growth, &mut self.ahead);
+        }
+        let verified = view.verify(&self.hits, text);
+        self.work = view.work();
+        verified?;
+        let tokens = view.into_tokens();
+        self.candidates.retain(|candidate| candidate.span.start >= part.settled);
+        let until = if part.is_last { text.len() } else { self.settles_until(growth, text, part.settled) };
+        self.candidates.retain(|candidate| candidate.span.start < until);
+        report(&engine, &mut self.candidates, &tokens, text, out);
+        let keep = until.saturating_sub(growth.lookback(text, until)).min(self.ahead.needed_from(until));
+        Ok(Settled { until, keep: text.floor_char_boundary(keep) })
+    }
+
+    /// Up to where nothing can change any more, without dividing what overlaps.
+    fn settles_until(&mut self, growth: &Growth, text: &str, from: usize) -> usize {
+        let mut until = text.floor_char_boundary(self.ahead.settles_until(growth, text, from));
+        self.candidates.sort_by_key(|candidate| candidate.span.start);
+        for candidate in self.candidates.iter().rev() {
+            if candidate.span.start < until && until < candidate.span.end {
+                until = text.floor_char_boundary(candidate.span.start);
+            }
+        }
+        until
     }
 
     /// Scans the text of every field, with its name before it: as `name": "text"`, so that rules see what they would
@@ -120,7 +181,12 @@ impl Scanner {
         Ok(matches)
     }
 
+    /// Begins with a new text: what Hyperscan finds in it.
     fn match_patterns(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.work = 0;
+        self.hits.clear();
+        self.candidates.clear();
+        self.context.reset();
         let limit = Limit::of(text.len()).candidates;
         let (engine, hits) = (&self.engine, &mut self.hits);
         let mut over = false;
@@ -134,6 +200,22 @@ impl Scanner {
     }
 }
 
+/// Appends the winners among `candidates` as findings.
+fn report(
+    engine: &Engine,
+    candidates: &mut Vec<Candidate>,
+    tokens: &[Range<usize>],
+    text: &str,
+    out: &mut Vec<Finding>,
+) {
+    resolve(candidates, tokens, text.as_bytes(), |candidate| {
+        let start = text.floor_char_boundary(candidate.span.start);
+        let end = text.ceil_char_boundary(candidate.span.end);
+        let rule = Arc::clone(&engine.rule(candidate.rule).meta);
+        out.push(Finding { span: start..end, rule, score: candidate.score });
+    });
+}
+
 /// What one text may cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
@@ -142,7 +224,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    fn of(bytes: usize) -> Self {
+    pub(super) fn of(bytes: usize) -> Self {
         Self {
             candidates: CANDIDATES + bytes / BYTES_PER_CANDIDATE,
             work: WORK.saturating_add(bytes.saturating_mul(WORK_PER_BYTE)),
@@ -151,9 +233,13 @@ impl Limit {
 }
 
 /// What is left of a text without blanks, quotes and a full stop around it.
-fn lone(text: &str) -> Range<usize> {
-    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.');
-    let start = text.len() - text.trim_start_matches(dull).len();
-    let end = text.trim_end_matches(dull).len();
+pub(super) fn lone(text: &str) -> Range<usize> {
+    let start = text.len() - text.trim_start_matches(is_dull).len();
+    let end = text.trim_end_matches(is_dull).len();
     start..end.max(start)
+}
+
+/// Whether `c` may stand around a lone value.
+pub(super) fn is_dull(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.')
 }

@@ -8,10 +8,10 @@ use super::{Engine, Error, Masked, TokenKey, redact, rewrite, token};
 use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Form, OffsetMap, Run};
 
 /// Expands `<b62:36>` and the like, deterministically.
-struct Expander(u64);
+pub(super) struct Expander(pub(super) u64);
 
 impl Expander {
-    fn expand(&mut self, template: &str) -> String {
+    pub(super) fn expand(&mut self, template: &str) -> String {
         let mut out = String::new();
         let mut rest = template;
         while let Some((before, tail)) = rest.split_once('<') {
@@ -60,7 +60,7 @@ impl Expander {
 }
 
 /// An example's text, and the spans marked by `{{` and `}}`.
-fn marked(example: &str) -> (String, Vec<Range<usize>>) {
+pub(super) fn marked(example: &str) -> (String, Vec<Range<usize>>) {
     let mut text = String::new();
     let mut spans = Vec::new();
     for (i, part) in example.split("{{").enumerate() {
@@ -127,7 +127,7 @@ fn scan(text: &str) -> Vec<Finding> {
 }
 
 /// Pieces of text in which something is found, and others that look like it.
-fn piece() -> impl Strategy<Value = String> {
+pub(super) fn piece() -> impl Strategy<Value = String> {
     let values = prop::sample::select(vec![
         "4111 1111 1111 1111",
         "4111111111111111",

@@ -23,6 +23,8 @@ const GROUP: usize = 8;
 pub(super) const LENGTHS: [usize; 3] = [8, 16, 24];
 /// Longest label that is recognised.
 const LONGEST_LABEL: usize = 40;
+/// Bytes of the longest token.
+pub(super) const LONGEST: usize = LONGEST_LABEL + LENGTHS[2] + 3;
 
 /// The key of the tokens. One for each tenant and epoch; never leaves the host.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -108,6 +110,12 @@ fn check_letter(before: &[u8]) -> u8 {
 /// The tokens in `text`, in order.
 pub(super) fn find(text: &[u8]) -> Vec<Range<usize>> {
     memchr::memchr_iter(b'[', text).filter_map(|at| length(&text[at..]).map(|len| at..at + len)).collect()
+}
+
+/// Whether more text could make `text` begin with a token.
+pub(super) fn may_begin(text: &[u8]) -> bool {
+    let Some(inner) = text.strip_prefix(b"[") else { return false };
+    inner.len() < LONGEST - 1 && inner.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 
 /// The length of the token that `text` begins with.

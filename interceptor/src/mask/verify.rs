@@ -3,15 +3,16 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::context::{self, Context};
+use super::context::{AFTER, Context};
 use super::engine::{Engine, Follows};
 use super::extent::{self, Walk};
-use super::fold::{Folded, Stretches, may_hide_a_number};
+use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::gate::{Token, Tokens};
-use super::phone::Written;
+use super::phone::{MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
 use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
 use super::scan::Limit;
+use super::stream::{Ahead, Growth};
 use super::validate::Verdict;
 use super::{Error, token};
 use crate::flow::Severity;
@@ -19,6 +20,8 @@ use crate::flow::Severity;
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
 const FIRST_GROUP: usize = 4;
+/// Longest name that may be glued to a number.
+const LONGEST_NAME: usize = 24;
 /// What context and a checksum add to a rule's confidence.
 const WORDS_BONUS: f32 = 0.2;
 const CONFIRMED_BONUS: f32 = 0.1;
@@ -27,10 +30,16 @@ const CONFIRMED_BONUS: f32 = 0.1;
 pub(super) struct View<'v> {
     engine: &'v Engine,
     text: &'v [u8],
+    /// The text is a folded copy: what stands around a value is read in the text itself.
+    copy: bool,
     /// What masking left in the text; looked for once something needs to know.
     tokens: OnceCell<Vec<Range<usize>>>,
     /// The text without what surrounds a lone value.
     lone: Range<usize>,
+    /// What begins before was reported.
+    settled: usize,
+    /// What depends on text that is still to come; for a text that is whole, nothing does.
+    ahead: Option<(&'v Growth, &'v mut Ahead)>,
     limit: Limit,
     context: &'v mut Context,
     candidates: &'v mut Vec<Candidate>,
@@ -55,7 +64,30 @@ impl<'v> View<'v> {
         context: &'v mut Context,
         candidates: &'v mut Vec<Candidate>,
     ) -> Self {
-        Self { engine, text, tokens: OnceCell::new(), lone, limit, context, candidates, work: 0, done: Done::default() }
+        Self {
+            engine,
+            text,
+            copy: false,
+            tokens: OnceCell::new(),
+            lone,
+            settled: 0,
+            ahead: None,
+            limit,
+            context,
+            candidates,
+            work: 0,
+            done: Done::default(),
+        }
+    }
+
+    /// The text goes on one of which all that begins before `settled` was reported.
+    pub(super) fn continues(&mut self, settled: usize) {
+        self.settled = settled;
+    }
+
+    /// More text may follow: notes in `ahead` from where on this one settles nothing.
+    pub(super) fn awaits_more(&mut self, growth: &'v Growth, ahead: &'v mut Ahead) {
+        self.ahead = Some((growth, ahead));
     }
 
     /// Verifies what Hyperscan found in `text` (`hits`: rule and end), and what the gate finds in it.
@@ -65,38 +97,50 @@ impl<'v> View<'v> {
         }
         let mut stretches = Stretches::default();
         for token in Tokens::new(self.text) {
-            self.token(&token)?;
+            if token.span.end > self.settled {
+                self.token(&token)?;
+            }
             stretches.add(self.text, &token.span);
         }
         if may_hide_a_number(text) {
             return self.folded(text, 0..text.len());
         }
-        for stretch in stretches.finish(text, context::BEFORE, context::AFTER) {
+        for stretch in stretches.finish(text) {
             self.folded(text, stretch)?;
         }
         Ok(())
     }
 
     /// Looks for the numbers that would do most harm in the folded text of `part`.
-    fn folded(&mut self, original: &str, part: Range<usize>) -> Result<(), Error> {
-        let original = &original[part.clone()];
+    fn folded(&mut self, text: &str, part: Range<usize>) -> Result<(), Error> {
+        let original = &text[part.clone()];
         self.spend(original.len())?;
         let folded = Folded::new(original);
         let (mut context, mut candidates) = (Context::default(), Vec::new());
-        let text = folded.text.as_bytes();
-        let mut view = View::new(self.engine, text, 0..0, self.limit, &mut context, &mut candidates);
+        let copy = folded.text.as_bytes();
+        let mut view = View::new(self.engine, copy, 0..0, self.limit, &mut context, &mut candidates);
+        view.copy = true;
         view.work = self.work;
-        for token in Tokens::new(text) {
+        let mut of_copy = Ahead::default();
+        // A gap that divides numbers ends the last of them.
+        let is_last = part.end == text.len() && folded.endings != [APART];
+        if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
+            view.awaits_more(growth, &mut of_copy);
+        }
+        for token in Tokens::new(copy) {
             view.pictures(&token, view.follows(&token), |rule| rule.meta.severity == Severity::High)?;
         }
         self.work = view.work;
-        for mut candidate in candidates {
+        if let Some(held) = of_copy.held_from() {
+            self.hold(part.start + folded.original(held));
+        }
+        for candidate in candidates {
             let span = folded.to_original(&candidate.span, original);
-            candidate.span = part.start + span.start..part.start + span.end;
+            let span = part.start + span.start..part.start + span.end;
             // Numbers one a line are many, a number that a line break divides is one.
-            let breaks = memchr::memchr_iter(b'\n', &self.text[candidate.span.clone()]).count();
-            if breaks <= 1 {
-                self.candidates.push(candidate);
+            let breaks = memchr::memchr_iter(b'\n', &self.text[span.clone()]).count();
+            if breaks <= 1 && is_dressed(&text[span.clone()]) {
+                self.weigh(self.engine.rule(candidate.rule), Candidate { span, ..candidate })?;
             }
         }
         Ok(())
@@ -155,15 +199,21 @@ impl<'v> View<'v> {
     fn hit(&mut self, index: u32, end: usize) -> Result<(), Error> {
         let rule = self.engine.rule(index);
         let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
+        let latest = if matches!(locate, Locate::After(_)) { end + rule.reach } else { end };
+        if latest <= self.settled {
+            return Ok(());
+        }
         let span = match locate {
             Locate::Fixed { width, .. } if !self.edge_is_free(rule, end - width) => None,
             Locate::Fixed { width, verify: None } => Some(end - width..end),
             Locate::Fixed { width, verify: Some(verify) } => {
                 let start = end - width;
+                self.awaits_rest(index, start..start + 1, start + rule.reach);
                 verify.find(self.window(start..start + rule.reach)?).map(|m| start..start + m.end())
             }
             Locate::Window { back, verify } => {
                 let from = end.saturating_sub(*back);
+                self.awaits_rest(index, from..end, end + rule.reach);
                 let window = self.window(from..end + rule.reach)?;
                 let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
@@ -171,13 +221,19 @@ impl<'v> View<'v> {
             }
             Locate::After(_) if self.in_token(end) => None,
             Locate::After(after) => {
+                self.awaits_rest(index, end..end + 1, end + rule.reach);
                 let window = self.window(end..end + rule.reach)?;
                 // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
                 let captures = if after.is_match(window) { after.captures(window) } else { None };
-                captures.and_then(|captures| {
+                let value = captures.and_then(|captures| {
                     let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
                     Some(end + value.start()..end + value.end())
-                })
+                });
+                if let Some((growth, ahead)) = &mut self.ahead {
+                    let start = value.as_ref().map_or(end, |value| value.start);
+                    ahead.is_introduced(start, end.saturating_sub(growth.widest()));
+                }
+                value
             }
             Locate::Special(Special::Email) => {
                 let walk = extent::email(self.text, end, &mut self.done.email);
@@ -185,6 +241,7 @@ impl<'v> View<'v> {
             }
             Locate::Special(Special::Pem) => {
                 let walk = extent::pem(self.text, end, &mut self.done.pem);
+                walk.cut.into_iter().for_each(|start| self.hold(start));
                 self.walked(walk)?
             }
         };
@@ -195,6 +252,9 @@ impl<'v> View<'v> {
     fn token(&mut self, token: &Token) -> Result<(), Error> {
         let follows = self.follows(token);
         self.pictures(token, follows, |_| true)?;
+        if token.digits && token.span.len() <= MOST_DIGITS {
+            self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
+        }
         let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
         if token.digits && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' '))) {
             self.phone(token.span.start, second)?;
@@ -251,6 +311,7 @@ impl<'v> View<'v> {
             if let Some(extend) = extend {
                 end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
             }
+            self.awaits_edge(rule, &(start..end));
             let is_free = self.edge_is_free(rule, start) || self.is_glued(rule, &(start..end));
             if is_free && !self.number_goes_on(start, end) {
                 self.propose(shape.rule, rule, start..end)?;
@@ -262,7 +323,6 @@ impl<'v> View<'v> {
     /// Whether a long number stands between names, not within a hexadecimal string: each neighbour is no letter or
     /// digit, or a letter of a name.
     fn is_glued(&self, rule: &Rule, span: &Range<usize>) -> bool {
-        const LONGEST_NAME: usize = 24;
         let digits = || self.text[span.clone()].iter().filter(|b| b.is_ascii_digit()).count();
         if rule.left != Edge::Glued || !(LONG_NUMBER..=LONG_NUMBER + 1).contains(&digits()) {
             return false;
@@ -312,6 +372,7 @@ impl<'v> View<'v> {
         let engine = self.engine;
         for &(index, plan) in engine.phones() {
             let Some(end) = written.may_be(plan).then(|| written.end(plan)).flatten() else { continue };
+            self.awaits(start, end + 2);
             if !self.number_goes_on(start, end) {
                 self.propose(index, engine.rule(index), start..end)?;
             }
@@ -321,6 +382,7 @@ impl<'v> View<'v> {
 
     /// The checks that every candidate passes: right edge, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
+        self.awaits_edge(rule, &span);
         let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
         if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
             return Ok(());
@@ -330,30 +392,36 @@ impl<'v> View<'v> {
         if verdict == Verdict::Reject {
             return Ok(());
         }
-        let near = self.words_are_near(rule, &span)?;
-        let enough = match rule.need {
-            Need::Nothing => true,
-            Need::Words => near,
-            Need::Lone => near || span == self.lone,
-        };
-        if !enough {
-            return Ok(());
-        }
-        if self.candidates.len() >= self.limit.candidates {
-            return Err(Error::TooManyMatches { limit: self.limit.candidates, bytes: self.text.len() });
-        }
         let confirmed = verdict == Verdict::Confirmed;
-        let mut score = rule.confidence;
-        score += if near { WORDS_BONUS } else { 0.0 };
-        score += if confirmed { CONFIRMED_BONUS } else { 0.0 };
         let tier = match &rule.source {
             _ if rule.generic => Tier::Generic,
             _ if confirmed => Tier::Confirmed,
             Source::Pattern { .. } => Tier::Prefixed,
             _ => Tier::Shaped,
         };
-        let severity = rule.meta.severity;
-        self.candidates.push(Candidate { span, rule: index, tier, severity, score: score.min(1.0) });
+        let score = rule.confidence + if confirmed { CONFIRMED_BONUS } else { 0.0 };
+        self.weigh(rule, Candidate { span, rule: index, tier, severity: rule.meta.severity, score })
+    }
+
+    /// Keeps a candidate when there is enough around it to believe it.
+    fn weigh(&mut self, rule: &Rule, mut candidate: Candidate) -> Result<(), Error> {
+        if !self.copy {
+            self.awaits_words(rule, &candidate.span);
+            let near = self.words_are_near(rule, &candidate.span)?;
+            let enough = match rule.need {
+                Need::Nothing => true,
+                Need::Words => near,
+                Need::Lone => near || candidate.span == self.lone,
+            };
+            if !enough {
+                return Ok(());
+            }
+            candidate.score = (candidate.score + if near { WORDS_BONUS } else { 0.0 }).min(1.0);
+        }
+        if self.candidates.len() >= self.limit.candidates {
+            return Err(Error::TooManyMatches { limit: self.limit.candidates, bytes: self.text.len() });
+        }
+        self.candidates.push(candidate);
         Ok(())
     }
 
@@ -363,6 +431,51 @@ impl<'v> View<'v> {
         let (near, work) = self.context.has_any(self.text, tokens, span, words);
         self.spend(work)?;
         Ok(near)
+    }
+
+    /// Settles nothing from `start` on.
+    fn hold(&mut self, start: usize) {
+        if let Some((_, ahead)) = &mut self.ahead {
+            ahead.hold(start);
+        }
+    }
+
+    /// What is found at `start` is known once the text is known up to `until`.
+    fn awaits(&mut self, start: usize, until: usize) {
+        if until > self.text.len() {
+            self.hold(start);
+        }
+    }
+
+    /// What is found at `span` depends on what stands right behind it.
+    fn awaits_edge(&mut self, rule: &Rule, span: &Range<usize>) {
+        if self.ahead.is_none() {
+            return;
+        }
+        let letters = self.text[span.end..].iter().take(LONGEST_NAME).take_while(|b| b.is_ascii_alphabetic()).count();
+        let name = if rule.left == Edge::Glued { letters } else { 0 };
+        self.awaits(span.start, span.end + name.max(1) + 1);
+    }
+
+    /// What is found at `span` depends on the words behind it, and those on whether they are in a token.
+    fn awaits_words(&mut self, rule: &Rule, span: &Range<usize>) {
+        if let Some((_, ahead)) = &mut self.ahead
+            && rule.words.is_some()
+            && (span.end + AFTER > self.text.len().min(ahead.token())
+                || (rule.need == Need::Lone && *span == self.lone))
+        {
+            ahead.hold(span.start);
+        }
+    }
+
+    /// What is found from one of `starts` on may go on up to `until`.
+    fn awaits_rest(&mut self, index: u32, starts: Range<usize>, until: usize) {
+        let text = self.text;
+        if until > text.len()
+            && let Some((growth, ahead)) = &mut self.ahead
+        {
+            ahead.hold_living(growth, index, text, starts);
+        }
     }
 
     /// Whether the byte before `end` is part of a token: its label (`[PASSWORD_k7q2m9xm]`) introduces no value.

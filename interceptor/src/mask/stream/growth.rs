@@ -1,0 +1,193 @@
+//! What can still become a value: the rules' shapes as automata, asked whether a text can be the beginning of one.
+//!
+//! An automaton that is fed a text and has not died tells that more text may complete or lengthen a match. That is
+//! exact for expressions; for what is code elsewhere (telephone numbers, addresses, mailboxes) an expression stands here
+//! that allows at least as much.
+
+use std::ops::Range;
+
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, MatchKind, PatternID};
+
+use crate::mask::Error;
+use crate::mask::context::BEFORE;
+use crate::mask::hyperscan;
+use crate::mask::picture::Picture;
+use crate::mask::rules::{Address, Locate, Rule, Source, Special};
+use crate::mask::token;
+
+/// Memory for the states of one automaton, which are made when a text needs them.
+const STATES: usize = 4 << 20;
+/// Widest pattern that may introduce a value, and the longest value that is told by its beginning alone.
+const WIDEST: usize = 512;
+/// A name, a domain and what is between (`extent::email`).
+const MAILBOX: &str = r"[A-Za-z0-9._%+-]{1,64}(?:@[A-Za-z0-9.-]{0,254})?";
+/// As far as `phone::Written` reads.
+const PHONE: &str = r"[+(]{0,2}[0-9][0-9 ().\x2f-]{0,31}";
+const IPV4: &str = r"[0-9][0-9.]{0,16}(?:/[0-9]{0,4})?";
+const IPV6: &str = r"[0-9A-Fa-f:][0-9A-Fa-f:.]{0,46}(?:/[0-9]{0,4})?";
+/// What masking left: `token::length`.
+const TOKEN: &str = r"\[[A-Z][A-Z0-9_]{0,39}_[0-9a-z]{8,24}\]";
+
+/// The automata of one rule set.
+#[derive(Debug)]
+pub(in crate::mask) struct Growth {
+    /// Everything that is found by its own beginning, but pictures.
+    beginnings: DFA,
+    pictures: DFA,
+    /// What goes on behind a match of Hyperscan: `verify` and `after`.
+    behind: DFA,
+    /// The expression of each rule in `behind`.
+    of_rule: Vec<Option<PatternID>>,
+    /// No value that `beginnings` and `pictures` know is longer.
+    longest: usize,
+    /// Bytes before a value that may be read to find it.
+    lookback: usize,
+}
+
+/// The automata's states; for one thread.
+#[derive(Debug)]
+pub(in crate::mask) struct States {
+    beginnings: Cache,
+    pictures: Cache,
+    behind: Cache,
+}
+
+impl Growth {
+    pub(in crate::mask) fn new(rules: &[Rule]) -> Result<Self, Error> {
+        let mut beginnings = vec![TOKEN.to_owned()];
+        let mut pictures = Vec::new();
+        let mut behind = Vec::new();
+        let mut of_rule = Vec::new();
+        let mut longest = token::LONGEST;
+        let mut lookback = BEFORE + token::LONGEST;
+        for rule in rules {
+            let (own, rest, reach) = shapes(rule)?;
+            of_rule.push(rest.is_some().then_some(PatternID::new(behind.len())).transpose().map_err(failed)?);
+            behind.extend(rest);
+            longest = longest.max(reach);
+            lookback = lookback.max(reach);
+            match &rule.source {
+                Source::Pictures { .. } => pictures.extend(own),
+                _ => beginnings.extend(own),
+            }
+        }
+        let beginnings = automaton(&beginnings, MatchKind::All)?;
+        let pictures = automaton(&pictures, MatchKind::All)?;
+        let behind = automaton(&behind, MatchKind::LeftmostFirst)?;
+        Ok(Self { beginnings, pictures, behind, of_rule, longest, lookback })
+    }
+
+    pub(in crate::mask) fn states(&self) -> States {
+        States {
+            beginnings: self.beginnings.create_cache(),
+            pictures: self.pictures.create_cache(),
+            behind: self.behind.create_cache(),
+        }
+    }
+
+    /// Bytes before `at` that may be read to find what begins there, unless what introduces it is known to be further
+    /// back. Twice as many where characters may be that folding leaves out.
+    pub(in crate::mask) fn lookback(&self, text: &str, at: usize) -> usize {
+        let near = &text.as_bytes()[at.saturating_sub(self.lookback)..at];
+        if near.is_ascii() { self.lookback } else { 2 * self.lookback }
+    }
+
+    /// Bytes before the end of what introduces a value that may be read to find it.
+    pub(in crate::mask) fn widest(&self) -> usize {
+        self.lookback
+    }
+
+    /// The first place at or after `from` where a value may have begun that `text` does not hold the end of.
+    pub(super) fn earliest(&self, states: &mut States, text: &[u8], from: usize) -> usize {
+        let from = from.max(text.len().saturating_sub(self.longest));
+        let pictures = self.earliest_picture(states, text, from);
+        let grows = |&at: &usize| lives(&self.beginnings, &mut states.beginnings, Anchored::Yes, text, at..text.len());
+        (from..pictures).find(grows).unwrap_or(pictures)
+    }
+
+    /// As [`Self::earliest`], of pictures alone.
+    pub(super) fn earliest_picture(&self, states: &mut States, text: &[u8], from: usize) -> usize {
+        let grows = |&at: &usize| lives(&self.pictures, &mut states.pictures, Anchored::Yes, text, at..text.len());
+        (from.max(text.len().saturating_sub(self.longest))..text.len()).find(grows).unwrap_or(text.len())
+    }
+
+    /// Whether more than `text[at]` may change what the expression of `rule` finds from the start of `at` on.
+    pub(in crate::mask) fn goes_on(&self, states: &mut States, rule: u32, text: &[u8], at: Range<usize>) -> bool {
+        let Some(pattern) = self.of_rule[rule as usize] else { return false };
+        lives(&self.behind, &mut states.behind, Anchored::Pattern(pattern), text, at)
+    }
+}
+
+/// What a rule's values begin with; the expression that is tried behind a match; and how long a beginning can be.
+fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
+    Ok(match &rule.source {
+        Source::Pattern { locate: Locate::Special(Special::Email), .. } => {
+            (vec![MAILBOX.to_owned()], None, 64 + 1 + 254)
+        }
+        Source::Pattern { pattern, locate } => {
+            let width = hyperscan::width(pattern)?.1;
+            if width > WIDEST {
+                let reason = format!("the pattern matches up to {width} bytes; a stream keeps {WIDEST}");
+                return Err(Error::Rules { file: rule.meta.id.clone(), reason });
+            }
+            let own = pattern.clone();
+            match locate {
+                Locate::Fixed { verify, .. } => (vec![own], verify.as_ref().map(expression), width),
+                // The value may begin before its pattern.
+                Locate::Window { back, verify } => (vec![own, expression(verify)], Some(expression(verify)), *back),
+                Locate::After(after) => (Vec::new(), Some(expression(after)), width),
+                Locate::Special(_) => (vec![own], None, width),
+            }
+        }
+        Source::Pictures { pictures, extend, .. } => {
+            let extend = extend.as_ref().map_or(String::new(), |extend| format!("(?:{})?", expression(extend)));
+            let longest = pictures.iter().map(Picture::len).max().unwrap_or(0);
+            let own = pictures.iter().map(|picture| picture.expression() + &extend).collect();
+            (own, None, longest + if extend.is_empty() { 0 } else { rule.reach })
+        }
+        Source::Phone(_) => (vec![PHONE.to_owned()], None, 35),
+        Source::Address(Address::Ipv4) => (vec![IPV4.to_owned()], None, 22),
+        Source::Address(Address::Ipv6) => (vec![IPV6.to_owned()], None, 52),
+    })
+}
+
+/// The source of an expression, without its anchor.
+fn expression(regex: &regex::bytes::Regex) -> String {
+    regex.as_str().trim_start_matches(r"\A").to_owned()
+}
+
+fn automaton(expressions: &[String], kind: MatchKind) -> Result<DFA, Error> {
+    DFA::builder()
+        .configure(
+            DFA::config()
+                .match_kind(kind)
+                .starts_for_each_pattern(true)
+                .cache_capacity(STATES)
+                .skip_cache_capacity_check(true),
+        )
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .thompson(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
+        .build_many(expressions)
+        .map_err(failed)
+}
+
+/// Whether the automaton is alive behind `text[at]`. When it cannot tell, it is.
+fn lives(dfa: &DFA, cache: &mut Cache, anchored: Anchored, text: &[u8], at: Range<usize>) -> bool {
+    let input = Input::new(text).range(at.clone()).anchored(anchored);
+    let Ok(mut state) = dfa.start_state_forward(cache, &input) else { return true };
+    for &byte in &text[at] {
+        match dfa.next_state(cache, state, byte) {
+            Ok(next) if next.is_dead() => return false,
+            Ok(next) => state = next,
+            Err(_) => return true,
+        }
+    }
+    true
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Rules { file: "(streams)".into(), reason: error.to_string() }
+}

@@ -31,22 +31,26 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use engine::Engine;
+pub use engine::{DatabaseCache, Engine, Loaded};
 pub use rewrite::{Exemption, Masked, redact, rewrite};
+pub use rules::dictionary::{Case, DictionaryHead};
+pub use rules::mistake::{Fault, Mistake, Mistakes, Origin, Position};
+pub use rules::set::{Progress, RuleSet};
 pub use scan::Scanner;
 pub use token::TokenKey;
+
+/// Ordinary text: prose, code, JSON, a log. What rules cost is measured on it.
+pub const SAMPLE: &str = include_str!("../../rules/sample.txt");
 
 /// Why a text was not scanned or not rewritten. Whoever sees one refuses the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A rule file does not say what a rule must.
-    #[error("rule file {file}: {reason}")]
-    Rules {
-        /// The file's name.
-        file: String,
-        /// What is wrong, naming the rule where one is known.
-        reason: String,
-    },
+    /// Rule files or dictionaries do not say what they must.
+    #[error("{0}")]
+    Rules(Mistakes),
+    /// A rule is to be left out that there is not.
+    #[error("there is no built-in rule {0:?}; `interceptor rules list` lists them")]
+    UnknownRule(String),
     /// Hyperscan refused the patterns, or could not allocate.
     #[error("Hyperscan: {0}; is libhyperscan 5.4 installed and does this CPU have SSSE3?")]
     Hyperscan(String),

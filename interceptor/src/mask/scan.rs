@@ -22,7 +22,7 @@ const WORK_PER_BYTE: usize = 32;
 pub struct Scanner {
     engine: Arc<Engine>,
     workspace: Workspace,
-    /// (rule, end) of what Hyperscan reported.
+    /// (pattern, end) of what Hyperscan reported.
     hits: Vec<(u32, u32)>,
     candidates: Vec<Candidate>,
     context: Context,
@@ -127,7 +127,7 @@ impl Scanner {
         engine.database().scan(text, &mut self.workspace, |pattern, end| {
             over = hits.len() >= limit;
             // The text is shorter than 4 GiB: the database refuses others.
-            hits.push((engine.rule_of_pattern(pattern), end as u32));
+            hits.push((pattern as u32, end as u32));
             !over
         })?;
         if over { Err(Error::TooManyMatches { limit, bytes: text.len() }) } else { Ok(()) }

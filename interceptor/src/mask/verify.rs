@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::context::{self, Context};
-use super::engine::{Engine, Follows};
+use super::engine::{Engine, Follows, Pattern};
 use super::extent::{self, Walk};
 use super::fold::{Folded, Stretches, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::Written;
 use super::resolve::{Candidate, Tier};
+use super::rules::dictionary::Dictionary;
 use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
 use super::scan::Limit;
 use super::validate::Verdict;
@@ -58,10 +59,10 @@ impl<'v> View<'v> {
         Self { engine, text, tokens: OnceCell::new(), lone, limit, context, candidates, work: 0, done: Done::default() }
     }
 
-    /// Verifies what Hyperscan found in `text` (`hits`: rule and end), and what the gate finds in it.
+    /// Verifies what Hyperscan found in `text` (`hits`: pattern and end), and what the gate finds in it.
     pub(super) fn verify(&mut self, hits: &[(u32, u32)], text: &str) -> Result<(), Error> {
-        for &(rule, end) in hits {
-            self.hit(rule, end as usize)?;
+        for &(pattern, end) in hits {
+            self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
         for token in Tokens::new(self.text) {
@@ -152,9 +153,21 @@ impl<'v> View<'v> {
     }
 
     /// Finds the value whose match ends at `end`.
-    fn hit(&mut self, index: u32, end: usize) -> Result<(), Error> {
+    fn hit(&mut self, pattern: u32, end: usize) -> Result<(), Error> {
+        let Pattern { rule: index, width } = self.engine.pattern(pattern);
         let rule = self.engine.rule(index);
-        let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
+        let locate = match &rule.source {
+            Source::Pattern { locate, .. } => locate,
+            Source::Dictionary(_) => {
+                let span = end - width as usize..end;
+                return if Dictionary::stands_alone(self.text, &span) {
+                    self.propose(index, rule, span)
+                } else {
+                    Ok(())
+                };
+            }
+            _ => return Ok(()),
+        };
         let span = match locate {
             Locate::Fixed { width, .. } if !self.edge_is_free(rule, end - width) => None,
             Locate::Fixed { width, verify: None } => Some(end - width..end),
@@ -326,7 +339,11 @@ impl<'v> View<'v> {
             return Ok(());
         }
         self.spend(span.len())?;
-        let verdict = rule.verdict(&self.text[span.clone()]);
+        let value = &self.text[span.clone()];
+        if rule.allow.as_ref().is_some_and(|allow| allow.has(value)) || self.engine.allows(value) {
+            return Ok(());
+        }
+        let verdict = rule.verdict(value);
         if verdict == Verdict::Reject {
             return Ok(());
         }
@@ -349,7 +366,7 @@ impl<'v> View<'v> {
         let tier = match &rule.source {
             _ if rule.generic => Tier::Generic,
             _ if confirmed => Tier::Confirmed,
-            Source::Pattern { .. } => Tier::Prefixed,
+            Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
             _ => Tier::Shaped,
         };
         let severity = rule.meta.severity;

@@ -19,7 +19,6 @@ const DATABASE_BYTES: usize = 64 << 20;
 pub(super) const LONGEST_ANCHOR: usize = 40;
 
 /// Compiled rules. Cheap to share; a [`Scanner`] for each thread does the work.
-#[derive(Debug)]
 pub struct Engine {
     rules: Vec<Arc<Rule>>,
     /// How many of the rules, the first ones, come with the program.
@@ -103,6 +102,12 @@ pub(super) enum Follows {
 /// Where in `pictures` the shapes for such a token are.
 fn slot(len: usize, digits: bool, follows: Follows) -> usize {
     (len * 2 + usize::from(digits)) * 3 + follows as usize
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("rules", &self.rules.len()).field("database", &self.database).finish()
+    }
 }
 
 impl Engine {

@@ -8,12 +8,13 @@
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
 //! ```
 //!
-//! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`); their examples are
-//! tests. Text is scanned whole (block mode); every step's cost is bounded by the length of the text, and a text that
+//! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`, and files
+//! and dictionaries of the operator's); their examples are tests. Text is scanned whole (block mode); every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
 mod engine;
+mod explain;
 mod extent;
 mod fold;
 mod gate;
@@ -32,6 +33,7 @@ mod verify;
 mod tests;
 
 pub use engine::{DatabaseCache, Engine, Loaded};
+pub use explain::{Checks, Fate, Proposal};
 pub use rewrite::{Exemption, Masked, redact, rewrite};
 pub use rules::dictionary::{Case, DictionaryHead};
 pub use rules::mistake::{Fault, Mistake, Mistakes, Origin, Position};

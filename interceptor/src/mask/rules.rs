@@ -1,8 +1,16 @@
 //! Rules as data: what a rule file says, checked and compiled.
 //!
 //! A rule finds its candidates in one of four ways: `pattern` (Hyperscan), `pictures` (shapes of digit-bearing
-//! tokens, see [`super::picture`]), `phone` (numbering plans) or `address`; a dictionary is a rule with a list of literals. What a pattern found is then located exactly by one of
-//! the [`Locate`] ways, checked by `validator`, and weighed with the words around it.
+//! tokens, see [`super::picture`]), `phone` (numbering plans) or `address`; a dictionary is a rule with a list of
+//! literals. What a pattern found is then located exactly by one of the [`Locate`] ways, checked by `validator`, and
+//! weighed with the words around it.
+//!
+//! ```text
+//! file, dictionary   what is written                -> Rule
+//! compile            keys checked, expressions built
+//! mistake            what is wrong, and where
+//! set                all of them together, caps      -> Engine
+//! ```
 
 mod allow;
 mod compile;

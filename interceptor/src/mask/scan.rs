@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use super::context::Context;
 use super::engine::Engine;
+use super::explain::{Proposal, Trace};
 use super::hyperscan::Workspace;
 use super::resolve::{Candidate, resolve};
 use super::verify::View;
@@ -27,12 +28,15 @@ pub struct Scanner {
     candidates: Vec<Candidate>,
     context: Context,
     work: usize,
+    /// What is tried, while somebody wants to know.
+    trace: Option<Trace>,
 }
 
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
         let workspace = engine.database().workspace()?;
-        Ok(Self { engine, workspace, hits: Vec::new(), candidates: Vec::new(), context: Context::default(), work: 0 })
+        let (hits, candidates) = (Vec::new(), Vec::new());
+        Ok(Self { engine, workspace, hits, candidates, context: Context::default(), work: 0, trace: None })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
@@ -42,6 +46,19 @@ impl Scanner {
     /// When the text would cost more than its length allows, or Hyperscan fails. `out` is then unchanged.
     pub fn scan(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.scan_value(text, 0..text.len(), out)
+    }
+
+    /// As [`scan`](Self::scan), and why: all that rules proposed, in the order of the text, with what became of it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn explain(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<Vec<Proposal>, Error> {
+        let before = out.len();
+        self.trace = Some(Trace::default());
+        let scanned = self.scan(text, out);
+        let trace = self.trace.take().unwrap_or_default();
+        scanned?;
+        Ok(trace.finish(&self.engine, &self.candidates, &out[before..]))
     }
 
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
@@ -56,6 +73,7 @@ impl Scanner {
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
         let lone = if value.len() < text.len() { 0..0 } else { lone(text) };
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
+        view.trace(self.trace.as_mut());
         let verified = view.verify(&self.hits, text);
         self.work = view.work();
         verified?;
@@ -64,12 +82,14 @@ impl Scanner {
         }
         if !view.is_empty() {
             let tokens = view.into_tokens();
+            let kept = self.trace.as_ref().map(|_| self.candidates.clone());
             resolve(&mut self.candidates, &tokens, text.as_bytes(), |candidate| {
                 let start = text.floor_char_boundary(candidate.span.start);
                 let end = text.ceil_char_boundary(candidate.span.end);
                 let rule = Arc::clone(&engine.rule(candidate.rule).meta);
                 out.push(Finding { span: start..end, rule, score: candidate.score });
             });
+            self.candidates.extend(kept.into_iter().flatten());
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::context::{self, Context};
 use super::engine::{Engine, Follows, Pattern};
+use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{Folded, Stretches, may_hide_a_number};
 use super::gate::{Token, Tokens};
@@ -37,6 +38,8 @@ pub(super) struct View<'v> {
     candidates: &'v mut Vec<Candidate>,
     work: usize,
     done: Done,
+    /// What is tried, while somebody wants to know.
+    trace: Option<&'v mut Trace>,
 }
 
 /// How far the last value of each special kind reached, so that none is walked twice.
@@ -56,7 +59,13 @@ impl<'v> View<'v> {
         context: &'v mut Context,
         candidates: &'v mut Vec<Candidate>,
     ) -> Self {
-        Self { engine, text, tokens: OnceCell::new(), lone, limit, context, candidates, work: 0, done: Done::default() }
+        let (tokens, done) = (OnceCell::new(), Done::default());
+        Self { engine, text, tokens, lone, limit, context, candidates, work: 0, done, trace: None }
+    }
+
+    /// Tells `trace` of all that is tried from here on.
+    pub(super) fn trace(&mut self, trace: Option<&'v mut Trace>) {
+        self.trace = trace;
     }
 
     /// Verifies what Hyperscan found in `text` (`hits`: pattern and end), and what the gate finds in it.
@@ -97,6 +106,11 @@ impl<'v> View<'v> {
             // Numbers one a line are many, a number that a line break divides is one.
             let breaks = memchr::memchr_iter(b'\n', &self.text[candidate.span.clone()]).count();
             if breaks <= 1 {
+                if let Some(trace) = &mut self.trace {
+                    let checks =
+                        Checks { folded: true, confirmed: candidate.tier == Tier::Confirmed, ..Checks::default() };
+                    trace.push(Tried { span: candidate.span.clone(), rule: candidate.rule, checks, failed: None });
+                }
                 self.candidates.push(candidate);
             }
         }
@@ -332,34 +346,23 @@ impl<'v> View<'v> {
         Ok(())
     }
 
-    /// The checks that every candidate passes: right edge, validator, words.
+    /// The checks that every candidate passes: right edge, allow-lists, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
-        if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
+        if span.is_empty() {
             return Ok(());
         }
-        self.spend(span.len())?;
-        let value = &self.text[span.clone()];
-        if rule.allow.as_ref().is_some_and(|allow| allow.has(value)) || self.engine.allows(value) {
-            return Ok(());
+        let (mut verdict, mut near) = (Verdict::Plausible, false);
+        let failed = self.fails(rule, &span, &mut verdict, &mut near)?;
+        let confirmed = verdict == Verdict::Confirmed;
+        if self.trace.is_some() {
+            self.tell(index, rule, &span, near, confirmed, failed.clone());
         }
-        let verdict = rule.verdict(value);
-        if verdict == Verdict::Reject {
-            return Ok(());
-        }
-        let near = self.words_are_near(rule, &span)?;
-        let enough = match rule.need {
-            Need::Nothing => true,
-            Need::Words => near,
-            Need::Lone => near || span == self.lone,
-        };
-        if !enough {
+        if failed.is_some() {
             return Ok(());
         }
         if self.candidates.len() >= self.limit.candidates {
             return Err(Error::TooManyMatches { limit: self.limit.candidates, bytes: self.text.len() });
         }
-        let confirmed = verdict == Verdict::Confirmed;
         let mut score = rule.confidence;
         score += if near { WORDS_BONUS } else { 0.0 };
         score += if confirmed { CONFIRMED_BONUS } else { 0.0 };
@@ -372,6 +375,52 @@ impl<'v> View<'v> {
         let severity = rule.meta.severity;
         self.candidates.push(Candidate { span, rule: index, tier, severity, score: score.min(1.0) });
         Ok(())
+    }
+
+    /// The first check that the value at `span` fails, cheapest first; what the others found.
+    fn fails(
+        &mut self,
+        rule: &Rule,
+        span: &Range<usize>,
+        verdict: &mut Verdict,
+        near: &mut bool,
+    ) -> Result<Option<Fate>, Error> {
+        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        if goes_on && !self.is_glued(rule, span) {
+            return Ok(Some(Fate::GoesOn));
+        }
+        self.spend(span.len())?;
+        let value = &self.text[span.clone()];
+        if rule.allow.as_ref().is_some_and(|allow| allow.has(value)) || self.engine.allows(value) {
+            return Ok(Some(Fate::Allowed));
+        }
+        *verdict = rule.verdict(value);
+        if *verdict == Verdict::Reject {
+            return Ok(Some(Fate::Rejected));
+        }
+        *near = self.words_are_near(rule, span)?;
+        let enough = match rule.need {
+            Need::Nothing => true,
+            Need::Words => *near,
+            Need::Lone => *near || *span == self.lone,
+        };
+        Ok((!enough).then_some(Fate::NoWords))
+    }
+
+    fn tell(
+        &mut self,
+        rule_index: u32,
+        rule: &Rule,
+        span: &Range<usize>,
+        near: bool,
+        confirmed: bool,
+        failed: Option<Fate>,
+    ) {
+        let word = rule.words.as_ref().filter(|_| near).and_then(|words| self.context.word(words));
+        let checks = Checks { validator: rule.validator.map(super::explain::name), confirmed, word, folded: false };
+        if let Some(trace) = &mut self.trace {
+            trace.push(Tried { span: span.clone(), rule: rule_index, checks, failed });
+        }
     }
 
     fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {

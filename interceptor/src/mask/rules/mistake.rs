@@ -62,6 +62,9 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Mistakes told at once.
+const TOLD: usize = 20;
+
 /// All that is wrong with what was loaded: at least one thing. One a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
@@ -82,10 +85,13 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (mistake, number) in self.0.iter().zip(0..) {
+        for (mistake, number) in self.0.iter().take(TOLD).zip(0..) {
             write!(f, "{}{mistake}", if number > 0 { "\n" } else { "" })?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(TOLD) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more; `interceptor rules lint` tells all of them"),
+        }
     }
 }
 

@@ -155,11 +155,19 @@ impl RuleSet {
 
 /// What is being compiled, for whoever runs out of patience.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<Option<(Origin, Option<String>)>>>);
+pub struct Progress(Arc<Mutex<Option<Work>>>);
+
+/// A rule under way.
+#[derive(Clone, Debug)]
+struct Work {
+    origin: Origin,
+    id: Option<String>,
+}
 
 impl Progress {
-    fn begin(&self, origin: &Origin, id: Option<&str>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((origin.clone(), id.map(str::to_owned)));
+    pub(super) fn begin(&self, origin: &Origin, id: Option<&str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Work { origin: origin.clone(), id: id.map(str::to_owned) });
     }
 
     fn begin_set(&self) {
@@ -171,7 +179,7 @@ impl Progress {
     pub fn late(&self, seconds: u64) -> Mistake {
         let fault = Fault::CompileTime(seconds);
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            Some((Origin { file, at }, rule)) => Mistake { file, at: Some(at), rule, fault },
+            Some(Work { origin: Origin { file, at }, id }) => Mistake { file, at: Some(at), rule: id, fault },
             None => Mistake { file: "the rule set".to_owned(), at: None, rule: None, fault },
         }
     }

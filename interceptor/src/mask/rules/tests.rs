@@ -5,7 +5,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use crate::flow::Finding;
-use crate::mask::{DictionaryHead, Engine, Error, RuleSet};
+use crate::mask::{DictionaryHead, Engine, Error, Progress, RuleSet};
 
 const BADGE: &str = r#"
 [[rule]]
@@ -171,6 +171,19 @@ fn tens_of_thousands_of_literals_compile_and_are_found() {
     for name in names.iter().step_by(997) {
         assert_eq!(ids(&engine, &format!("to {name}.")), [format!("dictionary.customers {name}")]);
     }
+}
+
+#[test]
+fn what_takes_too_long_is_named() {
+    let progress = Progress::default();
+    let mut set = RuleSet::builtin().unwrap();
+    set.watch(progress.clone());
+    assert!(progress.late(30).to_string().starts_with("the rule set: compiling takes more than 30 s; "));
+    super::file::read("my.toml", BADGE, &mut Vec::new(), |origin, id| {
+        progress.begin(origin, id);
+        let told = progress.late(30).to_string();
+        assert!(told.starts_with("my.toml:2:1: rule corp.badge: compiling takes more than 30 s; "), "{told}");
+    });
 }
 
 proptest! {

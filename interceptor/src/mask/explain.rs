@@ -1,5 +1,6 @@
 //! Why a text has the findings it has: what was tried, and what became of it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -106,7 +107,13 @@ impl Trace {
             checks: tried.checks,
         };
         let mut proposals: Vec<_> = self.tried.into_iter().map(proposal).collect();
-        proposals.sort_by_key(|proposal| (proposal.span.start, proposal.span.end));
+        // What is seen without folding too, and first, needs no second line.
+        proposals.sort_by_key(|p| (p.span.start, p.span.end, p.checks.folded));
+        let mut seen = HashSet::new();
+        proposals.retain(|p| {
+            let fails = !matches!(p.fate, Fate::Reported | Fate::Suppressed { .. } | Fate::InToken);
+            fails || seen.insert((p.span.clone(), p.rule.id.clone()))
+        });
         proposals
     }
 }

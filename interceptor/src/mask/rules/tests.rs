@@ -125,6 +125,20 @@ fn all_mistakes_of_all_files_are_told_at_once() {
 }
 
 #[test]
+fn more_than_is_loaded_is_told() {
+    let rules: Vec<String> = (0..2001)
+        .map(|n| {
+            badge("corp.badge", &format!("corp.{n}")).replace("pattern = 'EMP-[0-9]{6}'", "pictures = [\"ZQ-999999\"]")
+        })
+        .collect();
+    assert!(complaint(&rules.concat()).starts_with("the rule set: 2001 rules of files, and at most 2000 are loaded; "));
+    let long = badge("EMP-[0-9]{6}", &"a".repeat(5000));
+    assert!(complaint(&long).starts_with("my.toml:8:1: rule corp.badge: `pattern` has 5000 bytes, and at most 4096"));
+    let huge = format!("# {}", " ".repeat(4 << 20));
+    assert!(complaint(&huge).starts_with("my.toml: 4194306 bytes, and at most 4194304 are read; divide it"));
+}
+
+#[test]
 fn a_rule_of_a_file_finds_and_its_allow_list_does_not() {
     let rule = badge("counter", "allow = [\"EMP-000*\"]\ncounter");
     let engine = compile(&format!("allow = [\"*@corp.example\", \"4111 1111 1111 1111\"]\n{rule}")).unwrap();

@@ -112,6 +112,7 @@ impl Report {
             let (id, place) = (rule.meta.id.clone(), rule.origin.to_string());
             report.rules.push(Measured { id, place, cost, allow_slow: rule.allow_slow });
         }
+        progress(engine.loaded().len(), engine.loaded().len());
         // The costly ones are what one looks for.
         report.rules.sort_by(|a, b| b.cost.total_cmp(&a.cost));
         Ok(report)
@@ -151,11 +152,12 @@ impl Report {
     }
 }
 
-/// Says how far it is, to who looks on.
+/// Says how far it is, to who looks on; the line is gone when all is done.
 fn progress(done: usize, of: usize) {
     let mut err = io::stderr();
     if err.is_terminal() {
+        let text = if done < of { format!("{done} of {of} rules") } else { String::new() };
         // Nothing depends on it.
-        let _ = write!(err, "\r{done} of {of} rules\r");
+        let _ = write!(err, "\r\x1b[K{text}");
     }
 }

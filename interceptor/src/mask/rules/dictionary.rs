@@ -1,7 +1,7 @@
 //! Dictionaries: literals, one a line, such as the names of customers and projects.
 //!
 //! They are compiled into the same Hyperscan database as the patterns, where tens of thousands cost next to nothing:
-//! measured with 50,000 names, an automaton of their own (Aho-Corasick) halves the set's throughput and more.
+//! measured with 50,000 names, an automaton of their own (Aho-Corasick) takes three quarters of the set's throughput.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 
+use super::rules::RuleArgs;
 use super::{Failure, Global, tokens};
 use crate::flow::{Access, Action, ExchangeId, Field, Form, OffsetMap, Provider};
-use crate::mask::{Engine, TokenKey, rewrite};
+use crate::mask::{Scanner, TokenKey, rewrite};
 use crate::wire::{Operation, locate};
 
 /// Longest text that is read: what the proxy takes, twice.
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     /// What stands in place of a value: mask (a token), surrogate, label, partial, drop
     #[arg(long, value_name = "HOW", default_value = "mask", value_parser = replacing)]
     replace: Action,
+    #[command(flatten)]
+    rules: RuleArgs,
 }
 
 fn provider(name: &str) -> Result<Provider, String> {
@@ -71,15 +74,17 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
             tokens::of_this_run()?
         }
     };
+    let mut scanner = args.rules.engine(global)?.scanner()?;
+    let key = tokens.current();
     let masked = match args.provider {
-        None => mask_text(&text, args.replace, &tokens.current())?,
-        Some(provider) => mask_body(provider, args.path.as_deref(), &text.into(), args.replace, &tokens.current())?,
+        None => mask_text(&mut scanner, &text, args.replace, &key)?,
+        Some(provider) => mask_body(&mut scanner, provider, args.path.as_deref(), &text.into(), args.replace, &key)?,
     };
     std::io::stdout().lock().write_all(&masked)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn mask_text(text: &str, action: Action, key: &TokenKey) -> Result<Bytes, Failure> {
+fn mask_text(scanner: &mut Scanner, text: &str, action: Action, key: &TokenKey) -> Result<Bytes, Failure> {
     let field = Field {
         path: "text".to_owned(),
         map: OffsetMap::identity(0, text.len()),
@@ -88,10 +93,11 @@ fn mask_text(text: &str, action: Action, key: &TokenKey) -> Result<Bytes, Failur
         access: Access::Editable,
         name: None,
     };
-    mask_fields(Bytes::copy_from_slice(text.as_bytes()), &[field], action, key)
+    mask_fields(scanner, Bytes::copy_from_slice(text.as_bytes()), &[field], action, key)
 }
 
 fn mask_body(
+    scanner: &mut Scanner,
     provider: Provider,
     path: Option<&str>,
     body: &Bytes,
@@ -104,24 +110,34 @@ fn mask_body(
         return Err(format!("the text of {provider}'s POST {path} cannot be located yet").into());
     }
     let document = locate(operation, body).map_err(|e| format!("standard input: {e}"))?;
-    mask_fields(body.clone(), &document.fields, action, key)
+    mask_fields(scanner, body.clone(), &document.fields, action, key)
 }
 
-fn mask_fields(body: Bytes, fields: &[Field<'_>], action: Action, key: &TokenKey) -> Result<Bytes, Failure> {
-    let mut scanner = Engine::builtin()?.scanner()?;
+fn mask_fields(
+    scanner: &mut Scanner,
+    body: Bytes,
+    fields: &[Field<'_>],
+    action: Action,
+    key: &TokenKey,
+) -> Result<Bytes, Failure> {
     let found = scanner.scan_fields(fields)?;
     let actions = vec![action; found.len()];
-    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key, &mut scanner)?.body().clone())
+    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key, scanner)?.body().clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::Engine;
+
+    fn scanner() -> Scanner {
+        Engine::builtin().unwrap().scanner().unwrap()
+    }
 
     #[test]
     fn text_around_values_is_kept() {
         let key = TokenKey::from_bytes([3; 32]);
-        let masked = mask_text("Mail jane@corp.example,\nnow.\n", Action::Mask, &key).unwrap();
+        let masked = mask_text(&mut scanner(), "Mail jane@corp.example,\nnow.\n", Action::Mask, &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with("Mail [EMAIL_") && masked.ends_with("],\nnow.\n"), "{masked}");
     }
@@ -130,7 +146,8 @@ mod tests {
     fn a_body_is_patched_in_place() {
         let key = TokenKey::from_bytes([3; 32]);
         let body = br#"{ "model":"m","messages":[{"role":"user", "content":"jane@corp\u002eexample"}] }"#;
-        let masked = mask_body(Provider::OpenAi, None, &Bytes::from_static(body), Action::Mask, &key).unwrap();
+        let body = Bytes::from_static(body);
+        let masked = mask_body(&mut scanner(), Provider::OpenAi, None, &body, Action::Mask, &key).unwrap();
         let masked = std::str::from_utf8(&masked).unwrap();
         assert!(masked.starts_with(r#"{ "model":"m","messages":[{"role":"user", "content":"[EMAIL_"#), "{masked}");
         assert!(masked.ends_with(r#"]"}] }"#), "{masked}");

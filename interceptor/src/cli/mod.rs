@@ -4,6 +4,7 @@ mod ca;
 mod keys;
 mod log;
 mod mask;
+mod rules;
 mod run;
 mod scan;
 mod status;
@@ -73,6 +74,8 @@ enum Command {
     Scan(scan::Args),
     /// Mask a text or a request body from standard input
     Mask(mask::Args),
+    /// List the masking rules; tell what is wrong with rule files and what they cost
+    Rules(rules::Args),
     /// Generate an auditor's key pair
     Keys(keys::Args),
     /// Show the internal CA's certificates; rotate it
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Log(args) => log::run(args, &cli.global),
         Command::Scan(args) => scan::run(args, &cli.global),
         Command::Mask(args) => mask::run(args, &cli.global),
+        Command::Rules(args) => rules::run(args, &cli.global),
         Command::Keys(args) => keys::run(args, &cli.global),
         Command::Ca(args) => ca::run(args, &cli.global),
     };

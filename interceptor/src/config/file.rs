@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Limits, Upstream};
+use super::{Limits, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
@@ -39,6 +39,8 @@ pub struct Config {
     pub upgrade: Upgrade,
     /// How it stops.
     pub stop: Stop,
+    /// What is looked for besides the built-in rules.
+    pub rules: Rules,
     /// What happens to requests.
     pub policy: policy::Settings,
     /// What happens to captured connections that are not to an enrolled destination.

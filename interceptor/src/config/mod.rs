@@ -3,7 +3,9 @@
 mod file;
 mod limits;
 mod paths;
+mod rules;
 
 pub use file::{Audit, Capture, Config, DEFAULT_FILE, Error, Listen, Stop, Upgrade};
 pub use limits::{Limits, Upstream};
 pub use paths::{STATE_ENV, StatePaths};
+pub use rules::{DictionaryFile, Rules};

@@ -55,6 +55,12 @@ impl StatePaths {
         self.root.join("keys")
     }
 
+    /// Compiled rules, by the digest of what they were made of.
+    #[must_use]
+    pub fn rules(&self) -> PathBuf {
+        self.root.join("rules")
+    }
+
     /// Sockets and pid files of the running daemon.
     #[must_use]
     pub fn run(&self) -> PathBuf {

@@ -42,6 +42,11 @@ impl Context {
         (words.are_in(&self.flat) || (!self.split.is_empty() && words.are_in(&self.split)), work)
     }
 
+    /// The one of `words` that [`has_any`](Self::has_any) found last.
+    pub(super) fn word(&self, words: &Words) -> Option<String> {
+        words.found_in(&self.flat).or_else(|| words.found_in(&self.split))
+    }
+
     fn read(&mut self, text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) {
         self.flat.clear();
         self.split.clear();
@@ -112,6 +117,12 @@ impl Words {
     /// Whether `name` is one of them, in either case.
     pub(super) fn contain(&self, name: &[u8]) -> bool {
         self.words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    fn found_in(&self, text: &[u8]) -> Option<String> {
+        let found = self.expression.find(text)?;
+        let word = String::from_utf8_lossy(found.as_bytes());
+        Some(word.trim_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '#').to_owned())
     }
 
     fn are_in(&self, text: &[u8]) -> bool {

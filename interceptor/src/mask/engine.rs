@@ -3,29 +3,77 @@
 use std::sync::{Arc, OnceLock};
 
 use super::gate::Token;
-use super::hyperscan::{self, Database};
+use super::hyperscan::Database;
 use super::phone::Plan;
-use super::rules::{self, Address, Rule, Source};
+use super::rules::examples::{Expander, marked};
+use super::rules::mistake::{Fault, Mistake, Mistakes, Origin};
+use super::rules::set::RuleSet;
+use super::rules::{Address, Allow, Rule, Source};
 use super::stream::Growth;
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
+
+/// Bytes of a compiled database.
+const DATABASE_BYTES: usize = 64 << 20;
 
 /// Longest token that a picture's anchor may have.
 pub(super) const LONGEST_ANCHOR: usize = 40;
 
 /// Compiled rules. Cheap to share; a [`Scanner`] for each thread does the work.
-#[derive(Debug)]
 pub struct Engine {
-    rules: Vec<Rule>,
+    rules: Vec<Arc<Rule>>,
+    /// How many of the rules, the first ones, come with the program.
+    builtin: usize,
+    /// Values that no rule reports.
+    allow: Vec<Allow>,
     database: Database,
-    /// The rule of each pattern of the database.
-    patterns: Vec<u32>,
+    patterns: Vec<Pattern>,
     /// Pictures by what the gate sees of their anchor token.
     pictures: Vec<Vec<Shape>>,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
     /// Made for the first stream.
     growth: OnceLock<Result<Growth, Error>>,
+}
+
+/// What a pattern of the database stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pattern {
+    pub(super) rule: u32,
+    /// Bytes of a dictionary's literal; 0 for the pattern of a rule, which knows that itself.
+    pub(super) width: u32,
+}
+
+/// Where compiled databases are kept between runs, by a digest of all that went into them.
+pub trait DatabaseCache {
+    /// The database for `key`, as it was put there.
+    fn get(&mut self, key: &[u8; 32]) -> Option<Vec<u8>>;
+    /// Keeps a database.
+    fn put(&mut self, key: &[u8; 32], database: &[u8]);
+    /// What was kept for `key` is no database that this library takes; `reason` is what it says.
+    fn reject(&mut self, key: &[u8; 32], reason: &str);
+}
+
+/// A rule of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded<'e> {
+    /// Its names.
+    pub meta: &'e Arc<RuleMeta>,
+    /// Where it is written.
+    pub origin: &'e Origin,
+    /// Whether it comes with the program.
+    pub builtin: bool,
+    /// Whether it is to be loaded although it slows the set down.
+    pub allow_slow: bool,
+}
+
+impl Loaded<'_> {
+    /// That the rule is at fault.
+    #[must_use]
+    pub fn mistake(&self, fault: Fault) -> Mistake {
+        let Origin { file, at } = self.origin.clone();
+        Mistake { file, at: Some(at), rule: Some(self.meta.id.clone()), fault }
+    }
 }
 
 /// A picture of a rule, and what the gate can tell of it at a glance.
@@ -59,6 +107,12 @@ fn slot(len: usize, digits: bool, follows: Follows) -> usize {
     (len * 2 + usize::from(digits)) * 3 + follows as usize
 }
 
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("rules", &self.rules.len()).field("database", &self.database).finish()
+    }
+}
+
 impl Engine {
     /// The rules that come with the program, compiled at the first call (about a second) and shared after that.
     ///
@@ -68,17 +122,46 @@ impl Engine {
         static BUILTIN: OnceLock<Result<Arc<Engine>, Error>> = OnceLock::new();
         BUILTIN
             .get_or_init(|| {
-                hyperscan::self_test()?;
-                let mut rules = Vec::new();
-                for (file, text) in rules::BUILTIN {
-                    rules.extend(rules::parse(file, text, hyperscan::width)?);
-                }
-                Self::new(rules).map(Arc::new)
+                let set = RuleSet::builtin()?;
+                set.verdict()?;
+                Self::new(set.rules, set.builtin, set.allow, None).map(Arc::new)
             })
             .clone()
     }
 
-    fn new(rules: Vec<Rule>) -> Result<Self, Error> {
+    /// Compiles `set`, or finds it in `cache`; and checks the examples of the rules that do not come with the program.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] with all mistakes of the set; those of Hyperscan.
+    pub fn compile(set: RuleSet, cache: Option<&mut dyn DatabaseCache>) -> Result<Arc<Self>, Error> {
+        set.verdict()?;
+        let engine = Arc::new(Self::new(set.rules, set.builtin, set.allow, cache)?);
+        engine.check_examples()?;
+        Ok(engine)
+    }
+
+    /// An engine of those of this one's rules that `keep` names.
+    ///
+    /// # Errors
+    /// Those of Hyperscan.
+    pub fn only(
+        &self,
+        mut keep: impl FnMut(Loaded<'_>) -> bool,
+        cache: Option<&mut dyn DatabaseCache>,
+    ) -> Result<Arc<Self>, Error> {
+        let kept: Vec<_> =
+            self.loaded().zip(&self.rules).filter(|(loaded, _)| keep(*loaded)).map(|(l, r)| (l.builtin, r)).collect();
+        let builtin = kept.iter().filter(|(builtin, _)| *builtin).count();
+        let rules = kept.into_iter().map(|(_, rule)| Arc::clone(rule)).collect();
+        Self::new(rules, builtin, self.allow.clone(), cache).map(Arc::new)
+    }
+
+    fn new(
+        rules: Vec<Arc<Rule>>,
+        builtin: usize,
+        allow: Vec<Allow>,
+        cache: Option<&mut dyn DatabaseCache>,
+    ) -> Result<Self, Error> {
         let mut patterns = Vec::new();
         let mut expressions = Vec::new();
         let mut pictures = vec![Vec::new(); slot(LONGEST_ANCHOR + 1, false, Follows::Nothing)];
@@ -87,15 +170,17 @@ impl Engine {
         for (index, rule) in (0u32..).zip(&rules) {
             match &rule.source {
                 Source::Pattern { pattern, .. } => {
-                    patterns.push(index);
+                    patterns.push(Pattern { rule: index, width: 0 });
                     expressions.push(pattern.as_str());
+                }
+                Source::Dictionary(dictionary) => {
+                    for (expression, width) in &dictionary.expressions {
+                        patterns.push(Pattern { rule: index, width: *width });
+                        expressions.push(expression);
+                    }
                 }
                 Source::Pictures { pictures: drawn, .. } => {
                     for (picture, anchor) in (0u32..).zip(drawn.iter().map(super::picture::Picture::anchor)) {
-                        if anchor.len > LONGEST_ANCHOR {
-                            let reason = format!("a token of a picture is longer than {LONGEST_ANCHOR}");
-                            return Err(Error::Rules { file: rule.meta.id.clone(), reason });
-                        }
                         let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
                         let shape = Shape { rule: index, picture, offset, next: anchor.next };
                         for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
@@ -109,13 +194,50 @@ impl Engine {
                 Source::Address(kind) => addresses.push((index, *kind)),
             }
         }
-        let database = Database::compile(expressions)?;
-        Ok(Self { rules, database, patterns, pictures, phones, addresses, growth: OnceLock::new() })
+        let database = match cache {
+            None => Database::compile(expressions)?,
+            Some(cache) => Database::compile_cached(&expressions, cache)?,
+        };
+        let bytes = database.bytes();
+        if bytes > DATABASE_BYTES {
+            let fault = Fault::Database { bytes, limit: DATABASE_BYTES };
+            let mistake = Mistake { file: "the rule set".to_owned(), at: None, rule: None, fault };
+            return Mistakes::some(vec![mistake])
+                .map_or(Err(Error::TooLong(bytes)), |mistakes| Err(Error::Rules(mistakes)));
+        }
+        Ok(Self { rules, builtin, allow, database, patterns, pictures, phones, addresses, growth: OnceLock::new() })
+    }
+
+    /// Every example of the rules that do not come with the program is found, and no counter-example is.
+    fn check_examples(self: &Arc<Self>) -> Result<(), Error> {
+        let mut scanner = self.scanner()?;
+        let mut mistakes = Vec::new();
+        for rule in &self.rules[self.builtin..] {
+            let mut expander = Expander::new();
+            let examples = rule.examples.iter().map(|example| (example, true));
+            for (example, is_found) in examples.chain(rule.counter.iter().map(|example| (example, false))) {
+                if let Some(fault) = faulty(&mut scanner, rule, &expander.expand(&example.text), is_found) {
+                    mistakes.push(Mistake { at: Some(example.at), ..rule.mistake(fault) });
+                }
+            }
+        }
+        Mistakes::some(mistakes).map_or(Ok(()), |mistakes| Err(Error::Rules(mistakes)))
     }
 
     /// The loaded rules, in the order of their files.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleMeta>> {
         self.rules.iter().map(|rule| &rule.meta)
+    }
+
+    /// Those rules, and where each comes from.
+    pub fn loaded(&self) -> impl ExactSizeIterator<Item = Loaded<'_>> {
+        let builtin = self.builtin;
+        self.rules.iter().enumerate().map(move |(index, rule)| Loaded {
+            meta: &rule.meta,
+            origin: &rule.origin,
+            builtin: index < builtin,
+            allow_slow: rule.allow_slow,
+        })
     }
 
     /// A scanner for one thread.
@@ -139,8 +261,13 @@ impl Engine {
         self.growth.get_or_init(|| Growth::new(&self.rules)).as_ref().map_err(Clone::clone)
     }
 
-    pub(super) fn rule_of_pattern(&self, pattern: usize) -> u32 {
-        self.patterns[pattern]
+    pub(super) fn pattern(&self, index: u32) -> Pattern {
+        self.patterns[index as usize]
+    }
+
+    /// Whether `value` is never reported, whatever rule finds it.
+    pub(super) fn allows(&self, value: &[u8]) -> bool {
+        self.allow.iter().any(|allow| allow.has(value))
     }
 
     /// The pictures that may fit around `token`.
@@ -157,7 +284,35 @@ impl Engine {
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> &[Rule] {
+    pub(super) fn all(&self) -> &[Arc<Rule>] {
         &self.rules
     }
+}
+
+/// What is wrong with an example, its alphabets drawn.
+fn faulty(scanner: &mut Scanner, rule: &Rule, example: &str, is_found: bool) -> Option<Fault> {
+    let (text, spans) = if is_found { marked(example) } else { (example.to_owned(), Vec::new()) };
+    let mut found = Vec::new();
+    if let Err(error) = scanner.scan(&text, &mut found) {
+        return Some(Fault::Unscannable { text, reason: error.to_string() });
+    }
+    let id = &rule.meta.id;
+    if !is_found {
+        let finding = found.iter().find(|finding| finding.rule.id == *id)?;
+        let value = text[finding.span.clone()].to_owned();
+        return Some(Fault::Counter { text, value });
+    }
+    let [span] = &spans[..] else {
+        return Some(Fault::Example { got: format!("marks {} values, not one", spans.len()), text });
+    };
+    if found.iter().any(|finding| finding.span == *span && finding.rule.entity == rule.meta.entity) {
+        return None;
+    }
+    let near = found.iter().find(|finding| finding.span.start < span.end && span.start < finding.span.end);
+    let got = match near {
+        None => "is not found".to_owned(),
+        Some(finding) if finding.rule.id == *id => format!("is found as {:?}", &text[finding.span.clone()]),
+        Some(finding) => format!("is found by rule {} as {:?}", finding.rule.id, &text[finding.span.clone()]),
+    };
+    Some(Fault::Example { text, got })
 }

@@ -3,9 +3,10 @@
 //! Block mode, no start of match (it costs a factor of four), no UTF-8 flags (undefined on invalid bytes).
 
 use ::hyperscan::prelude::*;
-use ::hyperscan::{BlockDatabase, ExprInfo, Pattern, Patterns, Scratch};
+use ::hyperscan::{Block, BlockDatabase, ExprInfo, Pattern, Patterns, Scratch, Serialized as _};
+use aws_lc_rs::digest::{Context, SHA256};
 
-use super::Error;
+use super::{DatabaseCache, Error};
 
 /// The compiled patterns; shared by all threads.
 pub(super) struct Database {
@@ -27,6 +28,29 @@ impl Database {
             .collect::<Result<Vec<_>, Error>>()?;
         let database = Patterns(patterns).build().map_err(failed)?;
         Ok(Self { database })
+    }
+
+    /// As [`compile`](Self::compile), unless `cache` has it. The key is a digest of the patterns, the library's version
+    /// and the CPU features it compiles for.
+    pub(super) fn compile_cached(patterns: &[&str], cache: &mut dyn DatabaseCache) -> Result<Self, Error> {
+        let made_by = Self::compile(["a"])?.database.info().map_err(failed)?;
+        let key = key(&made_by, patterns);
+        if let Some(bytes) = cache.get(&key) {
+            let restored = bytes.deserialize::<Block>().and_then(|database| Ok((database.info()?, database)));
+            match restored {
+                Ok((info, database)) if info == made_by => return Ok(Self { database }),
+                Ok((info, _)) => cache.reject(&key, &format!("made by {info}")),
+                Err(error) => cache.reject(&key, &error.to_string()),
+            }
+        }
+        let compiled = Self::compile(patterns.iter().copied())?;
+        cache.put(&key, &compiled.database.serialize().map_err(failed)?);
+        Ok(compiled)
+    }
+
+    /// Its size in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.database.size().unwrap_or(usize::MAX)
     }
 
     pub(super) fn workspace(&self) -> Result<Workspace, Error> {
@@ -87,6 +111,17 @@ pub(super) fn self_test() -> Result<(), Error> {
         version: ::hyperscan::version_str().to_string_lossy().into_owned(),
         reason: format!("expected {expected:?}, got {seen:?}"),
     })
+}
+
+fn key(made_by: &str, patterns: &[&str]) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    for part in std::iter::once(&made_by).chain(patterns) {
+        digest.update(&(part.len() as u64).to_le_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(digest.finish().as_ref());
+    key
 }
 
 fn parse(pattern: &str) -> Result<Pattern, Error> {

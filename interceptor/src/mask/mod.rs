@@ -8,12 +8,14 @@
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
 //! ```
 //!
-//! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`); their examples are
-//! tests. Text is scanned whole (block mode), or piece by piece as it arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
+//! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`, and files and
+//! dictionaries of the operator's); their examples are tests. Text is scanned whole (block mode), or piece by piece as it
+//! arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
 mod engine;
+mod explain;
 mod extent;
 mod fold;
 mod gate;
@@ -25,8 +27,8 @@ mod resolve;
 mod rewrite;
 mod rules;
 mod scan;
-mod surrogate;
 mod stream;
+mod surrogate;
 mod token;
 mod validate;
 mod verify;
@@ -34,23 +36,31 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use engine::Engine;
+pub use engine::{DatabaseCache, Engine, Loaded};
+pub use explain::{Checks, Fate, Proposal};
 pub use rewrite::{Exemption, Masked, redact, rewrite};
+pub use rules::dictionary::{Case, DictionaryHead};
+pub use rules::mistake::{Fault, Mistake, Mistakes, Origin, Position};
+pub use rules::set::{Progress, RuleSet};
 pub use scan::Scanner;
 pub use stream::{Released, Stream, fuzz_mask_stream};
 pub use token::TokenKey;
 
+/// Ordinary text: prose, code, JSON, a log. What rules cost is measured on it.
+pub const SAMPLE: &str = include_str!("../../rules/sample.txt");
+
 /// Why a text was not scanned or not rewritten. Whoever sees one refuses the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A rule file does not say what a rule must.
-    #[error("rule file {file}: {reason}")]
-    Rules {
-        /// The file's name.
-        file: String,
-        /// What is wrong, naming the rule where one is known.
-        reason: String,
-    },
+    /// Rule files or dictionaries do not say what they must.
+    #[error("{0}")]
+    Rules(Mistakes),
+    /// A rule is to be left out that there is not.
+    #[error("there is no built-in rule {0:?}; `interceptor rules list` lists them")]
+    UnknownRule(String),
+    /// The rules cannot be followed through a text that comes in pieces.
+    #[error("text that comes in pieces cannot be scanned with these rules: {0}")]
+    Stream(String),
     /// Hyperscan refused the patterns, or could not allocate.
     #[error("Hyperscan: {0}; is libhyperscan 5.4 installed and does this CPU have SSSE3?")]
     Hyperscan(String),

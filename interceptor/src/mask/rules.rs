@@ -1,29 +1,43 @@
 //! Rules as data: what a rule file says, checked and compiled.
 //!
 //! A rule finds its candidates in one of four ways: `pattern` (Hyperscan), `pictures` (shapes of digit-bearing
-//! tokens, see [`super::picture`]), `phone` (numbering plans) or `address`. What a pattern found is then located exactly by one of
-//! the [`Locate`] ways, checked by `validator`, and weighed with the words around it.
+//! tokens, see [`super::picture`]), `phone` (numbering plans) or `address`; a dictionary is a rule with a list of
+//! literals. What a pattern found is then located exactly by one of the [`Locate`] ways, checked by `validator`, and
+//! weighed with the words around it.
+//!
+//! ```text
+//! file, dictionary   what is written                -> Rule
+//! compile            keys checked, expressions built
+//! mistake            what is wrong, and where
+//! set                all of them together, caps      -> Engine
+//! ```
+
+mod allow;
+mod compile;
+pub(super) mod dictionary;
+pub(super) mod examples;
+pub(super) mod file;
+pub(super) mod mistake;
+pub(super) mod set;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use regex::bytes::Regex;
 use serde::Deserialize;
 
-use super::Error;
+pub(super) use self::allow::Allow;
+use self::dictionary::Dictionary;
+use self::mistake::{Fault, Mistake, Origin, Position};
 use super::context::Words;
 use super::phone::Plan;
 use super::picture::Picture;
 use super::validate::{self, Validator};
-use crate::flow::{RuleMeta, Severity};
+use crate::flow::RuleMeta;
 
 /// Longest value that `verify` and `after` look at, unless the rule says more.
 const DEFAULT_REACH: usize = 256;
-/// Widest match whose start is searched for.
-const WIDEST: usize = 512;
-/// What `{=}` in `after` stands for: the rest of a name, and what may stand between a name and its value in code,
-/// configuration, JSON, YAML, XML and prose.
-const ASSIGNMENT: &str =
-    r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
 
 /// The families that come with the program: file name and text.
 pub(super) const BUILTIN: &[(&str, &str)] = &[
@@ -35,87 +49,6 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("vendors.toml", include_str!("../../rules/vendors.toml")),
     ("generic.toml", include_str!("../../rules/generic.toml")),
 ];
-
-/// A rule file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    rule: Vec<Raw>,
-}
-
-/// A rule as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    /// Unique name: family, then kind.
-    id: String,
-    /// Kind of value, as in records and in the output of `scan`.
-    entity: String,
-    /// Kind of value, as in tokens.
-    label: String,
-    /// How bad a leak is.
-    severity: Severity,
-    /// 0 to 1, before words and checksums add to it.
-    confidence: f32,
-    /// Source: a Hyperscan pattern. Fast ones begin with a literal or end at a fixed width; a class or a boundary at the
-    /// head costs every other rule.
-    #[serde(default)]
-    pattern: Option<String>,
-    /// Source: shapes of digit-bearing tokens.
-    #[serde(default)]
-    pictures: Vec<String>,
-    /// What `-` in a picture stands for; blank and hyphen unless said.
-    #[serde(default)]
-    separators: Option<String>,
-    /// Source: a numbering plan.
-    #[serde(default)]
-    phone: Option<Plan>,
-    /// Source: an Internet address.
-    #[serde(default)]
-    address: Option<Address>,
-    /// How far before the match of `pattern` the value may begin.
-    #[serde(default)]
-    lookbehind: usize,
-    /// Matched behind a picture, to lengthen the value.
-    #[serde(default)]
-    extend: Option<String>,
-    /// What the value is, to its end; the pattern itself unless said.
-    #[serde(default)]
-    verify: Option<String>,
-    /// What stands behind the match of `pattern`; its first group that took part is the value. `{=}`: an assignment.
-    #[serde(default)]
-    after: Option<String>,
-    /// Code that finds the extent.
-    #[serde(default)]
-    locate: Option<Special>,
-    /// How many bytes `verify`, `after` and `extend` may look at.
-    #[serde(default)]
-    reach: Option<usize>,
-    /// What must not stand before the value.
-    #[serde(default)]
-    left: Edge,
-    /// What must not stand behind it.
-    #[serde(default)]
-    right: Edge,
-    /// Checksum, structure or randomness.
-    #[serde(default)]
-    validator: Option<Validator>,
-    /// Words nearby that raise the score: lower case, blanks for `_` and `-`.
-    #[serde(default)]
-    words: Vec<String>,
-    /// Whether the words are needed.
-    #[serde(default)]
-    need: Need,
-    /// Any other rule wins over this one.
-    #[serde(default)]
-    generic: bool,
-    /// Texts with the value between `{{` and `}}`.
-    #[serde(default)]
-    examples: Vec<String>,
-    /// Texts in which the rule finds nothing.
-    #[serde(default)]
-    counter: Vec<String>,
-}
 
 /// What must not stand next to a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -191,12 +124,14 @@ pub(super) enum Source {
     Pictures { pictures: Vec<Picture>, verify: Option<Regex>, extend: Option<Regex> },
     Phone(Plan),
     Address(Address),
+    Dictionary(Dictionary),
 }
 
 /// A rule, ready to use.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) meta: Arc<RuleMeta>,
+    pub(super) origin: Origin,
     pub(super) source: Source,
     pub(super) confidence: f32,
     pub(super) reach: usize,
@@ -206,106 +141,19 @@ pub(super) struct Rule {
     pub(super) words: Option<Words>,
     pub(super) need: Need,
     pub(super) generic: bool,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
-    pub(super) examples: Vec<String>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the examples are tests"))]
-    pub(super) counter: Vec<String>,
+    /// Values that are none of this rule's.
+    pub(super) allow: Option<Allow>,
+    /// Whether it is loaded although it slows the set down.
+    pub(super) allow_slow: bool,
+    pub(super) examples: Vec<Example>,
+    pub(super) counter: Vec<Example>,
 }
 
-/// Reads one rule file. `width` gives the smallest and largest match of a pattern, as Hyperscan sees it.
-pub(super) fn parse(
-    file: &str,
-    text: &str,
-    width: impl Fn(&str) -> Result<(usize, usize), Error>,
-) -> Result<Vec<Rule>, Error> {
-    let fail = |reason: String| Error::Rules { file: file.to_owned(), reason };
-    let parsed: File = toml::from_str(text).map_err(|error| fail(error.to_string()))?;
-    parsed
-        .rule
-        .into_iter()
-        .map(|raw| {
-            let id = raw.id.clone();
-            compile(raw, &width).map_err(|reason| fail(format!("rule {id}: {reason}")))
-        })
-        .collect()
-}
-
-fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Rule, String> {
-    let source = match (&raw.pattern, raw.pictures.is_empty(), raw.phone, raw.address) {
-        (Some(pattern), true, None, None) => {
-            let locate = locate(&raw, pattern, width)?;
-            Source::Pattern { pattern: pattern.clone(), locate }
-        }
-        (None, false, None, None) => {
-            let separators = raw.separators.as_deref().unwrap_or(" -");
-            let pictures = raw.pictures.iter().map(|p| Picture::parse(p, separators)).collect::<Result<_, _>>()?;
-            let verify = raw.verify.as_deref().map(anchored).transpose()?;
-            let extend = raw.extend.as_deref().map(anchored).transpose()?;
-            Source::Pictures { pictures, verify, extend }
-        }
-        (None, true, None, Some(address)) => Source::Address(address),
-        (None, true, Some(plan), None) => Source::Phone(plan),
-        _ => return Err("give exactly one of `pattern`, `pictures`, `phone` and `address`".into()),
-    };
-    if !(0.0..=1.0).contains(&raw.confidence) {
-        return Err(format!("confidence {} is not between 0 and 1", raw.confidence));
-    }
-    if raw.need != Need::Nothing && raw.words.is_empty() {
-        return Err("`need` asks for words, but `words` is empty".into());
-    }
-    if raw.label.is_empty() || !raw.label.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
-        return Err(format!("label {:?} must be made of A-Z, 0-9 and _", raw.label));
-    }
-    Ok(Rule {
-        meta: Arc::new(RuleMeta { id: raw.id, entity: raw.entity, label: raw.label, severity: raw.severity }),
-        source,
-        confidence: raw.confidence,
-        reach: raw.reach.unwrap_or(DEFAULT_REACH),
-        left: raw.left,
-        right: raw.right,
-        validator: raw.validator,
-        words: if raw.words.is_empty() { None } else { Some(Words::new(&raw.words)?) },
-        need: raw.need,
-        generic: raw.generic,
-        examples: raw.examples,
-        counter: raw.counter,
-    })
-}
-
-fn locate(raw: &Raw, pattern: &str, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Locate, String> {
-    match (raw.locate, &raw.after) {
-        (Some(special), None) => Ok(Locate::Special(special)),
-        (None, Some(after)) => Ok(Locate::After(anchored(after)?)),
-        (None, None) => {
-            let (min, max) = width(pattern).map_err(|error| error.to_string())?;
-            if min == max && raw.lookbehind == 0 {
-                return Ok(Locate::Fixed { width: min, verify: raw.verify.as_deref().map(anchored).transpose()? });
-            }
-            let back = max.saturating_add(raw.lookbehind);
-            if back > WIDEST {
-                return Err(format!(
-                    "the pattern matches up to {back} bytes, so finding its start has no bound: bound its repeats, end it \
-                     at a fixed width and let `verify` go on, or use `after`"
-                ));
-            }
-            let verify = build(raw.verify.as_deref().unwrap_or(pattern))?;
-            Ok(Locate::Window { back, verify })
-        }
-        (Some(_), Some(_)) => Err("give one of `locate` and `after`".into()),
-    }
-}
-
-fn anchored(pattern: &str) -> Result<Regex, String> {
-    build(&format!(r"\A(?:{})", pattern.replace("{=}", ASSIGNMENT)))
-}
-
-/// Bytes, not characters: windows are cut at any byte.
-fn build(pattern: &str) -> Result<Regex, String> {
-    regex::bytes::RegexBuilder::new(pattern)
-        .unicode(false)
-        .size_limit(4 << 20)
-        .build()
-        .map_err(|error| error.to_string())
+/// A text that tests a rule.
+#[derive(Debug)]
+pub(super) struct Example {
+    pub(super) text: String,
+    pub(super) at: Position,
 }
 
 impl Edge {
@@ -323,40 +171,14 @@ impl Edge {
 }
 
 impl Rule {
+    /// Something that is wrong with it.
+    pub(super) fn mistake(&self, fault: Fault) -> Mistake {
+        let Origin { file, at } = self.origin.clone();
+        Mistake { file, at: Some(at), rule: Some(self.meta.id.clone()), fault }
+    }
+
     /// Runs the validator on the located value.
     pub(super) fn verdict(&self, value: &[u8]) -> validate::Verdict {
         self.validator.map_or(validate::Verdict::Plausible, |validator| validator.check(value))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reason(rule: &str) -> String {
-        let text = format!("[[rule]]\nid = \"x\"\nentity = \"X\"\nseverity = \"low\"\n{rule}");
-        match parse("my.toml", &text, crate::mask::hyperscan::width) {
-            Err(error) => error.to_string(),
-            Ok(rules) => panic!("{rules:?} was accepted"),
-        }
-    }
-
-    #[test]
-    fn mistakes_are_named_with_file_and_rule() {
-        let label = "label = \"X\"\nconfidence = 0.5\n";
-        for (rule, expected) in [
-            ("label = \"X\"\nconfidence = 2\npattern = 'a'", "rule x: confidence 2"),
-            ("label = \"x-y\"\nconfidence = 1\npattern = 'a'", "rule x: label \"x-y\""),
-            (&format!("{label}pattern = 'a'\nphone = \"e164\""), "rule x: give exactly one of"),
-            (&format!("{label}pattern = 'a+'"), "rule x: the pattern matches up to"),
-            (&format!("{label}pattern = '(a'"), "rule x: Hyperscan"),
-            (&format!("{label}pictures = [\"AAA\"]"), "rule x: picture \"AAA\""),
-            (&format!("{label}pattern = 'a'\nneed = \"words\""), "rule x: `need` asks for words"),
-            (&format!("{label}pattern = 'a'\nvalidator = \"no-such\""), "unknown variant `no-such`"),
-            (&format!("{label}patern = 'a'"), "unknown field `patern`"),
-        ] {
-            let reason = reason(rule);
-            assert!(reason.starts_with("rule file my.toml: ") && reason.contains(expected), "{reason}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use super::context::Context;
 use super::engine::Engine;
+use super::explain::{Proposal, Trace};
 use super::hyperscan::Workspace;
 use super::resolve::{Candidate, resolve};
 use super::stream::{Ahead, Growth};
@@ -23,13 +24,15 @@ const WORK_PER_BYTE: usize = 32;
 pub struct Scanner {
     engine: Arc<Engine>,
     workspace: Workspace,
-    /// (rule, end) of what Hyperscan reported.
+    /// (pattern, end) of what Hyperscan reported.
     hits: Vec<(u32, u32)>,
     candidates: Vec<Candidate>,
     context: Context,
     work: usize,
     /// For texts that are to be continued.
     ahead: Ahead,
+    /// What is tried, while somebody wants to know.
+    trace: Option<Trace>,
 }
 
 /// What is known of a stream: its end, and some of what was before.
@@ -65,6 +68,7 @@ impl Scanner {
             context: Context::default(),
             work: 0,
             ahead: Ahead::default(),
+            trace: None,
         })
     }
 
@@ -77,6 +81,19 @@ impl Scanner {
         self.scan_value(text, 0..text.len(), out)
     }
 
+    /// As [`scan`](Self::scan), and why: all that rules proposed, in the order of the text, with what became of it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn explain(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<Vec<Proposal>, Error> {
+        let before = out.len();
+        self.trace = Some(Trace::default());
+        let scanned = self.scan(text, out);
+        let trace = self.trace.take().unwrap_or_default();
+        scanned?;
+        Ok(trace.finish(&self.engine, &self.candidates, &out[before..]))
+    }
+
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.match_patterns(text.as_bytes())?;
@@ -85,6 +102,7 @@ impl Scanner {
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
         let lone = if value.len() < text.len() { 0..0 } else { lone(text) };
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
+        view.trace(self.trace.as_mut());
         let verified = view.verify(&self.hits, text);
         self.work = view.work();
         verified?;
@@ -93,7 +111,9 @@ impl Scanner {
         }
         if !view.is_empty() {
             let tokens = view.into_tokens();
+            let kept = self.trace.as_ref().map(|_| self.candidates.clone());
             report(engine, &mut self.candidates, &tokens, text, out);
+            self.candidates.extend(kept.into_iter().flatten());
         }
         Ok(())
     }
@@ -193,7 +213,7 @@ impl Scanner {
         engine.database().scan(text, &mut self.workspace, |pattern, end| {
             over = hits.len() >= limit;
             // The text is shorter than 4 GiB: the database refuses others.
-            hits.push((engine.rule_of_pattern(pattern), end as u32));
+            hits.push((pattern as u32, end as u32));
             !over
         })?;
         if over { Err(Error::TooManyMatches { limit, bytes: text.len() }) } else { Ok(()) }

@@ -4,12 +4,14 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::context::{AFTER, Context};
-use super::engine::{Engine, Follows};
+use super::engine::{Engine, Follows, Pattern};
+use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::{MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
+use super::rules::dictionary::Dictionary;
 use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
 use super::scan::Limit;
 use super::stream::{Ahead, Growth};
@@ -45,6 +47,8 @@ pub(super) struct View<'v> {
     candidates: &'v mut Vec<Candidate>,
     work: usize,
     done: Done,
+    /// What is tried, while somebody wants to know.
+    trace: Option<&'v mut Trace>,
 }
 
 /// How far the last value of each special kind reached, so that none is walked twice.
@@ -77,6 +81,7 @@ impl<'v> View<'v> {
             candidates,
             work: 0,
             done: Done::default(),
+            trace: None,
         }
     }
 
@@ -90,10 +95,15 @@ impl<'v> View<'v> {
         self.ahead = Some((growth, ahead));
     }
 
-    /// Verifies what Hyperscan found in `text` (`hits`: rule and end), and what the gate finds in it.
+    /// Tells `trace` of all that is tried from here on.
+    pub(super) fn trace(&mut self, trace: Option<&'v mut Trace>) {
+        self.trace = trace;
+    }
+
+    /// Verifies what Hyperscan found in `text` (`hits`: pattern and end), and what the gate finds in it.
     pub(super) fn verify(&mut self, hits: &[(u32, u32)], text: &str) -> Result<(), Error> {
-        for &(rule, end) in hits {
-            self.hit(rule, end as usize)?;
+        for &(pattern, end) in hits {
+            self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
         for token in Tokens::new(self.text) {
@@ -140,7 +150,7 @@ impl<'v> View<'v> {
             // Numbers one a line are many, a number that a line break divides is one.
             let breaks = memchr::memchr_iter(b'\n', &self.text[span.clone()]).count();
             if breaks <= 1 && is_dressed(&text[span.clone()]) {
-                self.weigh(self.engine.rule(candidate.rule), Candidate { span, ..candidate })?;
+                self.weigh(self.engine.rule(candidate.rule), Candidate { span, ..candidate }, true)?;
             }
         }
         Ok(())
@@ -196,13 +206,22 @@ impl<'v> View<'v> {
     }
 
     /// Finds the value whose match ends at `end`.
-    fn hit(&mut self, index: u32, end: usize) -> Result<(), Error> {
+    fn hit(&mut self, pattern: u32, end: usize) -> Result<(), Error> {
+        let Pattern { rule: index, width } = self.engine.pattern(pattern);
         let rule = self.engine.rule(index);
-        let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
-        let latest = if matches!(locate, Locate::After(_)) { end + rule.reach } else { end };
+        let (latest, dictionary) = match &rule.source {
+            Source::Pattern { locate: Locate::After(_), .. } => (end + rule.reach, false),
+            Source::Pattern { .. } => (end, false),
+            Source::Dictionary(_) => (end, true),
+            _ => return Ok(()),
+        };
         if latest <= self.settled {
             return Ok(());
         }
+        if dictionary {
+            return self.literal(index, rule, end - width as usize..end);
+        }
+        let Source::Pattern { locate, .. } = &rule.source else { return Ok(()) };
         let span = match locate {
             Locate::Fixed { width, .. } if !self.edge_is_free(rule, end - width) => None,
             Locate::Fixed { width, verify: None } => Some(end - width..end),
@@ -246,6 +265,13 @@ impl<'v> View<'v> {
             }
         };
         span.map_or(Ok(()), |span| self.propose(index, rule, span))
+    }
+
+    /// A literal of a dictionary.
+    fn literal(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
+        // A character has up to four bytes.
+        self.awaits(span.start, span.end + 4);
+        if Dictionary::stands_alone(self.text, &span) { self.propose(index, rule, span) } else { Ok(()) }
     }
 
     /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
@@ -380,31 +406,51 @@ impl<'v> View<'v> {
         Ok(())
     }
 
-    /// The checks that every candidate passes: right edge, validator, words.
+    /// The checks that every candidate passes: right edge, allow-lists, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
+        if span.is_empty() {
+            return Ok(());
+        }
         self.awaits_edge(rule, &span);
-        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
-        if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
-            return Ok(());
-        }
-        self.spend(span.len())?;
-        let verdict = rule.verdict(&self.text[span.clone()]);
-        if verdict == Verdict::Reject {
-            return Ok(());
-        }
+        let mut tried = Tried { span: span.clone(), rule: index, checks: Checks::default(), failed: None };
+        let verdict = match self.judge(rule, &span)? {
+            Ok(verdict) => verdict,
+            Err(fate) => {
+                tried.failed = Some(fate);
+                self.tell(rule, tried);
+                return Ok(());
+            }
+        };
         let confirmed = verdict == Verdict::Confirmed;
         let tier = match &rule.source {
             _ if rule.generic => Tier::Generic,
             _ if confirmed => Tier::Confirmed,
-            Source::Pattern { .. } => Tier::Prefixed,
+            Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
             _ => Tier::Shaped,
         };
         let score = rule.confidence + if confirmed { CONFIRMED_BONUS } else { 0.0 };
-        self.weigh(rule, Candidate { span, rule: index, tier, severity: rule.meta.severity, score })
+        self.weigh(rule, Candidate { span, rule: index, tier, severity: rule.meta.severity, score }, false)
+    }
+
+    /// What the value at `span` is by itself; or the first check that it fails, cheapest first.
+    fn judge(&mut self, rule: &Rule, span: &Range<usize>) -> Result<Result<Verdict, Fate>, Error> {
+        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        if goes_on && !self.is_glued(rule, span) {
+            return Ok(Err(Fate::GoesOn));
+        }
+        self.spend(span.len())?;
+        let value = &self.text[span.clone()];
+        if rule.allow.as_ref().is_some_and(|allow| allow.has(value)) || self.engine.allows(value) {
+            return Ok(Err(Fate::Allowed));
+        }
+        Ok(match rule.verdict(value) {
+            Verdict::Reject => Err(Fate::Rejected),
+            verdict => Ok(verdict),
+        })
     }
 
     /// Keeps a candidate when there is enough around it to believe it.
-    fn weigh(&mut self, rule: &Rule, mut candidate: Candidate) -> Result<(), Error> {
+    fn weigh(&mut self, rule: &Rule, mut candidate: Candidate, folded: bool) -> Result<(), Error> {
         if !self.copy {
             self.awaits_words(rule, &candidate.span);
             let near = self.words_are_near(rule, &candidate.span)?;
@@ -413,6 +459,12 @@ impl<'v> View<'v> {
                 Need::Words => near,
                 Need::Lone => near || candidate.span == self.lone,
             };
+            if self.trace.is_some() {
+                let word = rule.words.as_ref().filter(|_| near).and_then(|words| self.context.word(words));
+                let checks = Checks { confirmed: candidate.tier == Tier::Confirmed, word, folded, ..Checks::default() };
+                let failed = (!enough).then_some(Fate::NoWords);
+                self.tell(rule, Tried { span: candidate.span.clone(), rule: candidate.rule, checks, failed });
+            }
             if !enough {
                 return Ok(());
             }
@@ -423,6 +475,13 @@ impl<'v> View<'v> {
         }
         self.candidates.push(candidate);
         Ok(())
+    }
+
+    fn tell(&mut self, rule: &Rule, mut tried: Tried) {
+        if let Some(trace) = &mut self.trace {
+            tried.checks.validator = rule.validator.map(super::explain::name);
+            trace.push(tried);
+        }
     }
 
     fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {

@@ -24,7 +24,7 @@ pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
 pub use pass::Passage;
 pub use peer::peer_groups;
-pub use secret_file::{SecretFileError, create_secret_file, read_secret_file, secret_dir};
+pub use secret_file::{SecretFileError, create_secret_file, read_private_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};
 pub use transport::{Chosen, RingError, TransportSetting};
 pub use worker::{Transport, run_worker, spawn_worker};

@@ -44,8 +44,8 @@ pub enum SecretFileError {
         /// `file` or `directory`.
         wanted: &'static str,
     },
-    /// Too large to be a key.
-    #[error("{path} has {len} bytes, more than any key file; is it the right one?", path = path.display())]
+    /// Too large to be what it should be.
+    #[error("{path} has {len} bytes, more than any such file; is it the right one?", path = path.display())]
     Size {
         /// The file.
         path: PathBuf,
@@ -87,6 +87,14 @@ impl SecretFileError {
 /// # Errors
 /// When the file is a link, belongs to another user, is open to group or others, or cannot be read.
 pub fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
+    read_private_file(path, MAX_SECRET)
+}
+
+/// Reads a file of this user that nobody else may use, of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read_secret_file`].
+pub fn read_private_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).map_err(
         |error| {
             if error.raw_os_error() == Some(libc::ELOOP) {
@@ -101,7 +109,7 @@ pub fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileErr
         return Err(SecretFileError::Kind { path: path.to_path_buf(), wanted: "file" });
     }
     check_access(path, &metadata, 0o600)?;
-    if metadata.len() > MAX_SECRET {
+    if metadata.len() > limit {
         return Err(SecretFileError::Size { path: path.to_path_buf(), len: metadata.len() });
     }
     // Sized beforehand, so that growing leaves no copies behind.

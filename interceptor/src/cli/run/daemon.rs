@@ -21,14 +21,13 @@ use super::settings::{
 };
 use super::state::{PidFile, note_config, note_pins, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
-use super::{Args, Failure, tokens};
+use super::{Args, Failure, rules, tokens};
 use crate::audit::Log;
 use crate::capture::{Capture, Catalogue, Flows, Namespaces, Pinned, Prepared};
 use crate::config::{Config, StatePaths};
 use crate::daemon::handover::Facts;
 use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::{Callers, Resolver};
-use crate::mask::Engine;
 use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
 use crate::sys::service::{self, Notice};
@@ -108,7 +107,7 @@ impl Daemon {
         // What the configuration gets wrong is found before anything is made.
         let audit_settings = audit_settings(args, &config, paths)?;
         let capture_settings = capture_settings(&config)?;
-        let engine = Engine::builtin()?;
+        let engine = rules::for_daemon(&config.rules, Some(paths))?;
         check_rules(&config.policy, &engine)?;
         let chosen = config.listen.transport.choose()?;
         let modes = Modes::new(&config, &capture_settings.cgroup)?;

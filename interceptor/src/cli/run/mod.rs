@@ -20,7 +20,7 @@ pub(super) use self::settings::host;
 use self::settings::{audit_settings, capture_settings, check_rules};
 pub(super) use self::state::{PinDir, daemon_config, daemon_pid};
 use self::upgrade::Program;
-use super::{Failure, Global, tokens};
+use super::{Failure, Global, rules, tokens};
 use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::mask::Engine;
 use crate::sys;
@@ -77,7 +77,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 /// What can be told without root and without the kernel.
 #[expect(clippy::print_stdout, reason = "the answer")]
 fn check(args: &Args, config: &Config, paths: &StatePaths, global: &Global) -> Result<ExitCode, Failure> {
-    check_rules(&config.policy, &*Engine::builtin()?)?;
+    let engine = if args.file_only { Engine::builtin()? } else { rules::for_daemon(&config.rules, None)? };
+    // Types of rule files that were not read are not known.
+    if config.rules.are_builtin() || !args.file_only {
+        check_rules(&config.policy, &engine)?;
+    }
     if !args.file_only {
         check_host(args, config, paths)?;
     }

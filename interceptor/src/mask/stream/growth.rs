@@ -130,8 +130,9 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
         Source::Pattern { pattern, locate } => {
             let width = hyperscan::width(pattern)?.1;
             if width > WIDEST {
-                let reason = format!("the pattern matches up to {width} bytes; a stream keeps {WIDEST}");
-                return Err(Error::Rules { file: rule.meta.id.clone(), reason });
+                let id = &rule.meta.id;
+                let reason = format!("rule {id}: the pattern matches up to {width} bytes; a stream keeps {WIDEST}");
+                return Err(Error::Stream(reason));
             }
             let own = pattern.clone();
             match locate {
@@ -147,6 +148,12 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
             let longest = pictures.iter().map(Picture::len).max().unwrap_or(0);
             let own = pictures.iter().map(|picture| picture.expression() + &extend).collect();
             (own, None, longest + if extend.is_empty() { 0 } else { rule.reach })
+        }
+        Source::Dictionary(dictionary) => {
+            let literals: Vec<_> = dictionary.expressions.iter().map(|(literal, _)| literal.as_str()).collect();
+            let longest = dictionary.expressions.iter().map(|(_, width)| *width as usize).max().unwrap_or(0);
+            // And the character behind it, which may make it part of a longer word.
+            (vec![format!("(?:{}).{{0,3}}", literals.join("|"))], None, longest + 4)
         }
         Source::Phone(_) => (vec![PHONE.to_owned()], None, 35),
         Source::Address(Address::Ipv4) => (vec![IPV4.to_owned()], None, 22),
@@ -189,5 +196,5 @@ fn lives(dfa: &DFA, cache: &mut Cache, anchored: Anchored, text: &[u8], at: Rang
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Rules { file: "(streams)".into(), reason: error.to_string() }
+    Error::Stream(error.to_string())
 }

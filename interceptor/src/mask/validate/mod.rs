@@ -1,10 +1,16 @@
 //! Validators: what a value must satisfy beyond its shape. Checksums, number plans, structure.
 
+mod america;
+mod asia;
+mod britain;
 mod checksum;
+mod device;
+mod europe;
 mod finance;
-mod national;
+mod germany;
 mod net;
 mod secret;
+mod south;
 
 use serde::Deserialize;
 
@@ -104,43 +110,43 @@ impl Validator {
             V::Ipv4 => plausible(net::ipv4(value)),
             V::Ipv6 => plausible(net::ipv6(value)),
             V::Mac => plausible(net::mac(value)),
-            V::Imei => confirm(national::imei(value)),
-            V::Vin => confirm(national::vin(value)),
-            V::UsSsn => plausible(national::us_ssn(value)),
-            V::UsItin => plausible(national::us_itin(value)),
-            V::UsNpi => confirm(national::us_npi(value)),
-            V::UsMbi => plausible(national::us_mbi(value)),
-            V::UsDea => confirm(national::us_dea(value)),
-            V::UkNhs => confirm(national::uk_nhs(value)),
-            V::UkNino => plausible(national::uk_nino(value)),
-            V::UkUtr => confirm(national::uk_utr(value)),
-            V::CaSin => confirm(national::ca_sin(value)),
-            V::AuAbn => confirm(national::au_abn(value)),
-            V::AuAcn => confirm(national::au_acn(value)),
-            V::AuTfn => confirm(national::au_tfn(value)),
-            V::AuMedicare => confirm(national::au_medicare(value)),
-            V::DeTaxId => confirm(national::de_tax_id(value)),
-            V::DeVatId => confirm(national::de_vat_id(value)),
-            V::FrNir => confirm(national::fr_nir(value)),
-            V::EsNif => confirm(national::es_nif(value)),
-            V::ItFiscalCode => national::it_fiscal_code(value),
-            V::ItVat => confirm(national::it_vat(value)),
-            V::PlPesel => confirm(national::pl_pesel(value)),
-            V::NlBsn => confirm(national::nl_bsn(value)),
-            V::SePersonnummer => confirm(national::se_personnummer(value)),
-            V::FiHetu => confirm(national::fi_hetu(value)),
-            V::BrCpf => confirm(national::br_cpf(value)),
-            V::BrCnpj => confirm(national::br_cnpj(value)),
-            V::InAadhaar => confirm(national::in_aadhaar(value)),
-            V::InPan => plausible(national::in_pan(value)),
-            V::InGstin => national::in_gstin(value),
-            V::SgNric => national::sg_nric(value),
-            V::KrRrn => national::kr_rrn(value),
-            V::KrBrn => confirm(national::kr_brn(value)),
-            V::TrTckn => confirm(national::tr_tckn(value)),
-            V::ThTnin => confirm(national::th_tnin(value)),
-            V::ZaId => confirm(national::za_id(value)),
-            V::CnResidentId => confirm(national::cn_resident_id(value)),
+            V::Imei => confirm(device::imei(value)),
+            V::Vin => confirm(device::vin(value)),
+            V::UsSsn => plausible(america::us_ssn(value)),
+            V::UsItin => plausible(america::us_itin(value)),
+            V::UsNpi => confirm(america::us_npi(value)),
+            V::UsMbi => plausible(america::us_mbi(value)),
+            V::UsDea => confirm(america::us_dea(value)),
+            V::UkNhs => confirm(britain::uk_nhs(value)),
+            V::UkNino => plausible(britain::uk_nino(value)),
+            V::UkUtr => confirm(britain::uk_utr(value)),
+            V::CaSin => confirm(america::ca_sin(value)),
+            V::AuAbn => confirm(south::au_abn(value)),
+            V::AuAcn => confirm(south::au_acn(value)),
+            V::AuTfn => confirm(south::au_tfn(value)),
+            V::AuMedicare => confirm(south::au_medicare(value)),
+            V::DeTaxId => confirm(germany::de_tax_id(value)),
+            V::DeVatId => confirm(germany::de_vat_id(value)),
+            V::FrNir => confirm(europe::fr_nir(value)),
+            V::EsNif => confirm(europe::es_nif(value)),
+            V::ItFiscalCode => europe::it_fiscal_code(value),
+            V::ItVat => confirm(europe::it_vat(value)),
+            V::PlPesel => confirm(europe::pl_pesel(value)),
+            V::NlBsn => confirm(europe::nl_bsn(value)),
+            V::SePersonnummer => confirm(europe::se_personnummer(value)),
+            V::FiHetu => confirm(europe::fi_hetu(value)),
+            V::BrCpf => confirm(america::br_cpf(value)),
+            V::BrCnpj => confirm(america::br_cnpj(value)),
+            V::InAadhaar => confirm(asia::in_aadhaar(value)),
+            V::InPan => plausible(asia::in_pan(value)),
+            V::InGstin => asia::in_gstin(value),
+            V::SgNric => asia::sg_nric(value),
+            V::KrRrn => asia::kr_rrn(value),
+            V::KrBrn => confirm(asia::kr_brn(value)),
+            V::TrTckn => confirm(europe::tr_tckn(value)),
+            V::ThTnin => confirm(asia::th_tnin(value)),
+            V::ZaId => confirm(south::za_id(value)),
+            V::CnResidentId => confirm(asia::cn_resident_id(value)),
             V::Github => secret::github(value),
             V::Jwt => secret::jwt(value),
             V::BasicAuth => confirm(secret::basic_auth(value)),

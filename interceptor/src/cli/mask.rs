@@ -91,7 +91,8 @@ fn mask_body(provider: Provider, path: Option<&str>, body: &Bytes, key: &TokenKe
 }
 
 fn mask_fields(body: Bytes, fields: &[Field<'_>], key: &TokenKey) -> Result<Bytes, Failure> {
-    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    let mut found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![Action::Mask; found.len()];
     Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key)?.body().clone())
 }

@@ -17,7 +17,8 @@ const LONGEST_LINE: u64 = 384 << 20;
 #[command(after_help = "\
 Each line in is {\"id\":...,\"text\":\"...\"}; each line out, in the same order, is
 {\"id\":...,\"spans\":[{\"start\":5,\"end\":24,\"type\":\"CREDIT_CARD\",\"rule\":\"card.pan\",\"score\":0.95}]}.
-Offsets are bytes of the text in UTF-8, end exclusive.
+Offsets are bytes of the text in UTF-8, end exclusive. A number that several kinds of identifier claim is
+listed once for each, the likeliest first; masking goes by the first.
 
 Examples:
   echo '{\"id\":1,\"text\":\"card 4111 1111 1111 1111\"}' | interceptor scan
@@ -85,7 +86,7 @@ fn scan(mut input: impl BufRead, output: &mut impl Write, scanner: &mut Scanner)
         let parsed: Line = serde_json::from_slice(&line)
             .map_err(|error| format!("line {number} is not a JSON object with \"id\" and \"text\": {}", why(&error)))?;
         findings.clear();
-        scanner.scan(&parsed.text, &mut findings).map_err(|error| format!("line {number}: {error}"))?;
+        scanner.readings(&parsed.text, &mut findings).map_err(|error| format!("line {number}: {error}"))?;
         total += findings.len();
         let answer = Answer { id: &parsed.id, spans: findings.iter().map(span).collect() };
         serde_json::to_writer(&mut *output, &answer)?;

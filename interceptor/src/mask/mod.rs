@@ -18,6 +18,7 @@ mod extent;
 mod fold;
 mod gate;
 mod hyperscan;
+mod lone;
 mod phone;
 mod picture;
 mod resolve;

@@ -192,7 +192,7 @@ pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
     let mut tokens = Tokens { key, given: HashMap::new() };
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for finding in found {
+    for finding in found.iter().filter(|finding| !finding.rule.report_only) {
         out.push_str(&text[from..finding.span.start]);
         out.push_str(&tokens.token(&finding.rule, &text[finding.span.clone()]));
         from = finding.span.end;
@@ -209,7 +209,13 @@ mod tests {
     #[test]
     fn two_values_of_one_request_never_share_a_token() {
         let key = TokenKey::from_bytes([5; 32]);
-        let rule = RuleMeta { id: "x".into(), entity: "SECRET_X".into(), label: "X".into(), severity: Severity::High };
+        let rule = RuleMeta {
+            id: "x".into(),
+            entity: "SECRET_X".into(),
+            label: "X".into(),
+            severity: Severity::High,
+            report_only: false,
+        };
         let short = key.token(&rule, "value");
         let other = (rule.entity.clone(), "another value".to_owned());
         let mut tokens = Tokens { key: &key, given: HashMap::from([(short.clone(), other)]) };

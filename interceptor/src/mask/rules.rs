@@ -62,6 +62,9 @@ struct Raw {
     severity: Severity,
     /// 0 to 1, before words and checksums add to it.
     confidence: f32,
+    /// What is done with the value unless policy says otherwise.
+    #[serde(default)]
+    action: Treatment,
     /// Source: a Hyperscan pattern. Fast ones begin with a literal or end at a fixed width; a class or a boundary at the
     /// head costs every other rule.
     #[serde(default)]
@@ -120,6 +123,17 @@ struct Raw {
     /// Texts in which the rule finds nothing.
     #[serde(default)]
     counter: Vec<String>,
+}
+
+/// What is done with a value by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Treatment {
+    /// It is replaced.
+    #[default]
+    Mask,
+    /// It is only reported, and gives way to any other finding.
+    Report,
 }
 
 /// What must not stand next to a value.
@@ -262,7 +276,13 @@ fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> R
         return Err(format!("label {:?} must be made of A-Z, 0-9 and _", raw.label));
     }
     Ok(Rule {
-        meta: Arc::new(RuleMeta { id: raw.id, entity: raw.entity, label: raw.label, severity: raw.severity }),
+        meta: Arc::new(RuleMeta {
+            id: raw.id,
+            entity: raw.entity,
+            label: raw.label,
+            severity: raw.severity,
+            report_only: raw.action == Treatment::Report,
+        }),
         source,
         confidence: raw.confidence,
         reach: raw.reach.unwrap_or(DEFAULT_REACH),

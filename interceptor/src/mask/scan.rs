@@ -7,6 +7,7 @@ use super::Error;
 use super::context::Context;
 use super::engine::Engine;
 use super::hyperscan::Workspace;
+use super::lone::Lone;
 use super::resolve::{Candidate, resolve};
 use super::verify::View;
 use crate::flow::{Field, Finding, Located};
@@ -44,6 +45,29 @@ impl Scanner {
         self.scan_value(text, 0..text.len(), out)
     }
 
+    /// As [`Scanner::scan`], and for each finding what else its bytes may be: a number of nine digits can pass the checks
+    /// of several countries. Readings of the same bytes follow each other, the likeliest first.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    pub fn readings(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        let first = out.len();
+        self.scan(text, out)?;
+        let mut all = out.split_off(first);
+        all.extend(self.candidates.drain(..).map(|other| {
+            let rule = Arc::clone(&self.engine.rule(other.rule).meta);
+            Finding { span: other.span, rule, score: other.score }
+        }));
+        all.sort_by_key(|finding| finding.span.start);
+        for finding in all {
+            let mut before = out[first..].iter().rev().take_while(|before| before.span == finding.span);
+            if !before.any(|before| before.rule.entity == finding.rule.entity) {
+                out.push(finding);
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.work = 0;
@@ -54,7 +78,7 @@ impl Scanner {
         let engine = &*self.engine;
         let limit = Limit::of(text.len());
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
-        let lone = if value.len() < text.len() { 0..0 } else { lone(text) };
+        let lone = if value.len() < text.len() { Lone::NOWHERE } else { Lone::of(text) };
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
         let verified = view.verify(&self.hits, text);
         self.work = view.work();
@@ -148,12 +172,4 @@ impl Limit {
             work: WORK.saturating_add(bytes.saturating_mul(WORK_PER_BYTE)),
         }
     }
-}
-
-/// What is left of a text without blanks, quotes and a full stop around it.
-fn lone(text: &str) -> Range<usize> {
-    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.');
-    let start = text.len() - text.trim_start_matches(dull).len();
-    let end = text.trim_end_matches(dull).len();
-    start..end.max(start)
 }

@@ -210,7 +210,8 @@ fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
 }
 
 fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
-    let found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    let mut found = Engine::builtin()?.scanner()?.scan_fields(fields)?;
+    found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![Action::Mask; found.len()];
     rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key())
 }

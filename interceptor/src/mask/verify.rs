@@ -8,6 +8,7 @@ use super::engine::{Engine, Follows};
 use super::extent::{self, Walk};
 use super::fold::{Folded, Stretches, may_hide_a_number};
 use super::gate::{Token, Tokens};
+use super::lone::Lone;
 use super::phone::Written;
 use super::resolve::{Candidate, Tier};
 use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
@@ -29,8 +30,7 @@ pub(super) struct View<'v> {
     text: &'v [u8],
     /// What masking left in the text; looked for once something needs to know.
     tokens: OnceCell<Vec<Range<usize>>>,
-    /// The text without what surrounds a lone value.
-    lone: Range<usize>,
+    lone: Lone,
     limit: Limit,
     context: &'v mut Context,
     candidates: &'v mut Vec<Candidate>,
@@ -50,7 +50,7 @@ impl<'v> View<'v> {
     pub(super) fn new(
         engine: &'v Engine,
         text: &'v [u8],
-        lone: Range<usize>,
+        lone: Lone,
         limit: Limit,
         context: &'v mut Context,
         candidates: &'v mut Vec<Candidate>,
@@ -84,7 +84,7 @@ impl<'v> View<'v> {
         let folded = Folded::new(original);
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let text = folded.text.as_bytes();
-        let mut view = View::new(self.engine, text, 0..0, self.limit, &mut context, &mut candidates);
+        let mut view = View::new(self.engine, text, Lone::NOWHERE, self.limit, &mut context, &mut candidates);
         view.work = self.work;
         for token in Tokens::new(text) {
             view.pictures(&token, view.follows(&token), |rule| rule.meta.severity == Severity::High)?;
@@ -321,7 +321,11 @@ impl<'v> View<'v> {
 
     /// The checks that every candidate passes: right edge, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        let mut behind = self.text[span.end..].iter();
+        let goes_on = behind.next().is_some_and(|&b| {
+            // A full stop ends the sentence.
+            rule.right.holds(b) && (b != b'.' || behind.next().is_some_and(u8::is_ascii_alphanumeric))
+        });
         if span.is_empty() || (goes_on && !self.is_glued(rule, &span)) {
             return Ok(());
         }
@@ -334,7 +338,7 @@ impl<'v> View<'v> {
         let enough = match rule.need {
             Need::Nothing => true,
             Need::Words => near,
-            Need::Lone => near || span == self.lone,
+            Need::Lone => near || self.lone.holds(&span),
         };
         if !enough {
             return Ok(());
@@ -347,6 +351,7 @@ impl<'v> View<'v> {
         score += if near { WORDS_BONUS } else { 0.0 };
         score += if confirmed { CONFIRMED_BONUS } else { 0.0 };
         let tier = match &rule.source {
+            _ if rule.meta.report_only => Tier::Reported,
             _ if rule.generic => Tier::Generic,
             _ if confirmed => Tier::Confirmed,
             Source::Pattern { .. } => Tier::Prefixed,

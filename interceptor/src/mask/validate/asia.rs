@@ -79,13 +79,54 @@ pub(super) fn kr_brn(value: &[u8]) -> bool {
     }
 }
 
-/// Thai national id: modulus 11.
+/// Korean foreigner registration number: as the resident's, with 5 to 8 for the century.
+pub(super) fn kr_frn(value: &[u8]) -> Verdict {
+    let d = digits(value);
+    if d.len() != 13 || !is_date(two(&d, 2), two(&d, 4)) || !(5..=8).contains(&d[6]) {
+        return Verdict::Reject;
+    }
+    let check = (13 - weighted(&d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
+    if check == u32::from(d[12]) { Verdict::Confirmed } else { Verdict::Plausible }
+}
+
+/// Thai national id: the kind of person, a province (ISO 3166-2:TH), modulus 11.
 pub(super) fn th_tnin(value: &[u8]) -> bool {
     let d = digits(value);
     d.len() == 13
         && (1..=8).contains(&d[0])
+        && matches!(two(&d, 1), 10..=27 | 30..=49 | 50..=58 | 60..=67 | 70..=77 | 80..=86 | 90..=96)
         && !all_same(&d)
         && (11 - weighted(&d, &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11) % 10 == u32::from(d[12])
+}
+
+/// Philippine taxpayer number (BIR): eight digits, a check digit of modulus 11, three of the branch or none.
+pub(super) fn ph_tin(value: &[u8]) -> bool {
+    let d = digits(value);
+    matches!(d.len(), 9 | 12 | 14)
+        && !all_same(&d[..9])
+        && weighted(&d, &[9, 8, 7, 6, 5, 4, 3, 2]) % 11 == u32::from(d[8])
+}
+
+/// Singapore unique entity number (ACRA): eight digits, or the year and five digits, or the century, the year and the
+/// kind of entity; a check letter, modulus 11.
+pub(super) fn sg_uen(value: &[u8]) -> bool {
+    const LETTERS: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWX0123456789";
+    let text = alphanumerics(value);
+    let d = digits(value);
+    let Some(&check) = text.last() else { return false };
+    match (text.len(), d.len()) {
+        (9, 8) => b"XMKECAWLJDB"[(weighted(&d, &[10, 4, 9, 3, 8, 2, 7, 1]) % 11) as usize] == check,
+        (10, 9) => {
+            matches!(two(&d, 0), 18..=20)
+                && b"ZKCMDNERGWH"[(weighted(&d, &[10, 8, 6, 4, 9, 7, 5, 3, 1]) % 11) as usize] == check
+        }
+        (10, 6) if b"RST".contains(&text[0]) => {
+            let worth = |b: &u8| LETTERS.iter().position(|letter| letter == b).and_then(|i| u8::try_from(i).ok());
+            let Some(worth) = text[..9].iter().map(worth).collect::<Option<Vec<u8>>>() else { return false };
+            LETTERS[((weighted(&worth, &[4, 3, 5, 3, 10, 2, 2, 5, 7]) + 11 - 5) % 11) as usize] == check
+        }
+        _ => false,
+    }
 }
 
 /// Chinese resident identity number (GB 11643): a date, ISO/IEC 7064 MOD 11-2.
@@ -101,4 +142,30 @@ pub(super) fn cn_resident_id(value: &[u8]) -> bool {
             let rest = weighted(&d, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]) % 11;
             b"10X98765432"[rest as usize] == last.to_ascii_uppercase()
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_of_singapore_have_three_forms() {
+        for good in ["00192200M", "197401143C", "S16FC0121D", "T01FC6132D"] {
+            assert!(sg_uen(good.as_bytes()), "{good}");
+        }
+        for bad in ["00192200N", "197401143D", "219740114C", "S16FC0121E", "X16FC0121D"] {
+            assert!(!sg_uen(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn foreigners_and_residents_of_korea_are_told_apart() {
+        assert_eq!((kr_frn(b"850101-5123450"), kr_rrn(b"850101-5123450")), (Verdict::Confirmed, Verdict::Reject));
+        assert_eq!(kr_frn(b"850101-1123450"), Verdict::Reject);
+    }
+
+    #[test]
+    fn thai_numbers_name_a_province() {
+        assert!(th_tnin(b"3224716840371") && !th_tnin(b"1974567890124"));
+    }
 }

@@ -65,10 +65,13 @@ pub(super) fn it_fiscal_code(value: &[u8]) -> Verdict {
     if u32::from(text[15] - b'A') == sum % 26 { Verdict::Confirmed } else { Verdict::Reject }
 }
 
-/// Italian VAT number: Luhn over eleven digits.
+/// Italian VAT number: seven digits, the tax office's province (001 to 100, and five more), Luhn.
 pub(super) fn it_vat(value: &[u8]) -> bool {
     let d = digits(value);
-    d.len() == 11 && luhn(&d) && !all_same(&d)
+    d.len() == 11
+        && matches!(u32::from(d[7]) * 100 + two(&d, 8), 1..=100 | 120 | 121 | 888 | 999)
+        && luhn(&d)
+        && d[..7].iter().any(|&x| x > 0)
 }
 
 /// Polish PESEL: date of birth with the century in the month, weighted check digit.
@@ -93,6 +96,12 @@ pub(super) fn se_personnummer(value: &[u8]) -> bool {
     let century = d.len() == 10 || (d.len() == 12 && matches!(two(&d, 0), 18..=20));
     let day = two(short, 4);
     century && is_date(two(short, 2), if day > 60 { day - 60 } else { day }) && luhn(short)
+}
+
+/// Swedish organisation number (Skatteverket SKV 709): the legal form, a third digit that is no month, Luhn.
+pub(super) fn se_organisationsnummer(value: &[u8]) -> bool {
+    let d = digits(value);
+    d.len() == 10 && matches!(d[0], 1 | 2 | 3 | 5..=9) && d[2] >= 2 && luhn(&d)
 }
 
 /// Finnish personal identity code: a date, the century sign, modulus 31.

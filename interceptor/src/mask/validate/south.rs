@@ -1,6 +1,6 @@
 //! National identifiers of Australia, South Africa and Nigeria.
 
-use super::checksum::{all_same, digits, is_date, luhn, two, weighted};
+use super::checksum::{all_same, digits, is_date, luhn, two, verhoeff, weighted};
 
 /// Australian business number: modulus 89 after taking one from the first digit.
 pub(super) fn au_abn(value: &[u8]) -> bool {
@@ -36,4 +36,10 @@ pub(super) fn au_medicare(value: &[u8]) -> bool {
 pub(super) fn za_id(value: &[u8]) -> bool {
     let d = digits(value);
     d.len() == 13 && is_date(two(&d, 2), two(&d, 4)) && d[10] <= 2 && luhn(&d)
+}
+
+/// Nigerian national identification number (NIMC): eleven digits, Verhoeff.
+pub(super) fn ng_nin(value: &[u8]) -> bool {
+    let d = digits(value);
+    d.len() == 11 && !all_same(&d) && verhoeff(&d)
 }

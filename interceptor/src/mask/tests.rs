@@ -143,7 +143,7 @@ fn piece() -> impl Strategy<Value = String> {
         "(415) 555-0132",
         "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
         "00:1B:44:11:3A:B7",
-        "SSN 536904399",
+        "SSN 536904398",
         "[EMAIL_k7q2m9xh]",
         "secret_key: 9c1b7e04d2f85a36b1",
         "AB 12 34 56 C",
@@ -296,20 +296,20 @@ fn the_name_of_a_value_counts_like_words_before_it() {
         ("aws_secret_access_key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ("account_number", "000123456789"),
         ("accountNumber", "000123456789"),
-        ("ssn", "536904399"),
+        ("ssn", "536904398"),
     ] {
         let out = masked(name, text);
         assert_eq!(token::length(out.as_bytes()), Some(out.len()), "{name}: {out}");
         assert_eq!(mask_plain(text), text, "{text} alone is nothing");
     }
-    let out = masked("ssn", "my number 536904399");
+    let out = masked("ssn", "my number 536904398");
     assert!(out.starts_with("my number [SSN_") && out.ends_with(']'), "{out}");
     for (name, text) in [
         ("4111111111111111", "x"),
         ("jane@corp.example", "x"),
         ("password", "required"),
         ("token_type", "bearer"),
-        ("order", "536904399"),
+        ("order", "536904398"),
         ("order", "130692544"),
     ] {
         assert_eq!(masked(name, text), text, "{name}");

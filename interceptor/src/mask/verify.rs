@@ -196,8 +196,13 @@ impl<'v> View<'v> {
         let follows = self.follows(token);
         self.pictures(token, follows, |_| true)?;
         let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
-        if token.digits && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' '))) {
-            self.phone(token.span.start, second)?;
+        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
+        let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
+        if token.digits
+            && !ends
+            && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' ')))
+        {
+            self.phone(token.span.start)?;
         }
         let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
         if colon || (next == Some(&b'.') && follows == Follows::Digit) {
@@ -283,25 +288,24 @@ impl<'v> View<'v> {
 
     fn address(&mut self, token: &Token) -> Result<(), Error> {
         let engine = self.engine;
-        for &(index, kind) in engine.addresses() {
+        for kind in [Address::Ipv4, Address::Ipv6] {
             let walk = match kind {
                 Address::Ipv4 => extent::ipv4(self.text, token),
                 Address::Ipv6 => extent::ipv6(self.text, token, &mut self.done.ipv6),
             };
-            let rule = engine.rule(index);
-            if let Some(span) = self.walked(walk)?.filter(|span| self.edge_is_free(rule, span.start)) {
-                self.propose(index, rule, span)?;
+            let Some(span) = self.walked(walk)? else { continue };
+            for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
+                let rule = engine.rule(index);
+                if self.edge_is_free(rule, span.start) {
+                    self.propose(index, rule, span.clone())?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Reads a telephone number from its first digit; `second` is the second byte behind its first group.
-    fn phone(&mut self, first: usize, second: Option<&u8>) -> Result<(), Error> {
-        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
-        if second.is_some_and(u8::is_ascii_alphabetic) {
-            return Ok(());
-        }
+    /// Reads a telephone number from its first digit.
+    fn phone(&mut self, first: usize) -> Result<(), Error> {
         // The middle of a number was read from its start.
         if matches!(self.text[..first], [.., b'0'..=b'9', b'-' | b'.' | b'/']) {
             return Ok(());

@@ -3,10 +3,10 @@
 use super::checksum::is_date;
 
 /// A day that exists, its parts in any of the usual orders: year first, or last with month and day either way. A month
-/// by name and a year are enough.
+/// by name with a day or a year is enough.
 pub(super) fn date(value: &[u8]) -> bool {
-    let time = value.iter().position(|b| matches!(b, b'T' | b't') && value.len() > 10);
-    let day = &value[..time.filter(|&at| at >= 8).unwrap_or(value.len())];
+    // A time of day begins three bytes before its first colon.
+    let day = value.iter().position(|&b| b == b':').map_or(value, |colon| &value[..colon.saturating_sub(3)]);
     let parts: Vec<&[u8]> = day.split(|b| !b.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let number = |part: &[u8]| std::str::from_utf8(part).ok().and_then(|text| text.parse::<u32>().ok());
     match parts[..] {
@@ -18,7 +18,11 @@ pub(super) fn date(value: &[u8]) -> bool {
             let (first, second) = (number(first), month(second).or_else(|| number(second)));
             year_holds && first.zip(second).is_some_and(|(a, b)| is_date(a, b) || is_date(b, a))
         }
-        [name, year] => month(name).is_some() && is_year(number(year)),
+        [first, second] => match (month(first), month(second)) {
+            (Some(_), None) => second.len() == 2 || is_year(number(second)),
+            (None, Some(month)) => number(first).is_some_and(|day| is_date(month, day)),
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -31,8 +35,8 @@ fn is_year(year: Option<u32>) -> bool {
 fn month(name: &[u8]) -> Option<u32> {
     const MONTHS: [&[u8]; 12] =
         [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
-    let name = name.get(..3)?.to_ascii_lowercase();
-    (1..).zip(MONTHS).find(|(_, month)| *month == name).map(|(number, _)| number)
+    let start = name.get(..3)?.to_ascii_lowercase();
+    (1..).zip(MONTHS).find(|(_, month)| *month == start).map(|(number, _)| number)
 }
 
 #[cfg(test)]
@@ -41,11 +45,13 @@ mod tests {
 
     #[test]
     fn days_exist_in_one_order_or_the_other() {
-        for good in ["2024-02-29", "5-20-2021", "20/5/2021", "21.05.2021", "05/21/21", "3-Mar-1999", "May-2021"] {
+        for good in
+            ["2024-02-29", "5-20-2021", "20/5/2021", "21.05.2021", "05/21/21", "3-Mar-1999", "May-2021", "21-MAY"]
+        {
             assert!(date(good.as_bytes()), "{good}");
         }
         assert!(date(b"2024-03-15T14:30:00Z") && date(b"2024-03-15t14:30"));
-        for bad in ["2024-02-30", "20-20-2021", "1-1-1066", "Foo-2021", "2024-13-01T00:00", "1.2"] {
+        for bad in ["2024-02-30", "20-20-2021", "1-1-1066", "Foo-2021", "2024-13-01T00:00", "1.2", "31-Apr"] {
             assert!(!date(bad.as_bytes()), "{bad}");
         }
     }

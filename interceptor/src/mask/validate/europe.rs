@@ -101,7 +101,8 @@ pub(super) fn se_personnummer(value: &[u8]) -> bool {
 /// Swedish organisation number (Skatteverket SKV 709): the legal form, a third digit that is no month, Luhn.
 pub(super) fn se_organisationsnummer(value: &[u8]) -> bool {
     let d = digits(value);
-    d.len() == 10 && matches!(d[0], 1 | 2 | 3 | 5..=9) && d[2] >= 2 && luhn(&d)
+    let d = d.strip_prefix(&[1, 6]).filter(|d| d.len() == 10).unwrap_or(&d);
+    d.len() == 10 && matches!(d[0], 1 | 2 | 3 | 5..=9) && d[2] >= 2 && luhn(d)
 }
 
 /// Finnish personal identity code: a date, the century sign, modulus 31.

@@ -43,7 +43,9 @@ pub(super) enum Validator {
     // network and devices
     Email,
     Ipv4,
+    Ipv4Local,
     Ipv6,
+    Ipv6Local,
     Mac,
     Imei,
     Vin,
@@ -123,6 +125,8 @@ impl Validator {
             V::Email => plausible(net::email(value)),
             V::Ipv4 => plausible(net::ipv4(value)),
             V::Ipv6 => plausible(net::ipv6(value)),
+            V::Ipv4Local => plausible(net::ipv4_local(value)),
+            V::Ipv6Local => plausible(net::ipv6_local(value)),
             V::Mac => plausible(net::mac(value)),
             V::Date => plausible(date::date(value)),
             V::Imei => confirm(device::imei(value)),

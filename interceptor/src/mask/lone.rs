@@ -38,8 +38,10 @@ fn is_list(text: &str) -> bool {
     let mut joined = false;
     let all = text.split_whitespace().all(|word| {
         let conjunction = CONJUNCTIONS.contains(&word);
+        let value = word.trim_end_matches([',', ';']).trim_matches(['"', '\'']);
         joined |= conjunction || word.ends_with([',', ';']);
-        conjunction || word.bytes().any(|b| b.is_ascii_digit())
+        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.' | b'+'));
+        conjunction || (plain && value.bytes().any(|b| b.is_ascii_digit()))
     });
     all && joined
 }
@@ -61,5 +63,6 @@ mod tests {
         assert!(Lone::of("A123, B456.").holds(&(6..10)));
         assert!(!Lone::of("123 456 789").holds(&(4..7)));
         assert!(!Lone::of("123 and then 456").holds(&(0..3)));
+        assert!(!Lone::of("f(1), 456").holds(&(6..9)));
     }
 }

@@ -89,7 +89,7 @@ impl Engine {
                 }
                 Source::Pictures { pictures: drawn, .. } => {
                     for (picture, anchor) in (0u32..).zip(drawn.iter().map(super::picture::Picture::anchor)) {
-                        if anchor.len > LONGEST_ANCHOR {
+                        if *anchor.lengths.end() > LONGEST_ANCHOR {
                             let reason = format!("a token of a picture is longer than {LONGEST_ANCHOR}");
                             return Err(Error::Rules { file: rule.meta.id.clone(), reason });
                         }
@@ -97,7 +97,9 @@ impl Engine {
                         let shape = Shape { rule: index, picture, offset, next: anchor.next };
                         for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
                             if anchor.goes_on.is_none_or(|letter| follows >= letter) {
-                                pictures[slot(anchor.len, anchor.digits, follows)].push(shape);
+                                for length in anchor.lengths.clone() {
+                                    pictures[slot(length, anchor.digits, follows)].push(shape);
+                                }
                             }
                         }
                     }

@@ -240,6 +240,13 @@ proptest! {
     }
 
     #[test]
+    fn every_validator_answers_whatever_it_is_asked(value in "[A-Za-z0-9 ./:+=@^-]{1,40}|.{1,20}") {
+        for rule in Engine::builtin().unwrap().all() {
+            rule.verdict(value.as_bytes());
+        }
+    }
+
+    #[test]
     fn a_dull_name_changes_no_finding(text in prose()) {
         let fields = [named("item", &text)];
         let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();

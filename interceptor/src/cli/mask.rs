@@ -120,7 +120,8 @@ fn mask_fields(
     action: Action,
     key: &TokenKey,
 ) -> Result<Bytes, Failure> {
-    let found = scanner.scan_fields(fields)?;
+    let mut found = scanner.scan_fields(fields)?;
+    found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![action; found.len()];
     Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key, scanner)?.body().clone())
 }

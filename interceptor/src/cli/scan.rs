@@ -23,7 +23,8 @@ const LONGEST_LINE: u64 = 384 << 20;
 #[command(after_help = "\
 Without FILE, each line in is {\"id\":...,\"text\":\"...\"}; each line out, in the same order, is
 {\"id\":...,\"spans\":[{\"start\":5,\"end\":24,\"type\":\"CREDIT_CARD\",\"rule\":\"card.pan\",\"score\":1.0}]}.
-Offsets are bytes of the text in UTF-8, end exclusive. With --explain each line has besides what rules proposed, and why it is a
+Offsets are bytes of the text in UTF-8, end exclusive. A number that several kinds of identifier claim is
+listed once for each, the likeliest first; masking goes by the first. With --explain each line has besides what rules proposed, and why it is a
 span or not: \"explain\":[{\"start\",\"end\",\"type\",\"rule\",\"outcome\",\"validator\",\"confirmed\",\"word\",\"folded\",\"by\",\"because\"}].
 
 With FILE, the place of each finding is told, never its value.
@@ -140,7 +141,7 @@ fn scan(
                 .explain(&parsed.text, &mut findings)
                 .map(|proposals| Some(proposals.iter().map(explain::explained).collect()))
         } else {
-            scanner.scan(&parsed.text, &mut findings).map(|()| None)
+            scanner.readings(&parsed.text, &mut findings).map(|()| None)
         };
         let explain = scanned.map_err(|error| format!("line {number}: {error}"))?;
         total += findings.len();

@@ -30,6 +30,9 @@ pub struct RuleMeta {
     pub label: String,
     /// How bad a leak is.
     pub severity: Severity,
+    /// Ordinary text is full of such values (dates, links): they are reported, and replaced only where policy names the
+    /// kind.
+    pub report_only: bool,
 }
 
 /// One value found in a text.

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 /// Bytes read before a candidate.
 pub(super) const BEFORE: usize = 60;
 /// Bytes read after it.
-pub(super) const AFTER: usize = 20;
+pub(super) const AFTER: usize = 32;
 
 /// The text around a candidate in the forms that words are compared in: lower case, a blank for `_` and `-`.
 #[derive(Debug, Default)]

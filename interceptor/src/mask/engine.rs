@@ -185,7 +185,9 @@ impl Engine {
                         let shape = Shape { rule: index, picture, offset, next: anchor.next };
                         for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
                             if anchor.goes_on.is_none_or(|letter| follows >= letter) {
-                                pictures[slot(anchor.len, anchor.digits, follows)].push(shape);
+                                for length in anchor.lengths.clone() {
+                                    pictures[slot(length, anchor.digits, follows)].push(shape);
+                                }
                             }
                         }
                     }

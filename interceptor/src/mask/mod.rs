@@ -20,6 +20,7 @@ mod extent;
 mod fold;
 mod gate;
 mod hyperscan;
+mod lone;
 mod phone;
 mod picture;
 mod replace;

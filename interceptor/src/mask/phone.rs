@@ -14,6 +14,8 @@ pub(super) enum Plan {
     National,
     /// As `National`, with a trunk zero and ten or eleven digits: what a number alone is taken for.
     Trunk,
+    /// Ten digits of the Turkish plan without the trunk zero, or behind the country's 90.
+    Turkish,
 }
 
 /// Most digits that E.164 allows.
@@ -144,6 +146,7 @@ impl Written {
             Plan::Nanp => digits() >= 10,
             Plan::National => digits() >= 7,
             Plan::Trunk => self.digits[0] == 0,
+            Plan::Turkish => matches!(self.digits[0], 2..=5 | 9) && digits() >= 10,
         }
     }
 
@@ -175,6 +178,7 @@ impl Groups<'_> {
             Plan::Nanp => self.nanp(),
             Plan::National => self.national(),
             Plan::Trunk => self.national() && self.digits[0] == 0 && matches!(self.digits.len(), 10 | 11),
+            Plan::Turkish => self.turkish(),
         }
     }
 
@@ -222,7 +226,23 @@ impl Groups<'_> {
             && self.digits.windows(2).any(|w| w[0] != w[1])
     }
 
-    /// 2024-05-21, 21.05.2024, 5/20/2021.
+    /// Area codes of Turkey (BTK) begin with 2 to 4 and end with an even digit; those of mobile networks begin with 5.
+    fn turkish(self) -> bool {
+        let (d, lengths) = match (self.digits, self.lengths) {
+            ([9, 0, d @ ..], [2, lengths @ ..]) => (d, lengths),
+            ([9, 0, d @ ..], [12]) => (d, &[10][..]),
+            whole => whole,
+        };
+        let grouped = matches!(lengths, [10] | [3, 7] | [3, 3, 4] | [3, 3, 2, 2]);
+        let area = |d: &[u8]| match d[0] {
+            2..=4 => d[1] > 0 && d[2].is_multiple_of(2),
+            5 => matches!(d[1], 0 | 3..=6),
+            _ => false,
+        };
+        !self.plus && grouped && area(d) && d[3] > 0
+    }
+
+    /// 2024-05-21, 21.05.2024, 4/23/2018.
     fn looks_like_a_date(self) -> bool {
         matches!(self.lengths, [4, 1 | 2, 1 | 2] | [1 | 2, 1 | 2, 4 | 2] | [4, 2, 2, _])
     }
@@ -330,6 +350,17 @@ mod tests {
         }
         for bad in ["4155550132", "115-555-0132", "415-155-0132", "415-555-01321", "415 555 0132"] {
             assert_eq!(fits(bad, Plan::Nanp), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn turkish_numbers_begin_with_an_area_or_a_network() {
+        for good in ["533 456 78 90", "5334567890", "212 555 0143", "(312) 4567890", "90 533 456 78 90", "905334567890"]
+        {
+            assert_eq!(fits(good, Plan::Turkish), Some(good));
+        }
+        for bad in ["632 123 45 67", "2155550143", "53 2123 45 67", "521 123 45 67", "+533 456 78 90"] {
+            assert_eq!(fits(bad, Plan::Turkish), None, "{bad}");
         }
     }
 

@@ -1,8 +1,11 @@
 //! Pictures: the shape of a number as COBOL would draw it.
 //!
 //! `9` is a digit, `A` a capital, `a` a letter of either case, `X` a capital or digit, `x` a letter or digit, `-` one
-//! separator of the rule's set (the same throughout), any other character itself in either case. `999-99-9999` is a
-//! US social security number.
+//! separator of the rule's set (the same throughout), any other character itself in either case; `{2,4}` behind a
+//! character repeats it, as often as the text goes on with it. `999-99-9999` is a US social security number,
+//! `99-a{1,3}-9{2,5}` a Turkish number plate.
+
+use std::ops::{Range, RangeInclusive};
 
 use super::engine::Follows;
 
@@ -18,21 +21,29 @@ enum Cell {
     Literal(u8),
 }
 
+/// A cell, and how often it stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    cell: Cell,
+    least: usize,
+    most: usize,
+}
+
 /// A parsed picture, and the token of it by which the gate finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Picture {
-    cells: Vec<Cell>,
+    runs: Vec<Run>,
     separators: Vec<u8>,
     anchor: Anchor,
 }
 
 /// The first token of a picture that surely holds a digit; if none does, the first that may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Anchor {
     /// Bytes before the token.
     pub(super) offset: usize,
-    /// Bytes of the token.
-    pub(super) len: usize,
+    /// Bytes that the token may have.
+    pub(super) lengths: RangeInclusive<usize>,
     /// The token is digits only.
     pub(super) digits: bool,
     /// What must follow behind the byte after the token: nothing special, something, or a digit.
@@ -43,106 +54,190 @@ pub(super) struct Anchor {
 
 impl Picture {
     pub(super) fn parse(text: &str, separators: &str) -> Result<Self, String> {
-        let cells: Vec<Cell> = text
-            .bytes()
-            .map(|b| match b {
-                b'9' => Ok(Cell::Digit),
-                b'A' => Ok(Cell::Upper),
-                b'a' => Ok(Cell::Letter),
-                b'X' => Ok(Cell::UpperOrDigit),
-                b'x' => Ok(Cell::LetterOrDigit),
-                b'-' => Ok(Cell::Separator),
-                0x20..=0x7e => Ok(Cell::Literal(b)),
-                _ => Err(format!("picture {text:?} has a character outside ASCII")),
-            })
-            .collect::<Result<_, _>>()?;
-        let anchor =
-            anchor(&cells, separators).ok_or_else(|| format!("picture {text:?} has no token that may hold a digit"))?;
-        Ok(Self { cells, separators: separators.bytes().collect(), anchor })
+        let runs = runs(text).map_err(|reason| format!("picture {text:?} {reason}"))?;
+        let anchor = anchor(&runs, separators).map_err(|reason| format!("picture {text:?} {reason}"))?;
+        Ok(Self { runs, separators: separators.bytes().collect(), anchor })
     }
 
-    pub(super) fn anchor(&self) -> Anchor {
-        self.anchor
+    pub(super) fn anchor(&self) -> &Anchor {
+        &self.anchor
     }
 
     /// The picture as a regular expression over bytes, which lets separators differ.
     pub(super) fn expression(&self) -> String {
         let escaped = |byte: u8| format!("\\x{byte:02x}");
         let separators: String = self.separators.iter().map(|&b| escaped(b)).collect();
-        let cell = |cell: &Cell| match *cell {
-            Cell::Digit => "[0-9]".to_owned(),
-            Cell::Upper => "[A-Z]".to_owned(),
-            Cell::Letter => "[A-Za-z]".to_owned(),
-            Cell::UpperOrDigit => "[A-Z0-9]".to_owned(),
-            Cell::LetterOrDigit => "[A-Za-z0-9]".to_owned(),
-            Cell::Separator => format!("[{separators}]"),
-            Cell::Literal(b) => format!("(?i:{})", escaped(b)),
+        let run = |run: &Run| {
+            let cell = match run.cell {
+                Cell::Digit => "[0-9]".to_owned(),
+                Cell::Upper => "[A-Z]".to_owned(),
+                Cell::Letter => "[A-Za-z]".to_owned(),
+                Cell::UpperOrDigit => "[A-Z0-9]".to_owned(),
+                Cell::LetterOrDigit => "[A-Za-z0-9]".to_owned(),
+                Cell::Separator => format!("[{separators}]"),
+                Cell::Literal(b) => format!("(?i:{})", escaped(b)),
+            };
+            format!("{cell}{{{},{}}}", run.least, run.most)
         };
-        self.cells.iter().map(cell).collect()
+        self.runs.iter().map(run).collect()
     }
 
-    /// Bytes of a value.
+    /// Most bytes of a value.
     pub(super) fn len(&self) -> usize {
-        self.cells.len()
+        self.runs.iter().map(|run| run.most).sum()
     }
 
     /// Whether the picture fits `text` from `start` on; gives where it ends.
+    #[inline]
     pub(super) fn fit(&self, text: &[u8], start: usize) -> Option<usize> {
-        let window = text.get(start..start.checked_add(self.cells.len())?)?;
         let mut separator = None;
-        let fits = self.cells.iter().zip(window).all(|(cell, &byte)| match *cell {
-            Cell::Digit => byte.is_ascii_digit(),
-            Cell::Upper => byte.is_ascii_uppercase(),
-            Cell::Letter => byte.is_ascii_alphabetic(),
-            Cell::UpperOrDigit => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
-            Cell::LetterOrDigit => byte.is_ascii_alphanumeric(),
-            Cell::Literal(b) => byte.eq_ignore_ascii_case(&b),
-            Cell::Separator => match separator {
-                Some(first) => byte == first,
-                None => {
-                    separator = Some(byte);
-                    self.separators.contains(&byte)
-                }
-            },
-        });
-        fits.then_some(start + self.cells.len())
+        let mut at = start;
+        for run in &self.runs {
+            let window = &text[at.min(text.len())..text.len().min(at + run.most)];
+            let fits = window.iter().take_while(|&&byte| match run.cell {
+                Cell::Separator => match separator {
+                    Some(first) => byte == first,
+                    None => {
+                        separator = Some(byte);
+                        self.separators.contains(&byte)
+                    }
+                },
+                cell => cell.holds(byte),
+            });
+            let count = fits.count();
+            if count < run.least {
+                return None;
+            }
+            at += count;
+        }
+        Some(at)
     }
 }
 
-/// Tokens are what the gate sees: letters and digits in a row.
-fn anchor(cells: &[Cell], separators: &str) -> Option<Anchor> {
-    let in_token = |cell: &Cell| match cell {
-        Cell::Separator => false,
-        Cell::Literal(b) => b.is_ascii_alphanumeric(),
-        _ => true,
-    };
-    let certain = |cell: &Cell| matches!(cell, Cell::Digit) || matches!(cell, Cell::Literal(b) if b.is_ascii_digit());
-    let possible = |cell: &Cell| certain(cell) || matches!(cell, Cell::UpperOrDigit | Cell::LetterOrDigit);
-    let first = |digit: &dyn Fn(&Cell) -> bool| {
-        let mut offset = 0;
-        for token in cells.split_inclusive(|cell| !in_token(cell)) {
-            let body = token.iter().take_while(|cell| in_token(cell)).count();
-            if token[..body].iter().any(digit) {
-                let goes_on = cells
-                    .get(offset + body + 1)
-                    .map(|cell| if certain(cell) { Follows::Digit } else { Follows::Letter });
-                let next = match cells.get(offset + body) {
-                    Some(Cell::Literal(b)) => 1 << b.to_ascii_lowercase() | 1 << b.to_ascii_uppercase(),
-                    Some(_) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
-                    None => u128::MAX,
-                };
-                return Some(Anchor { offset, len: body, digits: token[..body].iter().all(certain), goes_on, next });
-            }
-            offset += token.len();
+impl Cell {
+    fn of(byte: u8) -> Result<Self, String> {
+        match byte {
+            b'9' => Ok(Self::Digit),
+            b'A' => Ok(Self::Upper),
+            b'a' => Ok(Self::Letter),
+            b'X' => Ok(Self::UpperOrDigit),
+            b'x' => Ok(Self::LetterOrDigit),
+            b'-' => Ok(Self::Separator),
+            0x20..=0x7e => Ok(Self::Literal(byte)),
+            _ => Err("has a character outside ASCII".to_owned()),
         }
-        None
+    }
+
+    #[inline]
+    fn holds(self, byte: u8) -> bool {
+        match self {
+            Self::Digit => byte.is_ascii_digit(),
+            Self::Upper => byte.is_ascii_uppercase(),
+            Self::Letter => byte.is_ascii_alphabetic(),
+            Self::UpperOrDigit => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::LetterOrDigit => byte.is_ascii_alphanumeric(),
+            Self::Literal(b) => byte.eq_ignore_ascii_case(&b),
+            Self::Separator => false,
+        }
+    }
+
+    /// Tokens are what the gate sees: letters and digits in a row.
+    fn is_in_token(self) -> bool {
+        match self {
+            Self::Separator => false,
+            Self::Literal(b) => b.is_ascii_alphanumeric(),
+            _ => true,
+        }
+    }
+
+    fn is_digit(self) -> bool {
+        matches!(self, Self::Digit) || matches!(self, Self::Literal(b) if b.is_ascii_digit())
+    }
+
+    fn may_be_digit(self) -> bool {
+        self.is_digit() || matches!(self, Self::UpperOrDigit | Self::LetterOrDigit)
+    }
+}
+
+/// The runs of a picture; equal cells that stand there a fixed number of times are one.
+fn runs(text: &str) -> Result<Vec<Run>, String> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut rest = text;
+    while let Some(&byte) = rest.as_bytes().first() {
+        let cell = Cell::of(byte)?;
+        rest = &rest[1..];
+        let mut run = Run { cell, least: 1, most: 1 };
+        if let Some((repeat, tail)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            let bounds = repeat.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            (run.least, run.most) =
+                bounds.filter(|(least, most)| 0 < *least && least < most).ok_or("needs {least,most}")?;
+            rest = tail;
+        }
+        let is_fixed = |run: &Run| run.least == run.most;
+        match runs.last_mut() {
+            Some(last) if last.cell == cell && is_fixed(last) && is_fixed(&run) => {
+                last.least += 1;
+                last.most += 1;
+            }
+            _ => runs.push(run),
+        }
+    }
+    Ok(runs)
+}
+
+/// The first token with a cell for which `digit` holds.
+fn token(runs: &[Run], digit: fn(Cell) -> bool) -> Option<Range<usize>> {
+    let at = runs.iter().position(|run| digit(run.cell))?;
+    let start = runs[..at].iter().rposition(|run| !run.cell.is_in_token()).map_or(0, |i| i + 1);
+    let end = runs[at..].iter().position(|run| !run.cell.is_in_token()).map_or(runs.len(), |i| at + i);
+    Some(start..end)
+}
+
+fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
+    let span = token(runs, Cell::is_digit)
+        .or_else(|| token(runs, Cell::may_be_digit))
+        .ok_or("has no token that may hold a digit")?;
+    let (before, token, after) = (&runs[..span.start], &runs[span.clone()], &runs[span.end..]);
+    if before.iter().any(|run| run.least < run.most) {
+        return Err("repeats something before its first digits");
+    }
+    let length = |bound: fn(&Run) -> usize| token.iter().map(bound).sum::<usize>();
+    let next = match after.first().map(|run| run.cell) {
+        Some(Cell::Literal(b)) => 1 << b.to_ascii_lowercase() | 1 << b.to_ascii_uppercase(),
+        Some(_) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
+        None => u128::MAX,
     };
-    first(&certain).or_else(|| first(&possible))
+    let goes_on = match after {
+        [one, second, ..] if one.most == 1 && second.cell.is_digit() => Some(Follows::Digit),
+        [one, second, ..] if one.most == 1 && second.cell.is_in_token() => Some(Follows::Letter),
+        _ => None,
+    };
+    Ok(Anchor {
+        offset: before.iter().map(|run| run.least).sum(),
+        lengths: length(|run| run.least)..=length(|run| run.most),
+        digits: token.iter().all(|run| run.cell.is_digit()),
+        goes_on,
+        next,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fit(picture: &str, text: &str) -> Option<usize> {
+        Picture::parse(picture, " -").unwrap().fit(text.as_bytes(), 0)
+    }
+
+    #[test]
+    fn what_repeats_goes_as_far_as_the_text_does() {
+        assert_eq!(fit("99-a{1,3}-9{2,5}", "07 KLM 8450"), Some(11));
+        assert_eq!(fit("99-a{1,3}-9{2,5}", "07 K 845012"), Some(10));
+        assert_eq!(fit("99-a{1,3}-9{2,5}", "07 KLMN 845"), None);
+        assert_eq!(fit("9{1,2}a", "123a"), None);
+        assert!(Picture::parse("9{2}", "").is_err() && Picture::parse("9{3,2}", "").is_err());
+        assert!(Picture::parse("a{1,2}-99", "-").is_err());
+    }
 
     #[test]
     fn separators_must_be_the_same_throughout() {
@@ -157,14 +252,15 @@ mod tests {
     #[test]
     fn the_anchor_is_the_first_token_that_must_hold_a_digit() {
         let anchor = |text| {
-            let anchor = Picture::parse(text, " -").unwrap().anchor();
-            (anchor.offset, anchor.len, anchor.digits, anchor.goes_on)
+            let anchor = Picture::parse(text, " -").unwrap().anchor;
+            (anchor.offset, anchor.lengths, anchor.digits, anchor.goes_on)
         };
-        assert_eq!(anchor("999-99"), (0, 3, true, Some(Follows::Digit)));
-        assert_eq!(anchor("AAA-999AA"), (4, 5, false, None));
-        assert_eq!(anchor("(999) 999"), (1, 3, true, Some(Follows::Letter)));
-        assert_eq!(anchor("XXXX-9999"), (5, 4, true, None));
-        assert_eq!(anchor("XXXX"), (0, 4, false, None));
+        assert_eq!(anchor("999-99"), (0, 3..=3, true, Some(Follows::Digit)));
+        assert_eq!(anchor("AAA-999AA"), (4, 5..=5, false, None));
+        assert_eq!(anchor("(999) 999"), (1, 3..=3, true, None));
+        assert_eq!(anchor("XXXX-9999"), (5, 4..=4, true, None));
+        assert_eq!(anchor("XXXX"), (0, 4..=4, false, None));
+        assert_eq!(anchor("a{1,2}9-9aa"), (0, 2..=3, false, Some(Follows::Digit)));
         assert!(Picture::parse("AAAA", " -").is_err());
     }
 

@@ -9,6 +9,8 @@ use crate::flow::Severity;
 /// How much a candidate's rule knows of the value, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tier {
+    /// What is not masked by default must keep nothing from being masked.
+    Reported,
     /// Anything random after a word such as `token`.
     Generic,
     /// A shape without a checksum.
@@ -29,8 +31,9 @@ pub(super) struct Candidate {
     pub(super) score: f32,
 }
 
-/// Hands the winners to `emit`, in order and without overlaps. `tokens` are spans that masking put there, in order;
-/// what lies in one is dropped, unless it is surely a value.
+/// Hands the winners to `emit`, in order and without overlaps, and leaves in `candidates` what else the bytes of a
+/// winner may be. `tokens` are spans that masking put there, in order; what lies in one is dropped, unless it is surely
+/// a value.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
 /// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, the longer span, the higher
@@ -54,10 +57,12 @@ pub(super) fn resolve(
             .then(a.rule.cmp(&b.rule))
     });
     let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
-    let mut rest = Vec::new();
+    let (mut rest, mut others) = (Vec::new(), Vec::new());
     for candidate in candidates.drain(..) {
         if is_free(&taken, &candidate.span) {
             taken.insert(candidate.span.start, candidate);
+        } else if taken.get(&candidate.span.start).is_some_and(|winner| winner.span == candidate.span) {
+            others.push(candidate);
         } else if candidate.tier != Tier::Shaped && candidate.severity == Severity::High {
             rest.push(candidate);
         }
@@ -68,6 +73,7 @@ pub(super) fn resolve(
         }
     }
     taken.into_values().for_each(&mut emit);
+    candidates.append(&mut others);
 }
 
 fn is_free(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> bool {

@@ -172,7 +172,7 @@ pub fn redact(scanner: &mut Scanner, key: &TokenKey, text: &str) -> String {
     let mut replacements = Replacements::new(key);
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for finding in found {
+    for finding in found.iter().filter(|finding| !finding.rule.report_only) {
         out.push_str(&text[from..finding.span.start]);
         out.push_str(&replacements.token(&finding.rule, &text[finding.span.clone()]));
         from = finding.span.end;

@@ -43,7 +43,12 @@ const DEFAULT_REACH: usize = 256;
 pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("payment.toml", include_str!("../../rules/payment.toml")),
     ("contact.toml", include_str!("../../rules/contact.toml")),
-    ("national.toml", include_str!("../../rules/national.toml")),
+    ("america.toml", include_str!("../../rules/america.toml")),
+    ("britain.toml", include_str!("../../rules/britain.toml")),
+    ("germany.toml", include_str!("../../rules/germany.toml")),
+    ("europe.toml", include_str!("../../rules/europe.toml")),
+    ("asia.toml", include_str!("../../rules/asia.toml")),
+    ("south.toml", include_str!("../../rules/south.toml")),
     ("network.toml", include_str!("../../rules/network.toml")),
     ("secrets.toml", include_str!("../../rules/secrets.toml")),
     ("vendors.toml", include_str!("../../rules/vendors.toml")),

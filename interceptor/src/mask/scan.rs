@@ -8,6 +8,7 @@ use super::context::Context;
 use super::engine::Engine;
 use super::explain::{Proposal, Trace};
 use super::hyperscan::Workspace;
+use super::lone::Lone;
 use super::resolve::{Candidate, resolve};
 use super::stream::{Ahead, Growth};
 use super::verify::View;
@@ -42,7 +43,7 @@ pub(super) struct Part<'t> {
     /// What begins before was reported.
     pub(super) settled: usize,
     /// The value that nothing but blanks and the like is around, if there may be one.
-    pub(super) lone: Range<usize>,
+    pub(super) lone: Lone,
     /// Nothing follows.
     pub(super) is_last: bool,
     pub(super) limit: Limit,
@@ -94,13 +95,36 @@ impl Scanner {
         Ok(trace.finish(&self.engine, &self.candidates, &out[before..]))
     }
 
+    /// As [`Scanner::scan`], and for each finding what else its bytes may be: a number of nine digits can pass the checks
+    /// of several countries. Readings of the same bytes follow each other, the likeliest first.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    pub fn readings(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        let first = out.len();
+        self.scan(text, out)?;
+        let mut all = out.split_off(first);
+        all.extend(self.candidates.drain(..).map(|other| {
+            let rule = Arc::clone(&self.engine.rule(other.rule).meta);
+            Finding { span: other.span, rule, score: other.score }
+        }));
+        all.sort_by_key(|finding| finding.span.start);
+        for finding in all {
+            let mut before = out[first..].iter().rev().take_while(|before| before.span == finding.span);
+            if !before.any(|before| before.rule.entity == finding.rule.entity) {
+                out.push(finding);
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         self.match_patterns(text.as_bytes())?;
         let engine = &*self.engine;
         let limit = Limit::of(text.len());
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
-        let lone = if value.len() < text.len() { 0..0 } else { lone(text) };
+        let lone = if value.len() < text.len() { Lone::NOWHERE } else { Lone::of(text) };
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
         view.trace(self.trace.as_mut());
         let verified = view.verify(&self.hits, text);
@@ -250,16 +274,4 @@ impl Limit {
             work: WORK.saturating_add(bytes.saturating_mul(WORK_PER_BYTE)),
         }
     }
-}
-
-/// What is left of a text without blanks, quotes and a full stop around it.
-pub(super) fn lone(text: &str) -> Range<usize> {
-    let start = text.len() - text.trim_start_matches(is_dull).len();
-    let end = text.trim_end_matches(is_dull).len();
-    start..end.max(start)
-}
-
-/// Whether `c` may stand around a lone value.
-pub(super) fn is_dull(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '.')
 }

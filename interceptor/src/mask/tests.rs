@@ -73,7 +73,7 @@ pub(super) fn piece() -> impl Strategy<Value = String> {
         "(415) 555-0132",
         "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
         "00:1B:44:11:3A:B7",
-        "SSN 536904399",
+        "SSN 536904398",
         "[EMAIL_k7q2m9xh]",
         "secret_key: 9c1b7e04d2f85a36b1",
         "AB 12 34 56 C",
@@ -145,7 +145,8 @@ fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
 
 fn replace_all(action: Action, body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
     let mut scanner = Engine::builtin()?.scanner()?;
-    let found = scanner.scan_fields(fields)?;
+    let mut found = scanner.scan_fields(fields)?;
+    found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![action; found.len()];
     rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key(), &mut scanner)
 }
@@ -171,6 +172,13 @@ proptest! {
             prop_assert!((0.0..=1.0).contains(&finding.score));
         }
         prop_assert!(found.windows(2).all(|w| w[0].span.end <= w[1].span.start));
+    }
+
+    #[test]
+    fn every_validator_answers_whatever_it_is_asked(value in "[A-Za-z0-9 ./:+=@^-]{1,40}|.{1,20}") {
+        for rule in Engine::builtin().unwrap().all() {
+            rule.verdict(value.as_bytes());
+        }
     }
 
     #[test]
@@ -245,20 +253,20 @@ fn the_name_of_a_value_counts_like_words_before_it() {
         ("aws_secret_access_key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ("account_number", "000123456789"),
         ("accountNumber", "000123456789"),
-        ("ssn", "536904399"),
+        ("ssn", "536904398"),
     ] {
         let out = masked(name, text);
         assert_eq!(token::length(out.as_bytes()), Some(out.len()), "{name}: {out}");
         assert_eq!(mask_plain(text), text, "{text} alone is nothing");
     }
-    let out = masked("ssn", "my number 536904399");
+    let out = masked("ssn", "my number 536904398");
     assert!(out.starts_with("my number [SSN_") && out.ends_with(']'), "{out}");
     for (name, text) in [
         ("4111111111111111", "x"),
         ("jane@corp.example", "x"),
         ("password", "required"),
         ("token_type", "bearer"),
-        ("order", "536904399"),
+        ("order", "536904398"),
         ("order", "130692544"),
     ] {
         assert_eq!(masked(name, text), text, "{name}");

@@ -140,7 +140,13 @@ mod tests {
     use crate::flow::Severity;
 
     fn rule(entity: &str, label: &str) -> RuleMeta {
-        RuleMeta { id: "test".into(), entity: entity.into(), label: label.into(), severity: Severity::High }
+        RuleMeta {
+            id: "test".into(),
+            entity: entity.into(),
+            label: label.into(),
+            severity: Severity::High,
+            report_only: false,
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::gate::{Token, Tokens};
+use super::lone::Lone;
 use super::phone::{MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
@@ -36,8 +37,7 @@ pub(super) struct View<'v> {
     copy: bool,
     /// What masking left in the text; looked for once something needs to know.
     tokens: OnceCell<Vec<Range<usize>>>,
-    /// The text without what surrounds a lone value.
-    lone: Range<usize>,
+    lone: Lone,
     /// What begins before was reported.
     settled: usize,
     /// What depends on text that is still to come; for a text that is whole, nothing does.
@@ -63,7 +63,7 @@ impl<'v> View<'v> {
     pub(super) fn new(
         engine: &'v Engine,
         text: &'v [u8],
-        lone: Range<usize>,
+        lone: Lone,
         limit: Limit,
         context: &'v mut Context,
         candidates: &'v mut Vec<Candidate>,
@@ -128,7 +128,7 @@ impl<'v> View<'v> {
         let folded = Folded::new(original);
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let copy = folded.text.as_bytes();
-        let mut view = View::new(self.engine, copy, 0..0, self.limit, &mut context, &mut candidates);
+        let mut view = View::new(self.engine, copy, Lone::NOWHERE, self.limit, &mut context, &mut candidates);
         view.copy = true;
         view.work = self.work;
         let mut of_copy = Ahead::default();
@@ -282,8 +282,13 @@ impl<'v> View<'v> {
             self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
         }
         let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
-        if token.digits && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' '))) {
-            self.phone(token.span.start, second)?;
+        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
+        let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
+        if token.digits
+            && !ends
+            && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' ')))
+        {
+            self.phone(token.span.start)?;
         }
         let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
         if colon || (next == Some(&b'.') && follows == Follows::Digit) {
@@ -369,25 +374,24 @@ impl<'v> View<'v> {
 
     fn address(&mut self, token: &Token) -> Result<(), Error> {
         let engine = self.engine;
-        for &(index, kind) in engine.addresses() {
+        for kind in [Address::Ipv4, Address::Ipv6] {
             let walk = match kind {
                 Address::Ipv4 => extent::ipv4(self.text, token),
                 Address::Ipv6 => extent::ipv6(self.text, token, &mut self.done.ipv6),
             };
-            let rule = engine.rule(index);
-            if let Some(span) = self.walked(walk)?.filter(|span| self.edge_is_free(rule, span.start)) {
-                self.propose(index, rule, span)?;
+            let Some(span) = self.walked(walk)? else { continue };
+            for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
+                let rule = engine.rule(index);
+                if self.edge_is_free(rule, span.start) {
+                    self.propose(index, rule, span.clone())?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Reads a telephone number from its first digit; `second` is the second byte behind its first group.
-    fn phone(&mut self, first: usize, second: Option<&u8>) -> Result<(), Error> {
-        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
-        if second.is_some_and(u8::is_ascii_alphabetic) {
-            return Ok(());
-        }
+    /// Reads a telephone number from its first digit.
+    fn phone(&mut self, first: usize) -> Result<(), Error> {
         // The middle of a number was read from its start.
         if matches!(self.text[..first], [.., b'0'..=b'9', b'-' | b'.' | b'/']) {
             return Ok(());
@@ -423,6 +427,7 @@ impl<'v> View<'v> {
         };
         let confirmed = verdict == Verdict::Confirmed;
         let tier = match &rule.source {
+            _ if rule.meta.report_only => Tier::Reported,
             _ if rule.generic => Tier::Generic,
             _ if confirmed => Tier::Confirmed,
             Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
@@ -434,7 +439,11 @@ impl<'v> View<'v> {
 
     /// What the value at `span` is by itself; or the first check that it fails, cheapest first.
     fn judge(&mut self, rule: &Rule, span: &Range<usize>) -> Result<Result<Verdict, Fate>, Error> {
-        let goes_on = self.text.get(span.end).is_some_and(|&b| rule.right.holds(b));
+        let mut behind = self.text[span.end..].iter();
+        let goes_on = behind.next().is_some_and(|&b| {
+            // A full stop ends the sentence.
+            rule.right.holds(b) && (b != b'.' || behind.next().is_some_and(u8::is_ascii_alphanumeric))
+        });
         if goes_on && !self.is_glued(rule, span) {
             return Ok(Err(Fate::GoesOn));
         }
@@ -457,7 +466,7 @@ impl<'v> View<'v> {
             let enough = match rule.need {
                 Need::Nothing => true,
                 Need::Words => near,
-                Need::Lone => near || candidate.span == self.lone,
+                Need::Lone => near || self.lone.holds(&candidate.span),
             };
             if self.trace.is_some() {
                 let word = rule.words.as_ref().filter(|_| near).and_then(|words| self.context.word(words));
@@ -521,7 +530,7 @@ impl<'v> View<'v> {
         if let Some((_, ahead)) = &mut self.ahead
             && rule.words.is_some()
             && (span.end + AFTER > self.text.len().min(ahead.token())
-                || (rule.need == Need::Lone && *span == self.lone))
+                || (rule.need == Need::Lone && self.lone.may_hold(span)))
         {
             ahead.hold(span.start);
         }

@@ -184,13 +184,14 @@ impl Policy {
         }
     }
 
-    /// The first rule that matches decides; none: the default.
+    /// The first rule that matches decides; none: the default, which lets pass what is only reported.
     fn action(&self, facts: &Facts<'_>, meta: &RuleMeta) -> (Action, &str) {
+        let default = if meta.report_only { Action::Allow } else { self.settings.findings };
         self.settings
             .rules
             .iter()
             .find(|rule| rule.applies(facts, meta))
-            .map_or((self.settings.findings, DEFAULT_RULE), |rule| (rule.action, rule.name.as_str()))
+            .map_or((default, DEFAULT_RULE), |rule| (rule.action, rule.name.as_str()))
     }
 }
 

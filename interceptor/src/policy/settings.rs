@@ -38,7 +38,7 @@ pub enum OnOpaque {
 pub struct Rule {
     /// Stands in the record and in the error the client sees.
     pub name: String,
-    /// Kinds of values: `CREDIT_CARD`, `SECRET_*`.
+    /// Kinds of values: `CREDIT_CARD`, `SECRET_*`. Those that are only reported by default must be named.
     #[serde(default)]
     pub types: Vec<Matcher>,
     /// At least this grave.
@@ -79,7 +79,8 @@ impl Default for Settings {
 
 impl Rule {
     pub(super) fn applies(&self, facts: &Facts<'_>, meta: &RuleMeta) -> bool {
-        (self.types.is_empty() || self.types.iter().any(|kind| kind.matches(&meta.entity)))
+        let named = self.types.iter().any(|kind| kind.matches(&meta.entity));
+        (named || (self.types.is_empty() && !meta.report_only))
             && self.severity.is_none_or(|least| meta.severity >= least)
             && (self.providers.is_empty() || self.providers.contains(&facts.provider))
             && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(facts.host)))

@@ -29,7 +29,13 @@ fn field(access: Access) -> Field<'static> {
 }
 
 fn finding(entity: &str, severity: Severity) -> Finding {
-    let meta = RuleMeta { id: entity.to_lowercase(), entity: entity.into(), label: entity.into(), severity };
+    let meta = RuleMeta {
+        id: entity.to_lowercase(),
+        entity: entity.into(),
+        label: entity.into(),
+        severity,
+        report_only: false,
+    };
     Finding { span: 0..4, rule: Arc::new(meta), score: 1.0 }
 }
 
@@ -160,6 +166,22 @@ fn a_denial_leaves_the_actions_of_other_findings_as_they_are() {
     let decision = Policy::new(settings).decide(&facts(), &Findings { head: &[], body: &body, fields: &fields });
     assert_eq!(decision.actions.body, [Action::Mask, Action::Deny]);
     assert_eq!(denied_by(decision), "no cards");
+}
+
+#[test]
+fn what_is_only_reported_passes_unless_a_rule_names_it() {
+    let meta = RuleMeta { report_only: true, ..(*finding("URL", Severity::Low).rule).clone() };
+    let found = Finding { span: 0..4, rule: Arc::new(meta), score: 1.0 };
+    let decide = |rules: Vec<Rule>| {
+        let settings = Settings { rules, ..Settings::default() };
+        let body = [Located { field: 0, finding: found.clone() }];
+        let findings = Findings { head: &[], body: &body, fields: &[field(Access::Editable)] };
+        allowed(Policy::new(settings).decide(&facts(), &findings)).0.body
+    };
+    let mask_all = Rule { types: Vec::new(), ..rule("all", "", Action::Mask) };
+    assert_eq!(decide(Vec::new()), [Action::Allow]);
+    assert_eq!(decide(vec![mask_all]), [Action::Allow]);
+    assert_eq!(decide(vec![rule("links", "URL", Action::Mask)]), [Action::Mask]);
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl Safe<'_> {
             entity: "CREDENTIAL".into(),
             label: "CREDENTIAL".into(),
             severity: Severity::High,
+            report_only: false,
         };
         self.key.token(&rule, value)
     }

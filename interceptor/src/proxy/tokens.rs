@@ -63,8 +63,13 @@ mod tests {
     use crate::flow::{RuleMeta, Severity};
 
     fn token(key: &TokenKey) -> String {
-        let rule =
-            RuleMeta { id: "ssn".into(), entity: "US_SSN".into(), label: "SSN".into(), severity: Severity::High };
+        let rule = RuleMeta {
+            id: "ssn".into(),
+            entity: "US_SSN".into(),
+            label: "SSN".into(),
+            severity: Severity::High,
+            report_only: false,
+        };
         key.token(&rule, "078-05-1120")
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regex::bytes::Regex;
 
 use super::allow::Allow;
-use super::file::Raw;
+use super::file::{Raw, Treatment};
 use super::mistake::{Fault, KeyFault, Origin, Position, Width};
 use super::{DEFAULT_REACH, Example, Locate, Need, Rule, Source};
 use crate::flow::RuleMeta;
@@ -38,7 +38,13 @@ pub(super) fn compile(
     };
     Ok(Rule {
         allow: Allow::new(&raw.allow)?,
-        meta: Arc::new(RuleMeta { id: raw.id, entity: raw.entity, label: raw.label, severity: raw.severity }),
+        meta: Arc::new(RuleMeta {
+            id: raw.id,
+            entity: raw.entity,
+            label: raw.label,
+            severity: raw.severity,
+            report_only: raw.action == Treatment::Report,
+        }),
         origin,
         source,
         confidence: raw.confidence,
@@ -129,7 +135,7 @@ fn pictures(raw: &Raw) -> Result<Vec<Picture>, KeyFault> {
     let picture = |(number, text): (usize, &String)| {
         let fault = |reason| KeyFault::of_element("pictures", number, Fault::Picture(reason));
         let picture = Picture::parse(text, separators).map_err(fault)?;
-        match picture.anchor().len {
+        match *picture.anchor().lengths.end() {
             len if len > LONGEST_ANCHOR => Err(fault(format!(
                 "picture {text:?} has a token of {len}, and {LONGEST_ANCHOR} characters are the most"
             ))),

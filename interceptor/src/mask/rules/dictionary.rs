@@ -163,6 +163,7 @@ fn meta(name: &str, head: &DictionaryHead) -> RuleMeta {
         entity: or(&head.entity, "DICTIONARY"),
         label: or(&head.label, "TERM"),
         severity: head.severity.unwrap_or(Severity::Medium),
+        report_only: false,
     }
 }
 

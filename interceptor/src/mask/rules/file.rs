@@ -34,6 +34,9 @@ pub(super) struct Raw {
     pub(super) severity: Severity,
     /// 0 to 1, before words and checksums add to it.
     pub(super) confidence: f32,
+    /// What is done with the value unless policy says otherwise.
+    #[serde(default)]
+    pub(super) action: Treatment,
     /// Source: a Hyperscan pattern. Fast ones begin with a literal or end at a fixed width; a class or a boundary at the
     /// head costs every other rule.
     #[serde(default)]
@@ -98,6 +101,17 @@ pub(super) struct Raw {
     /// Texts in which the rule finds nothing.
     #[serde(default)]
     pub(super) counter: Vec<String>,
+}
+
+/// What is done with a value by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Treatment {
+    /// It is replaced.
+    #[default]
+    Mask,
+    /// It is only reported, and gives way to any other finding.
+    Report,
 }
 
 /// What a rule file holds.

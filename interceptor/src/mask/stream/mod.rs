@@ -35,9 +35,8 @@ pub(super) use ahead::Ahead;
 pub use fuzz::fuzz_mask_stream;
 pub(super) use growth::Growth;
 
-use std::ops::Range;
-
-use super::scan::{Limit, Part, Settled, is_dull, lone};
+use super::lone::{Lone, is_dull};
+use super::scan::{Limit, Part, Settled};
 use super::{Error, Scanner};
 use crate::flow::Finding;
 
@@ -144,10 +143,9 @@ impl Stream {
         Ok(Released { at, text, findings })
     }
 
-    /// What nothing but blanks and the like is around, if there is or may be such a value.
-    fn lone(&self) -> Range<usize> {
-        let lone = lone(&self.text);
-        if self.is_begun || self.text.len() - lone.end > LONE_TAIL { 0..0 } else { lone }
+    /// What stands alone, if there is or may be such a value.
+    fn lone(&self) -> Lone {
+        if self.is_begun { Lone::NOWHERE } else { Lone::of_beginning(&self.text, LONE_TAIL) }
     }
 
     /// Everything before `until` is released; drops what is before `keep`.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{LONE_TAIL, MOST_HELD, Stream};
 use crate::flow::Finding;
-use crate::mask::tests::{Expander, marked, piece};
+use crate::mask::rules::examples::{Expander, marked};
+use crate::mask::tests::piece;
 use crate::mask::{Engine, Error, Scanner};
 
 thread_local! {
@@ -78,9 +79,9 @@ fn every_example_is_found_at_every_cut() {
     let engine = Engine::builtin().unwrap();
     let mut wrong = Vec::new();
     for rule in engine.all() {
-        let mut expander = Expander(1);
+        let mut expander = Expander::new();
         for example in rule.examples.iter().chain(&rule.counter) {
-            let (text, _) = marked(&expander.expand(example));
+            let (text, _) = marked(&expander.expand(&example.text));
             let around = format!("In prose: {text} and on it goes, for a while.");
             for text in [text, around] {
                 wrong.extend(
@@ -178,9 +179,9 @@ fn word() -> impl Strategy<Value = String> {
 /// The text of any rule's example.
 fn example() -> impl Strategy<Value = String> {
     let engine = Engine::builtin().unwrap();
-    let examples: Vec<String> = engine.all().iter().flat_map(|rule| rule.examples.clone()).collect();
+    let examples: Vec<String> = engine.all().iter().flat_map(|rule| rule.examples.iter().map(|example| example.text.clone())).collect();
     (prop::sample::select(examples), any::<u64>())
-        .prop_map(|(example, seed)| marked(&Expander(seed).expand(&example)).0)
+        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
 }
 
 /// Ordinary text, also with the words that introduce secrets.

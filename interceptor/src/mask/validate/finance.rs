@@ -73,9 +73,13 @@ const IBAN_LENGTHS: &[u8] = b"\
 /// ABA routing transit number: Federal Reserve prefix and 3-7-1.
 pub(super) fn aba(value: &[u8]) -> bool {
     let d = digits(value);
-    d.len() == 9
-        && matches!(u32::from(d[0]) * 10 + u32::from(d[1]), 1..=12 | 21..=32 | 61..=72 | 80)
-        && weighted(&d, &[3, 7, 1, 3, 7, 1, 3, 7, 1]).is_multiple_of(10)
+    aba_any(value) && matches!(u32::from(d[0]) * 10 + u32::from(d[1]), 1..=12 | 21..=32 | 61..=72 | 80)
+}
+
+/// ABA routing transit number of any prefix: 3-7-1.
+pub(super) fn aba_any(value: &[u8]) -> bool {
+    let d = digits(value);
+    d.len() == 9 && !all_same(&d) && weighted(&d, &[3, 7, 1, 3, 7, 1, 3, 7, 1]).is_multiple_of(10)
 }
 
 /// Base58Check (Bitcoin): the last four bytes are the double SHA-256 of the first 21.

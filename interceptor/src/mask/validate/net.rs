@@ -37,12 +37,23 @@ pub(super) fn ipv4(value: &[u8]) -> bool {
     a != 0 && a != 127 && !mask && !version
 }
 
-/// An IPv6 address (RFC 4291) that is not `::` or `::1`. One of its groups has three digits or it ends in a dotted quad:
-/// `1::2` is a slice in a programming language.
+/// The other dotted quads: this host, netmasks, broadcasts, versions.
+pub(super) fn ipv4_local(value: &[u8]) -> bool {
+    address(value).is_some_and(|text| text.parse::<Ipv4Addr>().is_ok()) && !ipv4(value)
+}
+
+/// An IPv6 address (RFC 4291) that is not `::` or `::1`. All of its groups are there, one of them has three digits or it
+/// ends in a dotted quad: `1::2` is a slice in a programming language.
 pub(super) fn ipv6(value: &[u8]) -> bool {
     let Some(text) = address(value) else { return false };
-    let telling = text.contains('.') || text.split(':').any(|group| group.len() > 2);
+    let telling = text.contains('.') || !text.contains("::") || text.split(':').any(|group| group.len() > 2);
     telling && text.parse::<Ipv6Addr>().is_ok_and(|address| !address.is_unspecified() && !address.is_loopback())
+}
+
+/// `::1`, and `::` with a prefix length.
+pub(super) fn ipv6_local(value: &[u8]) -> bool {
+    let Some(address) = address(value).and_then(|text| text.parse::<Ipv6Addr>().ok()) else { return false };
+    address.is_unspecified() || address.is_loopback()
 }
 
 /// Without a prefix length.
@@ -76,6 +87,8 @@ mod tests {
             assert!(!ipv4(bad.as_bytes()), "{bad}");
         }
         assert!(ipv6(b"2001:db8::1"));
+        assert!(ipv4_local(b"127.0.0.1") && !ipv4_local(b"203.0.113.7") && !ipv4_local(b"256.0.0.1"));
+        assert!(ipv6_local(b"::1") && !ipv6_local(b"2001:db8::1"));
         assert!(!ipv6(b"::1") && !ipv6(b"::") && !ipv6(b"2001::db9::1"));
     }
 }

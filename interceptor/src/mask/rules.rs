@@ -20,10 +20,14 @@ use crate::flow::{RuleMeta, Severity};
 const DEFAULT_REACH: usize = 256;
 /// Widest match whose start is searched for.
 const WIDEST: usize = 512;
-/// What `{=}` in `after` stands for: the rest of a name, and what may stand between a name and its value in code,
-/// configuration, JSON, YAML, XML and prose.
-const ASSIGNMENT: &str =
-    r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
+/// What `{=}` in `after` stands for: the rest of a name, a type, and what may stand between a name and its value in
+/// code, configuration, Terraform, JSON (also in a string), YAML, XML and prose.
+const ASSIGNMENT: &str = concat!(
+    r#"[\w .-]{0,40}[\\"'`\]\)]{0,4}(?:\s{0,4}:?\s?&?(?:'static\s)?(?:string|str|String)\b)?(?:\s?\{\s{0,16}(?:default|value))?"#,
+    r#"\s{0,20}(?:[:?+.|!]{0,3}(?:={1,3}>?|:)|,|>|\()\s{0,20}[\\"'`(<]{0,4}\s{0,4}"#,
+);
+/// How much of a name `unless` sees before what `pattern` matched.
+pub(super) const NAME_BEFORE: usize = 32;
 
 /// The families that come with the program: file name and text.
 pub(super) const BUILTIN: &[(&str, &str)] = &[
@@ -85,6 +89,9 @@ struct Raw {
     /// What stands behind the match of `pattern`; its first group that took part is the value. `{=}`: an assignment.
     #[serde(default)]
     after: Option<String>,
+    /// A name in which this is found introduces no value: matched from the beginning of the name to that of the value.
+    #[serde(default)]
+    unless: Option<String>,
     /// Code that finds the extent.
     #[serde(default)]
     locate: Option<Special>,
@@ -128,6 +135,8 @@ pub(super) enum Edge {
     Url,
     /// Those and `+ / =`: tokens whose alphabet is base64.
     Base64,
+    /// A letter, digit, underscore or full stop: what also occurs in names of files and hosts.
+    Dotted,
     /// Letters, digits and what joins them in addresses: `_ . : -`.
     Address,
     /// An opening parenthesis: what looks like a value is a function.
@@ -178,8 +187,9 @@ pub(super) enum Locate {
     Fixed { width: usize, verify: Option<Regex> },
     /// The value begins at most `back` bytes before the end of the match: `verify` is searched from there on, and what it finds reaches the end.
     Window { back: usize, verify: Regex },
-    /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value.
-    After(Regex),
+    /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value. No name
+    /// in which `unless` is found introduces one.
+    After { after: Regex, unless: Option<Regex> },
     /// Code.
     Special(Special),
 }
@@ -275,7 +285,9 @@ fn compile(raw: Raw, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> R
 fn locate(raw: &Raw, pattern: &str, width: impl Fn(&str) -> Result<(usize, usize), Error>) -> Result<Locate, String> {
     match (raw.locate, &raw.after) {
         (Some(special), None) => Ok(Locate::Special(special)),
-        (None, Some(after)) => Ok(Locate::After(anchored(after)?)),
+        (None, Some(after)) => {
+            Ok(Locate::After { after: anchored(after)?, unless: raw.unless.as_deref().map(build).transpose()? })
+        }
         (None, None) => {
             let (min, max) = width(pattern).map_err(|error| error.to_string())?;
             if min == max && raw.lookbehind == 0 {
@@ -315,6 +327,7 @@ impl Edge {
             Self::Any => false,
             Self::Call => byte == b'(',
             Self::Word | Self::Glued => byte.is_ascii_alphanumeric() || byte == b'_',
+            Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'),
             Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'='),

@@ -10,7 +10,7 @@ use super::fold::{Folded, Stretches, may_hide_a_number};
 use super::gate::{Token, Tokens};
 use super::phone::Written;
 use super::resolve::{Candidate, Tier};
-use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
+use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
 use super::scan::Limit;
 use super::validate::Verdict;
 use super::{Error, token};
@@ -110,7 +110,7 @@ impl<'v> View<'v> {
         self.candidates.retain_mut(|candidate| {
             let span = &mut candidate.span;
             let source = &engine.rule(candidate.rule).source;
-            let introduced = matches!(source, Source::Pattern { locate: Locate::After(_), .. });
+            let introduced = matches!(source, Source::Pattern { locate: Locate::After { .. }, .. });
             if introduced && is_one_word && span.start == value.start {
                 span.end = value.end;
             }
@@ -169,15 +169,18 @@ impl<'v> View<'v> {
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
-            Locate::After(_) if self.in_token(end) => None,
-            Locate::After(after) => {
+            Locate::After { .. } if self.in_token(end) => None,
+            Locate::After { after, unless } => {
                 let window = self.window(end..end + rule.reach)?;
                 // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
                 let captures = if after.is_match(window) { after.captures(window) } else { None };
-                captures.and_then(|captures| {
+                let span = captures.and_then(|captures| {
                     let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
                     Some(end + value.start()..end + value.end())
-                })
+                });
+                let is_no_secret =
+                    |span: &Range<usize>| unless.as_ref().is_some_and(|u| u.is_match(self.name(end, span.start)));
+                span.filter(|span| !is_no_secret(span))
             }
             Locate::Special(Special::Email) => {
                 let walk = extent::email(self.text, end, &mut self.done.email);
@@ -370,6 +373,13 @@ impl<'v> View<'v> {
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
         let next = tokens.partition_point(|token| token.end < end);
         tokens.get(next).is_some_and(|token| token.start < end)
+    }
+
+    /// The name around `end` and what is between it and its value at `value`.
+    fn name(&self, end: usize, value: usize) -> &'v [u8] {
+        let joins = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let before = self.text[..end].iter().rev().take(NAME_BEFORE).take_while(joins).count();
+        &self.text[end - before..value]
     }
 
     /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.

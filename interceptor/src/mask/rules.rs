@@ -36,6 +36,12 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("national.toml", include_str!("../../rules/national.toml")),
     ("network.toml", include_str!("../../rules/network.toml")),
     ("secrets.toml", include_str!("../../rules/secrets.toml")),
+    ("cloud.toml", include_str!("../../rules/cloud.toml")),
+    ("developer.toml", include_str!("../../rules/developer.toml")),
+    ("commerce.toml", include_str!("../../rules/commerce.toml")),
+    ("messaging.toml", include_str!("../../rules/messaging.toml")),
+    ("ai.toml", include_str!("../../rules/ai.toml")),
+    ("monitoring.toml", include_str!("../../rules/monitoring.toml")),
     ("vendors.toml", include_str!("../../rules/vendors.toml")),
     ("generic.toml", include_str!("../../rules/generic.toml")),
 ];

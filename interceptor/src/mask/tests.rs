@@ -44,6 +44,7 @@ impl Expander {
             "upper" => &B62[..36],
             "lower" => "abcdefghijklmnopqrstuvwxyz0123456789",
             "hex" => "0123456789abcdef",
+            "base32" => "abcdefghijklmnopqrstuvwxyz234567",
             "digits" => "1234567890",
             "bech" => "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",
             _ => return None,

@@ -377,7 +377,7 @@ impl<'v> View<'v> {
 
     /// The name around `end` and what is between it and its value at `value`.
     fn name(&self, end: usize, value: usize) -> &'v [u8] {
-        let joins = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let joins = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
         let before = self.text[..end].iter().rev().take(NAME_BEFORE).take_while(joins).count();
         &self.text[end - before..value]
     }

@@ -27,7 +27,7 @@ const ASSIGNMENT: &str = concat!(
     r#"\s{0,20}(?:[:?+.|!]{0,3}(?:={1,3}>?|:)|,|>|\()\s{0,20}[\\"'`(<]{0,4}\s{0,4}"#,
 );
 /// How much of a name `unless` sees before what `pattern` matched.
-pub(super) const NAME_BEFORE: usize = 32;
+pub(super) const NAME_BEFORE: usize = 64;
 
 /// The families that come with the program: file name and text.
 pub(super) const BUILTIN: &[(&str, &str)] = &[

@@ -13,15 +13,20 @@ pub(super) fn password_quoted(value: &[u8]) -> bool {
         && !matches!(value[0], b'.' | b'&' | b'*' | b':' | b'-' | b'?')
         && (digit || value[0] != b'#' && !matches!(value.last(), Some(b':' | b'?')))
         && !lower.starts_with(b"arn:")
+        && !lower.starts_with(b"required|")
         && !of_a_test(&lower)
         && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
         && (!names_itself || (plain && lower.len() > 9) || digit)
 }
 
-/// `test`, `tester1`, `test123`.
+/// `tester`, `test123`, `pass1`: what tests and documentation make up.
 fn of_a_test(lower: &[u8]) -> bool {
     let word = &lower[..lower.iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |i| i + 1)];
-    matches!(word, b"test" | b"tester" | b"testing" | b"testuser")
+    match word {
+        b"test" | b"tester" | b"testing" | b"testuser" => true,
+        b"pass" | b"password" | b"secret" | b"user" => lower.len() - word.len() < 2,
+        _ => false,
+    }
 }
 
 /// A user name and a password with what is between: `me:pw`, `me;Password=pw`, `login me password pw`.
@@ -56,7 +61,7 @@ const NOT_PASSWORDS: &str = "\
     password passwd passphrase pass secret required optional string text hidden none null nil true false \
     username user login email name value type label current confirm invalid incorrect missing forgot \
     reset change show hide enter input field prompt basic utf8 utf-8 undefined default object passwort \
-    default-src";
+    default-src sample foobar blah python";
 
 #[cfg(test)]
 mod tests {

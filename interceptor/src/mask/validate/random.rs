@@ -5,6 +5,12 @@ pub(super) fn random(value: &[u8]) -> bool {
     not_a_placeholder(value) && shannon(value) >= 2.8
 }
 
+/// The same for values of a vendor's length behind its name, whose alphabet has what joins words: with digits, as words
+/// seldom have.
+pub(super) fn drawn(value: &[u8]) -> bool {
+    random(value) && value.iter().filter(|b| b.is_ascii_digit()).count() > 1
+}
+
 /// The value of something called key, token or secret: random enough, and not a word, path, name or reference.
 pub(super) fn entropy(value: &[u8]) -> bool {
     if value.len() < 8 || !not_a_placeholder(value) || is_reference(value) || is_name(value) {
@@ -41,8 +47,9 @@ pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
     ];
     let lower = value.to_ascii_lowercase();
     // AWS's own documentation spells EXAMPLE into keys; masking those is harmless, missing a real one is not.
-    let aws = lower.starts_with(b"akia") || lower.ends_with(b"examplekey");
-    !masked(value) && (aws || !WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some()))
+    let aws = [&b"akia"[..], b"a3t"].iter().any(|id| lower.starts_with(id)) || lower.ends_with(b"examplekey");
+    let says = |word: &&[u8]| memchr::memmem::find(&lower, word).is_some() && !(aws && *word != b"xxxxxx");
+    !masked(value) && !WORDS.iter().any(says)
 }
 
 /// The same few characters over and over.
@@ -60,6 +67,8 @@ pub(super) fn is_reference(value: &[u8]) -> bool {
         b"%",
         b"<",
         b"process.env",
+        b"AWS4-HMAC",
+        b"__",
         b"os.",
         b"env.",
         b"env(",
@@ -102,7 +111,7 @@ pub(super) fn is_name(value: &[u8]) -> bool {
     let joints = value.iter().filter(|b| matches!(b, b'_' | b'-' | b'.')).count();
     let one_case = !value.iter().any(u8::is_ascii_lowercase) || !value.iter().any(u8::is_ascii_uppercase);
     let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
-    if one_case && joints > 1 && digits * 6 <= value.len() {
+    if one_case && joints > 1 && digits * 5 <= value.len() {
         return true;
     }
     words > 0 && letters * 10 >= words * 32 && numbers * 12 <= value.len().max(12) && longest < 5

@@ -375,11 +375,13 @@ impl<'v> View<'v> {
         tokens.get(next).is_some_and(|token| token.start < end)
     }
 
-    /// The name around `end` and what is between it and its value at `value`.
+    /// The name that ends at `end`, but for quotes and the like, and what is between it and its value at `value`.
     fn name(&self, end: usize, value: usize) -> &'v [u8] {
         let joins = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
-        let before = self.text[..end].iter().rev().take(NAME_BEFORE).take_while(joins).count();
-        &self.text[end - before..value]
+        let before = self.text[..end].iter().rev().take(NAME_BEFORE);
+        let behind = before.clone().take_while(|b| !b.is_ascii_alphanumeric()).count();
+        let name = before.skip(behind).take_while(joins).count();
+        &self.text[end - behind - name..value]
     }
 
     /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.

@@ -29,7 +29,7 @@ pub(super) fn entropy(value: &[u8]) -> bool {
 
 /// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
 pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 14] = [
+    const WORDS: [&[u8]; 13] = [
         b"example",
         b"placeholder",
         b"your_",
@@ -40,7 +40,6 @@ pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
         b"redacted",
         b"xxxxxx",
         b"******",
-        b"abcdefghijklm",
         b"insert",
         b"dummy",
         b"<",
@@ -49,7 +48,18 @@ pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
     // AWS's own documentation spells EXAMPLE into keys; masking those is harmless, missing a real one is not.
     let aws = [&b"akia"[..], b"a3t"].iter().any(|id| lower.starts_with(id)) || lower.ends_with(b"examplekey");
     let says = |word: &&[u8]| memchr::memmem::find(&lower, word).is_some() && !(aws && *word != b"xxxxxx");
-    !masked(value) && !WORDS.iter().any(says)
+    !masked(value) && (aws || !counts_up(&lower)) && !WORDS.iter().any(says)
+}
+
+/// `12345678901234`, `abcdefghijklm` and the like, anywhere.
+fn counts_up(lower: &[u8]) -> bool {
+    const LONG: usize = 13;
+    let mut run = 1;
+    lower.windows(2).any(|pair| {
+        let next = if pair[0] == b'9' { b'0' } else { pair[0].wrapping_add(1) };
+        run = if pair[0].is_ascii_alphanumeric() && pair[1] == next { run + 1 } else { 1 };
+        run >= LONG
+    })
 }
 
 /// The same few characters over and over.
@@ -140,6 +150,7 @@ mod tests {
             "us-east-1",
             "xxxxxxxxxxxx",
             "aaaaaaaaaaaa1111",
+            "x89012345678901234k2",
             "/etc/ssl/key.pem",
             "https://example.com/1",
         ] {

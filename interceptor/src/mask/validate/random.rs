@@ -51,9 +51,9 @@ pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
     !masked(value) && (aws || !counts_up(&lower)) && !WORDS.iter().any(says)
 }
 
-/// `12345678901234`, `abcdefghijklm` and the like, anywhere.
+/// `123456789012345`, `abcdefghijklmno` and the like, anywhere.
 fn counts_up(lower: &[u8]) -> bool {
-    const LONG: usize = 13;
+    const LONG: usize = 15;
     let mut run = 1;
     lower.windows(2).any(|pair| {
         let next = if pair[0] == b'9' { b'0' } else { pair[0].wrapping_add(1) };
@@ -150,7 +150,7 @@ mod tests {
             "us-east-1",
             "xxxxxxxxxxxx",
             "aaaaaaaaaaaa1111",
-            "x89012345678901234k2",
+            "x8901234567890123456k2",
             "/etc/ssl/key.pem",
             "https://example.com/1",
         ] {

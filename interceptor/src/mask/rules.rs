@@ -38,6 +38,8 @@ use crate::flow::RuleMeta;
 
 /// Longest value that `verify` and `after` look at, unless the rule says more.
 const DEFAULT_REACH: usize = 256;
+/// How much of a name `unless` sees before what `pattern` matched.
+pub(super) const NAME_BEFORE: usize = 64;
 
 /// The families that come with the program: file name and text.
 pub(super) const BUILTIN: &[(&str, &str)] = &[
@@ -51,6 +53,12 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("south.toml", include_str!("../../rules/south.toml")),
     ("network.toml", include_str!("../../rules/network.toml")),
     ("secrets.toml", include_str!("../../rules/secrets.toml")),
+    ("cloud.toml", include_str!("../../rules/cloud.toml")),
+    ("developer.toml", include_str!("../../rules/developer.toml")),
+    ("commerce.toml", include_str!("../../rules/commerce.toml")),
+    ("messaging.toml", include_str!("../../rules/messaging.toml")),
+    ("ai.toml", include_str!("../../rules/ai.toml")),
+    ("monitoring.toml", include_str!("../../rules/monitoring.toml")),
     ("vendors.toml", include_str!("../../rules/vendors.toml")),
     ("generic.toml", include_str!("../../rules/generic.toml")),
 ];
@@ -66,6 +74,8 @@ pub(super) enum Edge {
     Url,
     /// Those and `+ / =`: tokens whose alphabet is base64.
     Base64,
+    /// A letter, digit, underscore or full stop: what also occurs in names of files and hosts.
+    Dotted,
     /// Letters, digits and what joins them in addresses: `_ . : -`.
     Address,
     /// An opening parenthesis: what looks like a value is a function.
@@ -116,8 +126,9 @@ pub(super) enum Locate {
     Fixed { width: usize, verify: Option<Regex> },
     /// The value begins at most `back` bytes before the end of the match: `verify` is searched from there on, and what it finds reaches the end.
     Window { back: usize, verify: Regex },
-    /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value.
-    After(Regex),
+    /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value. No name
+    /// in which `unless` is found introduces one.
+    After { after: Regex, unless: Option<Regex> },
     /// Code.
     Special(Special),
 }
@@ -168,6 +179,7 @@ impl Edge {
             Self::Any => false,
             Self::Call => byte == b'(',
             Self::Word | Self::Glued => byte.is_ascii_alphanumeric() || byte == b'_',
+            Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'),
             Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Address => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'),
             Self::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'='),

@@ -13,7 +13,7 @@ use super::lone::Lone;
 use super::phone::{MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
-use super::rules::{Address, Edge, Locate, Need, Rule, Source, Special};
+use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
 use super::scan::Limit;
 use super::stream::{Ahead, Growth};
 use super::validate::Verdict;
@@ -164,7 +164,7 @@ impl<'v> View<'v> {
         self.candidates.retain_mut(|candidate| {
             let span = &mut candidate.span;
             let source = &engine.rule(candidate.rule).source;
-            let introduced = matches!(source, Source::Pattern { locate: Locate::After(_), .. });
+            let introduced = matches!(source, Source::Pattern { locate: Locate::After { .. }, .. });
             if introduced && is_one_word && span.start == value.start {
                 span.end = value.end;
             }
@@ -210,7 +210,7 @@ impl<'v> View<'v> {
         let Pattern { rule: index, width } = self.engine.pattern(pattern);
         let rule = self.engine.rule(index);
         let (latest, dictionary) = match &rule.source {
-            Source::Pattern { locate: Locate::After(_), .. } => (end + rule.reach, false),
+            Source::Pattern { locate: Locate::After { .. }, .. } => (end + rule.reach, false),
             Source::Pattern { .. } => (end, false),
             Source::Dictionary(_) => (end, true),
             _ => return Ok(()),
@@ -238,8 +238,8 @@ impl<'v> View<'v> {
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
-            Locate::After(_) if self.in_token(end) => None,
-            Locate::After(after) => {
+            Locate::After { .. } if self.in_token(end) => None,
+            Locate::After { after, unless } => {
                 self.awaits_rest(index, end..end + 1, end + rule.reach);
                 let window = self.window(end..end + rule.reach)?;
                 // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
@@ -252,7 +252,9 @@ impl<'v> View<'v> {
                     let start = value.as_ref().map_or(end, |value| value.start);
                     ahead.is_introduced(start, end.saturating_sub(growth.widest()));
                 }
-                value
+                let is_no_secret =
+                    |span: &Range<usize>| unless.as_ref().is_some_and(|u| u.is_match(self.name(end, span.start)));
+                value.filter(|span| !is_no_secret(span))
             }
             Locate::Special(Special::Email) => {
                 let walk = extent::email(self.text, end, &mut self.done.email);
@@ -551,6 +553,15 @@ impl<'v> View<'v> {
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
         let next = tokens.partition_point(|token| token.end < end);
         tokens.get(next).is_some_and(|token| token.start < end)
+    }
+
+    /// The name that ends at `end`, but for quotes and the like, and what is between it and its value at `value`.
+    fn name(&self, end: usize, value: usize) -> &'v [u8] {
+        let joins = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
+        let before = self.text[..end].iter().rev().take(NAME_BEFORE);
+        let behind = before.clone().take_while(|b| !b.is_ascii_alphanumeric()).count();
+        let name = before.skip(behind).take_while(joins).count();
+        &self.text[end - behind - name..value]
     }
 
     /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.

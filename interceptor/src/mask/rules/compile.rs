@@ -19,10 +19,12 @@ use crate::mask::picture::Picture;
 const WIDEST: usize = 512;
 /// Longest pattern that is compiled, in bytes.
 const LONGEST_PATTERN: usize = 4 << 10;
-/// What `{=}` in `after` stands for: the rest of a name, and what may stand between a name and its value in code,
-/// configuration, JSON, YAML, XML and prose.
-const ASSIGNMENT: &str =
-    r#"[\w .-]{0,24}["'`\]\)]{0,3}\s{0,5}(?:[:?+.|]{0,3}=>?|:{1,3}|=>|,|>|\()\s{0,8}["'`(<]{0,3}\s{0,4}"#;
+/// What `{=}` in `after` stands for: the rest of a name, a type, and what may stand between a name and its value in
+/// code, configuration, Terraform, JSON (also in a string), YAML, XML and prose.
+const ASSIGNMENT: &str = concat!(
+    r#"[\w .-]{0,40}[\\"'`\]\)]{0,4}(?:\s{0,4}:?\s?&?(?:'static\s)?(?:string|str|String)\b)?(?:\s?\{\s{0,16}(?:default|value))?"#,
+    r#"\s{0,20}(?:[:?+.|!]{0,3}(?:={1,3}>?|:)|,|>|\()\s{0,20}[\\"'`(<]{0,4}\s{0,4}"#,
+);
 
 /// Checks and compiles `raw`, which stands at `origin`; `at` says where an element of a key's list stands.
 pub(super) fn compile(
@@ -79,6 +81,7 @@ fn source(raw: &Raw) -> Result<Source, KeyFault> {
     let has_pictures = matches!(source, Source::Pictures { .. });
     let idle = [
         ("after", "pattern", raw.after.is_some() && !has_pattern),
+        ("unless", "after", raw.unless.is_some() && raw.after.is_none()),
         ("locate", "pattern", raw.locate.is_some() && !has_pattern),
         ("lookbehind", "pattern", raw.lookbehind > 0 && !has_pattern),
         ("verify", "pattern", raw.verify.is_some() && !has_pattern && !has_pictures),
@@ -150,7 +153,10 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
     match (raw.locate, &raw.after) {
         (Some(_), Some(_)) => Err(KeyFault::new("locate", Fault::Extent)),
         (Some(special), None) => Ok(Locate::Special(special)),
-        (None, Some(after)) => Ok(Locate::After(anchored("after", after)?)),
+        (None, Some(after)) => {
+            let unless = raw.unless.as_deref().map(|unless| build("unless", unless)).transpose()?;
+            Ok(Locate::After { after: anchored("after", after)?, unless })
+        }
         (None, None) if min == max && raw.lookbehind == 0 => {
             let verify = raw.verify.as_deref().map(|verify| anchored("verify", verify)).transpose()?;
             Ok(Locate::Fixed { width: min, verify })

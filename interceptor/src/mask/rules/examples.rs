@@ -15,6 +15,11 @@ impl Expander {
         Self(1)
     }
 
+    #[cfg(test)]
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(crate) fn expand(&mut self, template: &str) -> String {
         let mut out = String::new();
         let mut rest = template;
@@ -50,6 +55,7 @@ impl Expander {
             "upper" => &B62[..36],
             "lower" => "abcdefghijklmnopqrstuvwxyz0123456789",
             "hex" => "0123456789abcdef",
+            "base32" => "abcdefghijklmnopqrstuvwxyz234567",
             "digits" => "1234567890",
             "bech" => "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",
             _ => return None,

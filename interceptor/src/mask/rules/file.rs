@@ -65,6 +65,9 @@ pub(super) struct Raw {
     /// What stands behind the match of `pattern`; its first group that took part is the value. `{=}`: an assignment.
     #[serde(default)]
     pub(super) after: Option<String>,
+    /// A name in which this is found introduces no value: matched from the beginning of the name to that of the value.
+    #[serde(default)]
+    pub(super) unless: Option<String>,
     /// Code that finds the extent.
     #[serde(default)]
     pub(super) locate: Option<Special>,

@@ -10,6 +10,8 @@ mod europe;
 mod finance;
 mod germany;
 mod net;
+mod password;
+mod random;
 mod secret;
 mod south;
 
@@ -103,9 +105,16 @@ pub(super) enum Validator {
     UriPassword,
     Entropy,
     Random,
+    Drawn,
+    NoPlaceholder,
     PasswordQuoted,
     PasswordSetting,
     PasswordBare,
+    Credentials,
+    GrafanaKey,
+    GrafanaService,
+    Pypi,
+    Slack,
 }
 
 impl Validator {
@@ -121,7 +130,7 @@ impl Validator {
             V::AbaAny => confirm(finance::aba_any(value)),
             V::Base58check => confirm(finance::base58check(value)),
             V::Bech32 => confirm(finance::bech32(value)),
-            V::Ethereum => plausible(secret::not_a_placeholder(value)),
+            V::Ethereum => plausible(random::not_a_placeholder(value)),
             V::Email => plausible(net::email(value)),
             V::Ipv4 => plausible(net::ipv4(value)),
             V::Ipv6 => plausible(net::ipv6(value)),
@@ -180,11 +189,18 @@ impl Validator {
             V::Jwt => secret::jwt(value),
             V::BasicAuth => confirm(secret::basic_auth(value)),
             V::UriPassword => plausible(secret::uri_password(value)),
-            V::Entropy => plausible(secret::entropy(value)),
-            V::Random => plausible(secret::random(value)),
-            V::PasswordQuoted => plausible(secret::password_quoted(value)),
-            V::PasswordSetting => plausible(secret::password_setting(value)),
-            V::PasswordBare => plausible(secret::password_bare(value)),
+            V::Entropy => plausible(random::entropy(value)),
+            V::Random => plausible(random::random(value)),
+            V::Drawn => plausible(random::drawn(value)),
+            V::NoPlaceholder => plausible(random::not_a_placeholder(value)),
+            V::PasswordQuoted => plausible(password::password_quoted(value)),
+            V::PasswordSetting => plausible(password::password_setting(value)),
+            V::PasswordBare => plausible(password::password_bare(value)),
+            V::Credentials => plausible(password::credentials(value)),
+            V::GrafanaKey => plausible(secret::grafana_key(value)),
+            V::GrafanaService => secret::grafana_service(value),
+            V::Pypi => secret::pypi(value),
+            V::Slack => plausible(secret::slack(value)),
         }
     }
 }

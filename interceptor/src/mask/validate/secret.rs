@@ -1,9 +1,10 @@
-//! Credentials: checksums where vendors publish one, randomness and placeholders where they do not.
+//! Credentials of vendors: checksums and structure where they are published.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::Verdict;
+use super::random::{is_name, masked, random};
 
 /// GitHub's tokens end in six base-62 digits of the CRC-32 of the thirty before (GitHub's blog, April 2021).
 pub(super) fn github(value: &[u8]) -> Verdict {
@@ -16,6 +17,43 @@ pub(super) fn github(value: &[u8]) -> Verdict {
         return Verdict::Plausible;
     };
     if base62(crc32(data)) == check { Verdict::Confirmed } else { Verdict::Plausible }
+}
+
+/// Grafana's service account tokens end in the CRC-32 of what is before the last `_`, low byte first.
+pub(super) fn grafana_service(value: &[u8]) -> Verdict {
+    let Some((data, check)) = value.len().checked_sub(9).map(|cut| value.split_at(cut)) else { return Verdict::Reject };
+    let sum = crc32(data).swap_bytes();
+    match random(value) {
+        false => Verdict::Reject,
+        true if check[1..].eq_ignore_ascii_case(format!("{sum:08x}").as_bytes()) => Verdict::Confirmed,
+        true => Verdict::Plausible,
+    }
+}
+
+/// Grafana's older keys are Base64 of `{"k":"..."`; Power BI's links are too, but of a UUID.
+pub(super) fn grafana_key(value: &[u8]) -> bool {
+    const BEGINNING: usize = 28;
+    let uuid = |json: Vec<u8>| json.get(14) == Some(&b'-') && json[6..14].iter().all(u8::is_ascii_hexdigit);
+    let beginning = value.get(..BEGINNING).and_then(|part| STANDARD_NO_PAD.decode(part).ok());
+    random(value) && !beginning.is_some_and(uuid)
+}
+
+/// PyPI's tokens are macaroons, version 2, whose first packet is the location.
+pub(super) fn pypi(value: &[u8]) -> Verdict {
+    const BEGINNING: std::ops::Range<usize> = 5..29;
+    let macaroon = value.get(BEGINNING).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    let located = |host: &[u8]| macaroon.get(3..).is_some_and(|rest| rest.starts_with(host));
+    match macaroon.get(..3) {
+        Some([2, 1, 8]) if located(b"pypi.org") => Verdict::Confirmed,
+        Some([2, 1, 13]) if located(b"test.pypi.org") => Verdict::Confirmed,
+        _ if random(value) => Verdict::Plausible,
+        _ => Verdict::Reject,
+    }
+}
+
+/// Slack's tokens end in a random part: `xoxp-1-YourAccessTokenGoesHere` does not.
+pub(super) fn slack(value: &[u8]) -> bool {
+    random(value) && value.rsplit(|&b| b == b'-').next().is_some_and(|last| !is_name(last))
 }
 
 /// CRC-32 (ISO 3309), one bit at a time: thirty bytes a token do not deserve a table.
@@ -36,14 +74,14 @@ pub(super) fn base62(mut value: u32) -> [u8; 6] {
     out
 }
 
-/// A JSON web token: the first part decodes to a JSON object with an `alg`, `typ` or `enc` (RFC 7515, section 4.1); if
+/// A JSON web token: the first part decodes to a JSON object with an `alg` or `enc` (RFC 7515, section 4.1; RFC 7516); if
 /// it does not, at least the second is an object too.
 pub(super) fn jwt(value: &[u8]) -> Verdict {
     let mut parts = value.split(|&b| b == b'.');
     let (header, payload) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let known = URL_SAFE_NO_PAD.decode(header).ok().is_some_and(|json| {
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json)
-            .is_ok_and(|header| ["alg", "typ", "enc"].iter().any(|name| header.contains_key(*name)))
+            .is_ok_and(|header| ["alg", "enc"].iter().any(|name| header.contains_key(*name)))
     });
     match (known, payload.starts_with(b"eyJ")) {
         (true, _) => Verdict::Confirmed,
@@ -60,7 +98,11 @@ pub(super) fn basic_auth(value: &[u8]) -> bool {
     })
 }
 
-/// A URI whose password is not a placeholder.
+/// Shorter ones stand for any in documentation: `https://a:b@host`.
+const SHORTEST_PASSWORD: usize = 4;
+
+/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, and not the word `secret` for a
+/// host that cannot exist (RFC 3849).
 pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(start) = value.windows(3).position(|w| w == b"://") else { return false };
     let rest = &value[start + 3..];
@@ -69,157 +111,11 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let password = &rest[colon + 1..at];
     // `%` alone begins an escape, so it does not make a reference here.
     let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
-    let placeholder = password.len() > 3 && masked(password);
+    let names_itself =
+        |word: &[u8]| [&b"password"[..], b"passwd", b"pass"].iter().any(|name| word.eq_ignore_ascii_case(name));
+    let nowhere = rest[at + 1..].starts_with(b"[2001:db8:") && password == b"secret";
+    let placeholder = nowhere || masked(password) || password.len() < SHORTEST_PASSWORD || names_itself(password);
     !(password.is_empty() || reference || placeholder)
-}
-
-/// The value looks drawn at random from its alphabet: for vendors' tokens, whose prefix says the rest.
-pub(super) fn random(value: &[u8]) -> bool {
-    not_a_placeholder(value) && shannon(value) >= 2.8
-}
-
-/// The value of something called key, token or secret: random enough, and not a word, path, name or reference.
-pub(super) fn entropy(value: &[u8]) -> bool {
-    if value.len() < 8 || !not_a_placeholder(value) || is_reference(value) || is_name(value) {
-        return false;
-    }
-    let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
-    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
-    if digits == 0 && value.len() < 20 || letters == 0 && value.len() < 16 {
-        return false;
-    }
-    // Random text needs more bits the more symbols it may have; short values cannot show many.
-    let hex = value.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
-    let floor = if hex { 2.6 } else { 3.0 };
-    shannon(value) >= f32::min(floor, (value.len() as f32).log2() - 0.6)
-}
-
-/// What stands in quotes behind the word password: a word will do, but no label, selector or placeholder.
-pub(super) fn password_quoted(value: &[u8]) -> bool {
-    let lower = value.to_ascii_lowercase();
-    let names_itself = [&b"passw"[..], b"pwd"].iter().any(|word| memchr::memmem::find(&lower, word).is_some());
-    let plain = value.iter().all(u8::is_ascii_alphabetic);
-    not_a_placeholder(value)
-        && !is_reference(value)
-        && !matches!(value[0], b'#' | b'.' | b'&' | b'*' | b':' | b'-' | b'?')
-        && !matches!(value.last(), Some(b':' | b'?'))
-        && !lower.starts_with(b"arn:")
-        && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
-        && (!names_itself || (plain && lower.len() > 9) || value.iter().any(u8::is_ascii_digit))
-}
-
-/// What stands unquoted behind `PASSWORD=`: a word will do, but no expression.
-pub(super) fn password_setting(value: &[u8]) -> bool {
-    let expression = value.iter().any(|b| matches!(b, b'.' | b':' | b'*' | b'/' | b'='));
-    password_quoted(value) && !expression
-}
-
-/// What stands behind `password:` or `password =` and may be a program's: letters, digits and perhaps more, mixed as
-/// no name is.
-pub(super) fn password_bare(value: &[u8]) -> bool {
-    let digit = value.iter().any(u8::is_ascii_digit);
-    let letter = value.iter().any(u8::is_ascii_alphabetic);
-    let expression = value.iter().any(|b| matches!(b, b'.' | b':' | b'*' | b'/' | b'='));
-    password_quoted(value) && digit && letter && !expression && !is_name(value)
-}
-
-/// Words that follow `password` in forms, schemas and programs.
-const NOT_PASSWORDS: &str = "\
-    password passwd passphrase pass required optional string text hidden none null nil true false \
-    username user login email name value type label current confirm invalid incorrect missing forgot \
-    reset change show hide enter input field prompt basic utf8 utf-8 undefined default object passwort \
-    default-src";
-
-/// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
-pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 14] = [
-        b"example",
-        b"placeholder",
-        b"your_",
-        b"your-",
-        b"yourapi",
-        b"changeme",
-        b"change_me",
-        b"redacted",
-        b"xxxxxx",
-        b"******",
-        b"abcdefghijklm",
-        b"insert",
-        b"dummy",
-        b"<",
-    ];
-    let lower = value.to_ascii_lowercase();
-    // AWS's own documentation spells EXAMPLE into keys; masking those is harmless, missing a real one is not.
-    let aws = lower.starts_with(b"akia") || lower.ends_with(b"examplekey");
-    !masked(value) && (aws || !WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some()))
-}
-
-/// The same few characters over and over.
-fn masked(value: &[u8]) -> bool {
-    let mut seen = [false; 256];
-    value.iter().for_each(|&b| seen[usize::from(b)] = true);
-    seen.iter().filter(|&&s| s).count() < 4.min(value.len())
-}
-
-/// `${VAR}`, `$(cmd)`, `{{ template }}`, `%s`, `process.env.X`, `os.environ[...]`, `get_secret()`, a path.
-fn is_reference(value: &[u8]) -> bool {
-    let starts = [
-        &b"$"[..],
-        b"{",
-        b"%",
-        b"<",
-        b"process.env",
-        b"os.",
-        b"env.",
-        b"env(",
-        b"/",
-        b"./",
-        b"../",
-        b"http:",
-        b"https:",
-        b"@",
-    ];
-    starts.iter().any(|s| value.starts_with(s))
-        || value.iter().any(|b| matches!(b, b'(' | b'{' | b'['))
-        || memchr::memmem::find(value, b"://").is_some()
-        || memchr::memmem::find(value, b"::").is_some()
-}
-
-/// A name in a program: words of letters, joined by `_`, `-`, `.` or capitals, and few numbers. `us-east-1`,
-/// `EcPrivateKeyRfc5915Der`. In random text words of one case are short, or many consonants follow each other.
-fn is_name(value: &[u8]) -> bool {
-    let (mut words, mut letters, mut numbers) = (0usize, 0usize, 0usize);
-    let (mut consonants, mut longest) = (0usize, 0usize);
-    let mut previous = b' ';
-    for &byte in value {
-        if byte.is_ascii_alphabetic() {
-            letters += 1;
-            // A word goes on in its own case; a capital may begin one.
-            let goes_on = byte.is_ascii_lowercase() && previous.is_ascii_alphabetic()
-                || byte.is_ascii_uppercase() && previous.is_ascii_uppercase();
-            words += usize::from(!goes_on);
-        } else if byte.is_ascii_digit() {
-            numbers += usize::from(!previous.is_ascii_digit());
-        }
-        consonants = if byte.is_ascii_lowercase() && !b"aeiouy".contains(&byte) { consonants + 1 } else { 0 };
-        longest = longest.max(consonants);
-        previous = byte;
-    }
-    let joints = value.iter().filter(|b| matches!(b, b'_' | b'-' | b'.')).count();
-    let one_case = !value.iter().any(u8::is_ascii_lowercase) || !value.iter().any(u8::is_ascii_uppercase);
-    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
-    if one_case && joints > 1 && digits * 6 <= value.len() {
-        return true;
-    }
-    words > 0 && letters * 10 >= words * 32 && numbers * 12 <= value.len().max(12) && longest < 5
-}
-
-/// Bits for each character (Shannon, over the value's own frequencies).
-fn shannon(value: &[u8]) -> f32 {
-    let mut counts = [0u32; 256];
-    value.iter().for_each(|&b| counts[usize::from(b)] += 1);
-    let len = value.len() as f32;
-    counts.iter().filter(|&&n| n > 0).map(|&n| n as f32 / len).map(|p| -p * p.log2()).sum()
 }
 
 #[cfg(test)]
@@ -245,40 +141,30 @@ mod tests {
     }
 
     #[test]
-    fn code_and_placeholders_are_not_secrets() {
-        for text in [
-            "process.env.API_KEY",
-            "${API_KEY}",
-            "get_token(user)",
-            "max_tokens_2",
-            "your-api-key-1",
-            "us-east-1",
-            "xxxxxxxxxxxx",
-            "aaaaaaaaaaaa1111",
-            "/etc/ssl/key.pem",
-            "https://example.com/1",
-        ] {
-            assert!(!entropy(text.as_bytes()), "{text}");
-        }
-        for text in ["9c1b7e04d2f85a36", "hR7kQ2mZx9Lw4T", "Zm9vYmFyYmF6cXV4MTIz"] {
-            assert!(entropy(text.as_bytes()), "{text}");
-        }
+    fn grafanas_checksum_is_that_of_its_own_tests() {
+        // From the tests of Grafana's `apikeygen`.
+        let token = [&b"glsa_yscW25imSKJIuav8zF37"[..], b"RZmnbiDvB05G_fcaaf58a"].concat();
+        assert_eq!(grafana_service(&token), Verdict::Confirmed);
+        let broken = [&b"glsa_yscW25imSKJIuav8zF37"[..], b"RZmnbiDvB05G_fcaaf58b"].concat();
+        assert_eq!(grafana_service(&broken), Verdict::Plausible);
     }
 
     #[test]
-    fn names_in_programs_are_not_random() {
-        for name in [
-            "EcPrivateKeyRfc5915DerType",
-            "ProxyDigestAuthHandler",
-            "cpuid_avx512",
-            "us-east-1",
-            "symbol2label",
-            "rc4_key_st",
-        ] {
-            assert!(is_name(name.as_bytes()), "{name}");
-        }
-        for random in ["hR7kQ2mZx9Lw4T", "9c1b7e04d2f85a36", "Zm9vYmFyYmF6cXV4MTIz", "k0y8s4um3aly9pzpxif4bt7"] {
-            assert!(!is_name(random.as_bytes()), "{random}");
-        }
+    fn a_macaroon_of_pypi_is_known_by_its_location() {
+        assert_eq!(pypi(b"pypi-AgEIcHlwaS5vcmcCJDkwNzYwNzU1LWMwOTUtNGNkOC1i"), Verdict::Confirmed);
+        assert_eq!(pypi(b"pypi-AgENdGVzdC5weXBpLm9yZwIkOTA3NjA3NTUtYzA5NS00"), Verdict::Confirmed);
+        assert_eq!(pypi(b"pypi-AgEfcHlwaS5vcmcCJDkwNzYwNzU1LWMwOTUtNGNkOC1i"), Verdict::Plausible);
+    }
+
+    #[test]
+    fn a_link_of_power_bi_is_no_grafana_key() {
+        assert!(!grafana_key(b"eyJrIjoiYTZjMTk3YjEtMzQ4Yi00NTI5LTg2ZDItNmUyMGRlOTkwMGRlIiwidCI6"));
+        assert!(grafana_key(b"eyJrIjoiWHZiSWd5NzdCYUZnNUtibE8obUpESmE2bzJYNDRIc1UiLCJuIjoibXlr"));
+    }
+
+    #[test]
+    fn the_end_of_a_slack_token_is_no_name() {
+        assert!(slack(b"xoxp-1-8a10cfb5eb30b0584d7f"));
+        assert!(!slack(b"xoxp-1-YourAccessTokenGoesHere"));
     }
 }

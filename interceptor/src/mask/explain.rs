@@ -141,7 +141,8 @@ fn decided(winner: &Candidate, loser: &Candidate) -> &'static str {
             Tier::Confirmed => "its validator confirmed the value",
             Tier::Prefixed => "it has a specific prefix or delimiter",
             Tier::Shaped => "this rule is generic",
-            Tier::Generic => "",
+            Tier::Generic => "this rule only reports",
+            Tier::Reported => "",
         };
     }
     if winner.severity != loser.severity {

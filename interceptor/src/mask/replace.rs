@@ -144,7 +144,13 @@ mod tests {
     #[test]
     fn two_values_of_one_request_never_share_a_token() {
         let key = TokenKey::from_bytes([5; 32]);
-        let rule = RuleMeta { id: "x".into(), entity: "SECRET_X".into(), label: "X".into(), severity: Severity::High, report_only: false };
+        let rule = RuleMeta {
+            id: "x".into(),
+            entity: "SECRET_X".into(),
+            label: "X".into(),
+            severity: Severity::High,
+            report_only: false,
+        };
         let short = key.token(&rule, "value");
         let mut replacements = Replacements::new(&key);
         replacements.give(&short, &rule.entity, "another value");

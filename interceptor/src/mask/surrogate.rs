@@ -54,7 +54,13 @@ mod tests {
     use crate::flow::Severity;
 
     fn of(entity: &str, value: &str, tweak: u8) -> Option<String> {
-        let rule = RuleMeta { id: "x".into(), entity: entity.into(), label: "X".into(), severity: Severity::High, report_only: false };
+        let rule = RuleMeta {
+            id: "x".into(),
+            entity: entity.into(),
+            label: "X".into(),
+            severity: Severity::High,
+            report_only: false,
+        };
         Surrogates::new(&TokenKey::from_bytes([4; 32])).of(&rule, value, tweak)
     }
 

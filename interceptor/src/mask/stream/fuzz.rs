@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::{LONE_TAIL, Stream};
-use crate::mask::scan::is_dull;
+use crate::mask::lone::is_dull;
 use crate::mask::{Engine, Error, Scanner};
 
 /// Where something was found, and by which rule.

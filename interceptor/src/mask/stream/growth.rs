@@ -5,6 +5,7 @@
 //! that allows at least as much.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
@@ -56,7 +57,7 @@ pub(in crate::mask) struct States {
 }
 
 impl Growth {
-    pub(in crate::mask) fn new(rules: &[Rule]) -> Result<Self, Error> {
+    pub(in crate::mask) fn new(rules: &[Arc<Rule>]) -> Result<Self, Error> {
         let mut beginnings = vec![TOKEN.to_owned()];
         let mut pictures = Vec::new();
         let mut behind = Vec::new();

@@ -179,7 +179,8 @@ fn word() -> impl Strategy<Value = String> {
 /// The text of any rule's example.
 fn example() -> impl Strategy<Value = String> {
     let engine = Engine::builtin().unwrap();
-    let examples: Vec<String> = engine.all().iter().flat_map(|rule| rule.examples.iter().map(|example| example.text.clone())).collect();
+    let examples: Vec<String> =
+        engine.all().iter().flat_map(|rule| rule.examples.iter().map(|example| example.text.clone())).collect();
     (prop::sample::select(examples), any::<u64>())
         .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
 }

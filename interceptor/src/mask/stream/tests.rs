@@ -201,7 +201,7 @@ fn of_prose_little_more_than_the_last_word_is_held() {
         .flat_map(|word| word.split_at_checked(3).map_or([word, ""], |(a, b)| [a, b]))
         .collect();
     let (_, found, held) = stream(pieces);
-    assert!(found.is_empty(), "{found:?}");
+    assert!(found.iter().all(|finding| finding.rule.report_only), "{found:?}");
     let mean = held.iter().sum::<usize>() as f64 / held.len() as f64;
     let most = held.iter().max().unwrap();
     println!("held of prose: {mean:.1} bytes in the mean, {most} at most");

@@ -299,7 +299,7 @@ fn an_endpoint_that_wants_a_client_certificate_gets_it_from_the_daemon() {
         format!("client_certificate = '{0}/client.pem'\nclient_key = '{0}/client.key'\n", dir.path().display());
     let lab = Lab::with(&["--config", config.to_str().expect("a path in UTF-8")]);
     let ask = format!(
-        "cd {dir}
+        "cd {dir}; rm -f server.log
          openssl s_server -accept 127.0.0.1:{PORT} -cert server.pem -key server.key -CAfile roots.pem -Verify 1 \
              -verify_return_error -www > server.log 2>&1 &
          until grep -q ACCEPT server.log; do sleep 0.02; done

@@ -15,6 +15,9 @@ fn endless(lab: &Lab) -> (Child, Trace) {
     wait_until("the client runs", || started.exists());
     let trace = Trace::of(&child);
     assert!(!trace.processes().is_empty() && trace.cgroup.exists(), "a running lab has processes and a cgroup");
+    // A shell that is interrupted before its command has begun waits for the command, which nobody has told to end.
+    let sleeps = |process: &PathBuf| fs::read_to_string(process.join("comm")).is_ok_and(|name| name == "sleep\n");
+    wait_until("both of its commands run", || trace.processes().iter().filter(|process| sleeps(process)).count() == 2);
     (child, trace)
 }
 

@@ -105,24 +105,31 @@ fn show(args: &ShowArgs, global: &Global) -> Result<ExitCode, Failure> {
 
 #[expect(clippy::print_stdout, reason = "what was done is this subcommand's output")]
 fn rotate(args: &RotateArgs, global: &Global) -> Result<ExitCode, Failure> {
-    let dir = global.paths()?.ca();
+    let paths = global.paths()?;
+    let dir = paths.ca();
     // Opening would make it, and a mistyped --state is better said than made.
     ca_certificates(&dir)?;
     let held = CaDir::open(&dir)?;
-    let (config, file) = daemon_config(global, &global.paths()?)?;
-    let names = Catalogue::new(&config.endpoints, config.capture.catalogue).names();
-    let (done, advice) = match (args.activate, args.discard) {
+    // Nothing need be right about the configuration to discard what was made.
+    let configured = || {
+        let (config, file) = daemon_config(global, &paths)?;
+        Ok::<_, Failure>((Catalogue::new(&config.endpoints, config.capture.catalogue).names(), file))
+    };
+    let (done, advice, file) = match (args.activate, args.discard) {
         (true, _) => {
+            let (names, file) = configured()?;
             held.activate(&names)?;
-            ("activated", "The daemon signs with it from its next start on: systemctl reload interceptor\n")
+            let advice = "The daemon signs with it from its next start on: systemctl reload interceptor\n";
+            ("activated", advice, Some(file))
         }
-        (_, true) if held.discard()? => ("discarded", "Take its certificate out of trust stores again.\n"),
-        (_, true) => ("nothing", "There was no next CA.\n"),
+        (_, true) if held.discard()? => ("discarded", "Take its certificate out of trust stores again.\n", None),
+        (_, true) => ("nothing", "There was no next CA.\n", None),
         _ => {
+            let (names, file) = configured()?;
             let (_, made) = held.announce(&names, &host())?;
             let advice = "Install it in the clients' trust stores: interceptor ca show --next\n\
                           When all have it: interceptor ca rotate --activate\n";
-            (if made { "announced" } else { "unchanged" }, advice)
+            (if made { "announced" } else { "unchanged" }, advice, Some(file))
         }
     };
     let certificates = ca_certificates(&dir)?;
@@ -131,7 +138,8 @@ fn rotate(args: &RotateArgs, global: &Global) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     print!("{}", certificates.iter().map(describe).collect::<Vec<_>>().join("\n"));
-    print!("{}config   {}\n\n{advice}", differences(&certificates), file.display());
+    let config = file.map_or_else(String::new, |file| format!("config   {}\n", file.display()));
+    print!("{}{config}\n{advice}", differences(&certificates));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -149,7 +149,7 @@ impl Authority {
         }
         let mut authority = Self::load(&paths.0, key)?;
         authority.family = ca_certificates(dir)?.into_iter().map(|one| one.der).collect();
-        let names: Vec<_> = permitted.list().into_iter().filter(|name| !authority.covers(name)).collect();
+        let names = authority.permitted.lacking(&permitted);
         if names.is_empty() { Ok(authority) } else { Err(AuthorityError::NotCovered { path: paths.0, names }) }
     }
 

@@ -71,6 +71,11 @@ impl Constraints {
         }
     }
 
+    /// What is `wanted` and they do not let a CA sign for.
+    pub(super) fn lacking(&self, wanted: &Self) -> Vec<String> {
+        wanted.list().into_iter().filter(|name| !self.cover(name)).collect()
+    }
+
     /// Whether they let a CA sign for `name`, which may be an address.
     pub(super) fn cover(&self, name: &str) -> bool {
         if let Some(wanted) = Subnet::parse(name) {

@@ -197,8 +197,7 @@ impl CaDir {
         let next = self.next()?.ok_or(RotationError::NoNext)?;
         let (_, parsed) = X509Certificate::from_der(&next.der).map_err(|_| self.unusable("next.pem"))?;
         let made = Constraints::of(&parsed).ok_or_else(|| self.unusable("next.pem"))?;
-        let names: Vec<_> =
-            Constraints::parse(permitted)?.list().into_iter().filter(|name| !made.cover(name)).collect();
+        let names = made.lacking(&Constraints::parse(permitted)?);
         if !names.is_empty() {
             return Err(RotationError::Uncovered { names });
         }

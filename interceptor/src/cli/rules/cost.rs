@@ -138,9 +138,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_holds_nothing_that_the_built_in_rules_find() {
+    fn the_sample_holds_nothing_that_the_built_in_rules_replace() {
         let mut found = Vec::new();
         Engine::builtin().unwrap().scanner().unwrap().scan(SAMPLE, &mut found).unwrap();
+        found.retain(|finding| !finding.rule.report_only);
         assert!(found.is_empty(), "{found:?}");
     }
 

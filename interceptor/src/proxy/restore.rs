@@ -1,12 +1,18 @@
 //! Restoration of one answer: what `mask` remembers of the request, `wire` puts back into the text of the answer.
 
+mod fuzz;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use fuzz::fuzz_restore;
+
 use super::budget::Reserved;
 use crate::audit;
-use crate::http::{Codings, RequestHead, ResponseHead, trailer_lines};
+use crate::http::{BodyFraming, Codings, RequestHead, ResponseHead, trailer_lines};
 use crate::mask::{Found, Matcher, Originals};
 use crate::upstream::Piece;
 use crate::wire::{self, Operation, Restoration, Restorer, Unrestored};
@@ -73,7 +79,7 @@ impl Restorable {
 
     /// Begins with an answer, whose head is changed to allow for another length.
     pub(super) fn begin(&self, method: &str, head: &mut ResponseHead, reserved: Reserved) -> Restoring {
-        let none = head.framing(method) == crate::http::BodyFraming::None;
+        let none = head.framing(method) == BodyFraming::None;
         if self.originals.is_empty() || none {
             return Restoring::Not(None);
         }
@@ -169,10 +175,3 @@ fn trailers(section: &Bytes) -> Bytes {
     }
     kept.into()
 }
-
-#[doc(hidden)]
-pub use fuzz::fuzz_restore;
-
-mod fuzz;
-#[cfg(test)]
-mod tests;

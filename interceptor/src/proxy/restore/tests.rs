@@ -2,15 +2,21 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::fuzz::{Shape, fuzz_restore, originals};
+use super::{Restorable, Restoring};
+use crate::audit;
+use crate::http::{Limits, RequestHead, ResponseHead};
+use crate::mask::Originals;
+use crate::proxy::budget::{Budget, BudgetLimits};
+use crate::upstream::Piece;
 use crate::wire::{Operation, Restorer, Unrestored};
 
-fn fed(restorer: &mut Restorer<crate::mask::Originals>, content: &str) -> String {
+fn fed(restorer: &mut Restorer<Originals>, content: &str) -> String {
     let mut out = Vec::new();
     restorer.feed(content.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
-fn finished(mut restorer: Restorer<crate::mask::Originals>) -> String {
+fn finished(mut restorer: Restorer<Originals>) -> String {
     let mut out = Vec::new();
     restorer.finish(&mut out);
     String::from_utf8(out).unwrap()
@@ -129,7 +135,7 @@ fn a_document_is_patched_and_not_written_anew() {
         .replacen("[email_k7q2m9xd]", "jane@corp.example", 1)
         .replacen("[SECRET_0123456g]", r#"a\\\"b\\\\c\\nd😀\\u0001/é"#, 1);
     assert_eq!(out, expected);
-    assert_eq!(restorer.outcome().restored.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(restorer.outcome().restored.values().copied().collect::<Vec<_>>(), [2, 1]);
 }
 
 #[test]
@@ -162,6 +168,88 @@ fn what_cannot_be_read_passes_and_says_why() {
     assert_eq!(passes("{\"choices\":["), Some(Unrestored::Malformed));
     assert_eq!(passes(&format!("\"{}\"", "x".repeat(4 << 20))), Some(Unrestored::TooLarge));
     assert_eq!(passes("{\"error\":{\"message\":\"[EMAIL_k7q2m9xd]\"}}"), None);
+}
+
+fn restorable() -> Restorable {
+    Restorable::of(&originals(), Operation::ChatCompletions)
+}
+
+/// Begins with an answer that has these fields; what is left of them.
+fn begun(method: &str, fields: &str, bytes: usize) -> (Restoring, String) {
+    let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+    let mut head = ResponseHead::parse(head.as_bytes(), &Limits::default()).unwrap().unwrap().0;
+    let limits = BudgetLimits {
+        connections: 1,
+        connections_per_user: 1,
+        streams: 1,
+        streams_per_user: 1,
+        bytes,
+        bytes_per_user: bytes,
+    };
+    let restoring = restorable().begin(method, &mut head, Budget::new(limits).reserve(1));
+    (restoring, String::from_utf8(head.render()).unwrap())
+}
+
+fn described(restoring: &Restoring) -> (Option<u64>, Option<String>) {
+    let mut response = audit::Response::default();
+    restoring.describe(&mut response);
+    (response.restored.map(|counts| counts.values().sum()), response.not_restored)
+}
+
+#[test]
+fn a_request_with_tokens_asks_for_an_answer_that_can_be_read() {
+    let head = b"POST /v1/x HTTP/1.1\r\nHost: a.example\r\nAccept-Encoding: gzip, br\r\nX: y\r\n\r\n";
+    let head = RequestHead::parse(head, &Limits::default()).unwrap().unwrap().0;
+    let asking = String::from_utf8(restorable().asking(&head).unwrap().render()).unwrap();
+    assert_eq!(asking, "POST /v1/x HTTP/1.1\r\nHost: a.example\r\nX: y\r\naccept-encoding: identity\r\n\r\n");
+    assert!(Restorable::nothing().asking(&head).is_none());
+    assert!(Restorable::of(&originals(), Operation::CountTokens).asking(&head).is_none());
+    assert!(Restorable::of(&Originals::default(), Operation::ChatCompletions).asking(&head).is_none());
+}
+
+#[test]
+fn an_answer_that_is_restored_loses_what_vouches_for_other_bytes() {
+    let fields =
+        "Content-Type: application/json\r\nContent-Length: 9\r\nETag: \"x\"\r\nDigest: y\r\nContent-MD5: z\r\n";
+    let (mut restoring, head) = begun("POST", fields, 1 << 20);
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n");
+    let piece = |content: &'static str, trailers: &'static str, last| Piece {
+        raw: Some(content.into()),
+        content: content.into(),
+        trailers: trailers.into(),
+        last,
+    };
+    assert!(restoring.pass(piece("{\"choices\":[{\"message\":", "", false)).is_none());
+    let last = piece("{\"content\":\"[EMAIL_k7q2m9xd]\"}}]}", "Repr-Digest: x\r\nX-End: 1\r\n", true);
+    let last = restoring.pass(last).unwrap();
+    assert_eq!(last.content, "{\"choices\":[{\"message\":{\"content\":\"jane@corp.example\"}}]}");
+    assert!(last.raw.is_none() && last.last && last.trailers == "X-End: 1\r\n", "{last:?}");
+    assert_eq!(described(&restoring), (Some(1), None));
+}
+
+#[test]
+fn an_answer_that_is_not_restored_is_passed_as_it_is() {
+    for (method, fields, why) in [
+        ("POST", "Content-Type: application/json\r\nContent-Encoding: gzip\r\nETag: x\r\n", Some("compressed")),
+        ("POST", "Content-Type: text/plain\r\nContent-Length: 5\r\nETag: x\r\n", Some("format")),
+        ("HEAD", "Content-Type: application/json\r\nContent-Length: 5\r\nETag: x\r\n", None),
+    ] {
+        let (mut restoring, head) = begun(method, fields, 1 << 20);
+        assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+        let piece = Piece { raw: Some("x".into()), content: "x".into(), ..Piece::default() };
+        assert!(restoring.pass(piece).unwrap().raw.is_some());
+        let (restored, told) = described(&restoring);
+        assert_eq!((restored, told.is_some()), (None, why.is_some()));
+        assert!(why.is_none_or(|why| told.unwrap().contains(why)));
+    }
+    let (mut restoring, _) = begun("POST", "Content-Type: application/json\r\n", 10);
+    let piece = |content: &'static str| Piece { content: content.into(), ..Piece::default() };
+    assert!(restoring.pass(piece("{\"a\"")).is_none());
+    assert_eq!(restoring.pass(piece(":1,")).unwrap().content, "{\"a\":1,", "there is no room for more");
+    assert!(described(&restoring).1.is_some_and(|told| told.contains("limits.buffered_bytes")));
+    let (mut restoring, _) = begun("POST", "Content-Type: text/event-stream\r\n", 10);
+    assert!(restoring.pass(piece("data: {\"choices\":")).is_none());
+    assert_eq!(restoring.cut_off().unwrap().content, "data: {\"choices\":", "it broke off");
 }
 
 proptest! {

@@ -102,14 +102,12 @@ pub(super) async fn run(
         first_byte: Instant::now(),
     };
     let reframed = response.restoring.is_under_way();
+    // HTTP/1.0 has no chunks to frame a body with whose length nobody says.
+    let chunks = head.version() != Version::Http10 && request.version() != Version::Http10;
     let ends = match head.version() {
-        // In chunks of ours, where there are chunks.
-        _ if reframed && request.version() == Version::Http10 => true,
-        Version::Http10 if reframed => true,
-        Version::Http11 if reframed => !head.keep_alive(),
-        // HTTP/1.0 has no chunks to frame it with.
-        Version::Http2 => unframed && request.version() == Version::Http10,
-        Version::Http10 | Version::Http11 => unframed || !head.keep_alive(),
+        _ if (reframed || unframed) && !chunks => true,
+        Version::Http2 => false,
+        Version::Http10 | Version::Http11 => (unframed && !reframed) || !head.keep_alive(),
     };
     let next = if stays && !ends { Next::KeepAlive } else { Next::Close };
     // It would lead the client to QUIC, around the interceptor.

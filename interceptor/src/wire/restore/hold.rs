@@ -1,6 +1,9 @@
 //! The events of a stream: those that wait until it is known whether a token is in them.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::locate::{Channel, places};
 use super::patch::{Edit, patch};
@@ -15,20 +18,32 @@ const MAX_EVENTS: usize = 1024;
 const MAX_BYTES: usize = 1 << 20;
 /// Texts that are followed at once.
 const MAX_CHANNELS: usize = 1024;
+/// Their pieces in one event.
+const MAX_PIECES: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Hold<S> {
     splitter: Splitter,
-    searches: HashMap<Channel, S>,
+    texts: HashMap<Channel, Text<S>>,
     /// In their order.
     waiting: VecDeque<Event>,
+    /// The number of the first of them, counted from the beginning of the stream.
+    first: u64,
     bytes: usize,
+}
+
+/// A text that is followed.
+#[derive(Debug)]
+struct Text<S> {
+    search: S,
+    /// The event in which a token has begun that may yet be completed.
+    since: Option<u64>,
 }
 
 /// An event, or what else stands between two.
 #[derive(Debug)]
 struct Event {
-    raw: Vec<u8>,
+    raw: Bytes,
     pieces: Vec<Piece>,
     edits: Vec<Edit>,
 }
@@ -46,7 +61,7 @@ struct Piece {
 
 impl<S> Default for Hold<S> {
     fn default() -> Self {
-        Self { splitter: Splitter::default(), searches: HashMap::new(), waiting: VecDeque::new(), bytes: 0 }
+        Self { splitter: Splitter::default(), texts: HashMap::new(), waiting: VecDeque::new(), first: 0, bytes: 0 }
     }
 }
 
@@ -63,17 +78,17 @@ impl<S: Search> Hold<S> {
         let mut splitter = std::mem::take(&mut self.splitter);
         splitter.feed(content, |block| match block {
             Block::Event(raw) => {
-                self.event(tokens, format, raw, outcome);
+                self.event(tokens, format, raw.into(), outcome);
                 self.settle(tokens, outcome, out);
             }
             Block::LineEnd => {
-                self.push(b"\n".to_vec(), Vec::new());
+                self.push(Bytes::from_static(b"\n"));
                 self.settle(tokens, outcome, out);
             }
             Block::Unread(raw) => {
                 outcome.unrestored = Some(Unrestored::Bounds);
                 self.give_up();
-                self.push(raw, Vec::new());
+                self.push(raw.into());
                 self.settle(tokens, outcome, out);
             }
         });
@@ -86,59 +101,69 @@ impl<S: Search> Hold<S> {
         out.append(&mut self.splitter.take());
     }
 
-    fn push(&mut self, raw: Vec<u8>, pieces: Vec<Piece>) {
+    fn push(&mut self, raw: Bytes) {
         self.bytes += raw.len();
-        self.waiting.push_back(Event { raw, pieces, edits: Vec::new() });
+        self.waiting.push_back(Event { raw, pieces: Vec::new(), edits: Vec::new() });
     }
 
     /// Reads an event. What is found in it is noted on it and on those before it.
-    fn event<T: Tokens<Search = S>>(&mut self, tokens: &T, format: Format, raw: Vec<u8>, outcome: &mut Restoration) {
+    fn event<T: Tokens<Search = S>>(&mut self, tokens: &T, format: Format, raw: Bytes, outcome: &mut Restoration) {
         let text = data(&raw).and_then(|range| Some((std::str::from_utf8(&raw[range.clone()]).ok()?, range.start)));
         // What is no JSON, such as [DONE], holds no words.
         let places = text.and_then(|(text, base)| places(format, text, base).ok()).unwrap_or_default();
-        let mut pieces = Vec::with_capacity(places.len());
-        let (mut found, mut here) = (Vec::new(), Vec::new());
-        for place in places {
-            let known = self.searches.len();
-            let search = match self.searches.get_mut(&place.channel) {
-                Some(search) => search,
-                None if known == MAX_CHANNELS => continue,
-                None => self.searches.entry(place.channel).or_insert(tokens.search(place.is_json())),
-            };
-            let start = search.at();
-            search.feed(&place.text, &mut here);
-            found.extend(here.drain(..).map(|(span, token)| (place.channel, span, token)));
-            let is_json = place.is_json();
-            pieces.push(Piece { channel: place.channel, is_json, start, end: search.at(), map: place.map });
+        if places.len() > MAX_PIECES {
+            outcome.unrestored = Some(Unrestored::Bounds);
+            self.give_up();
+            return self.push(raw);
         }
-        self.push(raw, pieces);
-        for (channel, span, token) in found {
-            if self.note(channel, &span, token) {
+        let number = self.first + self.waiting.len() as u64;
+        self.push(raw.clone());
+        let mut found = Vec::new();
+        for place in places {
+            let known = self.texts.len();
+            let text = match self.texts.get_mut(&place.channel) {
+                Some(text) => text,
+                None if known == MAX_CHANNELS => continue,
+                None => {
+                    let search = tokens.search(place.is_json());
+                    self.texts.entry(place.channel).or_insert(Text { search, since: None })
+                }
+            };
+            let (start, since) = (text.search.at(), text.since);
+            text.search.feed(&place.text, &mut found);
+            text.since = text.search.pending().map(|at| if at < start { since.unwrap_or(number) } else { number });
+            let (channel, is_json, end) = (place.channel, place.is_json(), text.search.at());
+            let piece = Piece { channel, is_json, start, end, map: place.map };
+            if let Some(event) = self.waiting.back_mut() {
+                event.pieces.push(piece);
+            }
+            for (span, token) in found.drain(..) {
+                // Only the first one can have begun in an event before this one.
+                let from = if span.start < start { since.unwrap_or(number) } else { number };
+                self.note(from, channel, &span, token);
                 outcome.count(tokens, token);
             }
         }
     }
 
-    /// Notes what becomes of a token: its value comes where it begins, and the rest of it goes.
-    fn note(&mut self, channel: Channel, span: &std::ops::Range<u64>, token: usize) -> bool {
-        let is_held = |event: &Event| event.pieces.iter().any(|p| p.channel == channel && p.start <= span.start);
-        if !self.waiting.iter().any(is_held) {
-            return false;
-        }
+    /// Notes what becomes of a token that begins in the event with this number: its value comes where it begins, and the
+    /// rest of it goes.
+    fn note(&mut self, from: u64, channel: Channel, span: &Range<u64>, token: usize) {
+        let from = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let mut token = Some(token);
-        for event in &mut self.waiting {
-            for piece in event.pieces.iter().filter(|piece| piece.channel == channel) {
+        for Event { pieces, edits, .. } in self.waiting.iter_mut().skip(from) {
+            // Its own piece is the last one there is of its channel.
+            for piece in pieces.iter().filter(|piece| piece.channel == channel) {
                 let (start, end) = (span.start.max(piece.start), span.end.min(piece.end));
                 let offset = |at: u64| usize::try_from(at - piece.start).ok();
                 if start < end
                     && let (Some(start), Some(end)) = (offset(start), offset(end))
                 {
                     let raw = piece.map.to_raw(&(start..end));
-                    event.edits.push(Edit { raw, token: token.take(), is_json: piece.is_json });
+                    edits.push(Edit { raw, token: token.take(), is_json: piece.is_json });
                 }
             }
         }
-        true
     }
 
     /// Lets go what no token may be in progress in, and everything when that is too much.
@@ -154,19 +179,21 @@ impl<S: Search> Hold<S> {
 
     /// How many events no token may be in progress in, nor in one before them.
     fn settled(&self) -> usize {
-        let first = self.searches.iter().filter_map(|(channel, search)| {
-            let pending = search.pending()?;
-            let holds = |event: &Event| event.pieces.iter().any(|p| p.channel == *channel && pending < p.end);
-            self.waiting.iter().position(holds)
-        });
-        first.min().unwrap_or(self.waiting.len())
+        let since = self.texts.values().filter_map(|text| text.since).min();
+        since.map_or(self.waiting.len(), |number| {
+            usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX)
+        })
     }
 
     fn give_up(&mut self) {
-        self.searches.values_mut().for_each(Search::forget);
+        for text in self.texts.values_mut() {
+            text.search.forget();
+            text.since = None;
+        }
     }
 
     fn let_go<T: Tokens>(&mut self, count: usize, tokens: &T, out: &mut Vec<u8>) {
+        self.first += count as u64;
         for mut event in self.waiting.drain(..count) {
             self.bytes -= event.raw.len();
             patch(&event.raw, &mut event.edits, tokens, out);

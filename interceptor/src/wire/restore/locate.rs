@@ -1,6 +1,7 @@
 //! Where the words of the model are in an answer.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::super::Error;
 use super::super::json::{Token, Tokenizer};
@@ -106,8 +107,8 @@ enum Step {
 struct Numbers {
     block: u64,
     /// By where it stands.
-    choices: Vec<(u64, u64)>,
-    calls: Vec<(u64, u64, u64)>,
+    choices: HashMap<u64, u64>,
+    calls: HashMap<(u64, u64), u64>,
 }
 
 /// The strings of `document`, or the data of one event, that a model wrote. `base` is where it stands in the raw bytes.
@@ -209,9 +210,11 @@ impl Numbers {
         use Step::{Element, Key as K};
         match path {
             [K(Key::Index)] => self.block = value,
-            [K(Key::Choices), Element(choice), K(Key::Index)] => self.choices.push((*choice, value)),
+            [K(Key::Choices), Element(choice), K(Key::Index)] => {
+                self.choices.insert(*choice, value);
+            }
             [K(Key::Choices), Element(choice), K(Key::Delta), K(Key::ToolCalls), Element(call), K(Key::Index)] => {
-                self.calls.push((*choice, *call, value));
+                self.calls.insert((*choice, *call), value);
             }
             _ => {}
         }
@@ -223,10 +226,8 @@ impl Numbers {
             channel.index += self.block;
             return;
         }
-        let call = self.calls.iter().find(|call| (call.0, Some(call.1)) == (channel.index, channel.call));
-        channel.call = call.map(|call| call.2).or(channel.call);
-        let choice = self.choices.iter().find(|choice| choice.0 == channel.index);
-        channel.index = choice.map_or(channel.index, |choice| choice.1);
+        channel.call = channel.call.map(|call| *self.calls.get(&(channel.index, call)).unwrap_or(&call));
+        channel.index = *self.choices.get(&channel.index).unwrap_or(&channel.index);
     }
 }
 

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use interceptor::flow::{Access, Action, ExchangeId, Field, Form, OffsetMap};
-use interceptor::mask::{Engine, Scanner, TokenKey, rewrite};
+use interceptor::mask::{Engine, Orders, Scanner, TokenKey, rewrite};
 
 /// Text enough that caches do not hold all of it for the larger pieces.
 const TOTAL: usize = 4 << 20;
@@ -64,7 +64,8 @@ fn mask(scanner: &mut Scanner, key: &TokenKey, text: &str) -> usize {
     let found = scanner.scan_fields(&fields).expect("a scan");
     let actions = vec![Action::Mask; found.len()];
     let body = bytes::Bytes::copy_from_slice(text.as_bytes());
-    rewrite(ExchangeId::new(), body, &fields, &found, &actions, key, scanner).expect("a rewrite").body().len()
+    let orders = Orders { actions: &actions, restore: &[] };
+    rewrite(ExchangeId::new(), body, &fields, &found, orders, key, scanner).expect("a rewrite").body().len()
 }
 
 fn pieces(text: &str, size: usize) -> Vec<&str> {

@@ -21,6 +21,7 @@ mod namespaces;
 mod origin;
 mod record;
 mod refusals;
+mod restore;
 mod rules;
 mod slow;
 mod smuggling;

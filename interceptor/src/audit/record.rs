@@ -3,6 +3,7 @@
 //! Every member is always present; what is not known is `null`. Strings arrive here already masked: this room stores
 //! what it is given.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -312,6 +313,11 @@ pub struct Response {
     pub finish_reason: Option<String>,
     /// Token counts as the provider gave them.
     pub usage: Option<serde_json::Value>,
+    /// Values that the client got back in place of their tokens, by kind; null where that was not to be done, or could
+    /// not. The content as the log holds it has the tokens.
+    pub restored: Option<BTreeMap<String, u64>>,
+    /// Why tokens were left that could have been replaced.
+    pub not_restored: Option<String>,
     /// Why the exchange ended before its end; the reader fills it in from [`Completion::reason`].
     pub error: Option<String>,
     /// The content as the log holds it; the reader fills it in.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::rules::RuleArgs;
 use super::{Failure, Global, tokens};
 use crate::flow::{Access, Action, ExchangeId, Field, Form, OffsetMap, Provider};
-use crate::mask::{Scanner, TokenKey, rewrite};
+use crate::mask::{Orders, Scanner, TokenKey, rewrite};
 use crate::wire::{Operation, locate};
 
 /// Longest text that is read: what the proxy takes, twice.
@@ -123,7 +123,8 @@ fn mask_fields(
     let mut found = scanner.scan_fields(fields)?;
     found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![action; found.len()];
-    Ok(rewrite(ExchangeId::new(), body, fields, &found, &actions, key, scanner)?.body().clone())
+    let orders = Orders { actions: &actions, restore: &[] };
+    Ok(rewrite(ExchangeId::new(), body, fields, &found, orders, key, scanner)?.body().clone())
 }
 
 #[cfg(test)]

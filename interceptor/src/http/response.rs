@@ -11,6 +11,7 @@ pub struct ResponseHead {
     status: u16,
     version: Version,
     declared: Option<BodyFraming>,
+    unframed: bool,
 }
 
 impl ResponseHead {
@@ -22,7 +23,7 @@ impl ResponseHead {
         let Some((fields, len)) = Fields::parse(input, limits)? else { return Ok(None) };
         let (status, version) = status_line(&fields)?;
         let declared = declared(&fields, version, Side::Response)?;
-        let head = Self { fields, status, version, declared };
+        let head = Self { fields, status, version, declared, unframed: false };
         if head.is_bodiless() && !matches!(declared, None | Some(BodyFraming::Length(0))) {
             return Err(Error::BodyForbidden);
         }
@@ -31,7 +32,8 @@ impl ResponseHead {
 
     /// A head whose status line was taken apart.
     pub(super) fn of(fields: Fields, status: u16, version: Version, declared: Option<BodyFraming>) -> Self {
-        Self { fields, status, version, declared }
+        let unframed = version == Version::Http2 && declared.is_none();
+        Self { fields, status, version, declared, unframed }
     }
 
     /// The status code, 100 to 999.
@@ -77,6 +79,21 @@ impl ResponseHead {
     /// The field lines, to edit: Alt-Svc goes, as it would lead the client around the interceptor.
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
+    }
+
+    /// Whether nothing in the head says how long the body is, for another version of HTTP or another body: whoever sends it
+    /// on has to frame it.
+    #[must_use]
+    pub fn is_unframed(&self) -> bool {
+        self.unframed
+    }
+
+    /// Takes out what says how long the body is: it will have another length.
+    pub fn unframe(&mut self) {
+        self.fields.remove("content-length");
+        self.fields.remove("transfer-encoding");
+        self.declared = None;
+        self.unframed = true;
     }
 
     /// The head to send on: the received bytes, but for edited lines.

@@ -25,6 +25,7 @@ mod phone;
 mod picture;
 mod replace;
 mod resolve;
+mod restore;
 mod rewrite;
 mod rules;
 mod scan;
@@ -39,7 +40,8 @@ mod tests;
 
 pub use engine::{DatabaseCache, Engine, Loaded};
 pub use explain::{Checks, Fate, Proposal};
-pub use rewrite::{Exemption, Masked, redact, rewrite};
+pub use restore::{Found, Matcher, Originals};
+pub use rewrite::{Exemption, Masked, Orders, redact, rewrite};
 pub use rules::dictionary::{Case, DictionaryHead};
 pub use rules::mistake::{Fault, Mistake, Mistakes, Origin, Position};
 pub use rules::set::{Progress, RuleSet};

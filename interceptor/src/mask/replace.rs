@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::restore::{Original, Originals};
 use super::surrogate::Surrogates;
 use super::token::{LENGTHS, TokenKey, normalised};
 use super::{Error, Scanner, context};
@@ -24,11 +25,13 @@ pub(super) struct Replacements<'k> {
     surrogates: Option<Surrogates>,
     /// Token or surrogate to kind and normalised value.
     given: HashMap<String, (String, String)>,
+    /// What may be put back into the answer.
+    kept: Vec<Original>,
 }
 
 impl<'k> Replacements<'k> {
     pub(super) fn new(key: &'k TokenKey) -> Self {
-        Self { key, surrogates: None, given: HashMap::new() }
+        Self { key, surrogates: None, given: HashMap::new(), kept: Vec::new() }
     }
 
     /// What replaces a finding in `field`; none when it does not lie there. Where `action` leaves the value in place,
@@ -55,6 +58,18 @@ impl<'k> Replacements<'k> {
             Some(text) if !seen(scanner, field.name.as_deref(), before, &text, after)? => Ok(Some(text)),
             _ => Ok(Some(self.token(rule, value))),
         }
+    }
+
+    /// Remembers what left as `token`.
+    pub(super) fn keep(&mut self, token: &str, field: &Field<'_>, finding: &Finding) {
+        if let Some(value) = field.text.get(finding.span.clone()) {
+            self.kept.push(Original::new(token, &finding.rule.entity, value));
+        }
+    }
+
+    /// What was remembered.
+    pub(super) fn originals(self) -> Originals {
+        Originals::of(self.kept)
     }
 
     pub(super) fn token(&mut self, rule: &RuleMeta, value: &str) -> String {

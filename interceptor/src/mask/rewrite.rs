@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::replace::Replacements;
+use super::restore::Originals;
 use super::token::TokenKey;
 use super::{Error, Scanner};
 use crate::flow::{Access, Action, BodyDigest, ByteSpan, ExchangeId, Field, Form, Located};
@@ -15,6 +16,7 @@ pub struct Masked {
     digest: BodyDigest,
     body: Bytes,
     changed: bool,
+    originals: Originals,
 }
 
 /// Why a body leaves without having been scanned. Every use can be found by searching for this name.
@@ -32,7 +34,7 @@ impl Masked {
     /// A body that was not scanned.
     #[must_use]
     pub fn exempt(exchange: ExchangeId, body: Bytes, _why: Exemption) -> Self {
-        Self { exchange, digest: BodyDigest::of(&body), body, changed: false }
+        Self { exchange, digest: BodyDigest::of(&body), body, changed: false, originals: Originals::default() }
     }
 
     /// The exchange the body belongs to.
@@ -53,6 +55,12 @@ impl Masked {
         &self.body
     }
 
+    /// What may be put back into the answer.
+    #[must_use]
+    pub fn originals(&self) -> &Originals {
+        &self.originals
+    }
+
     /// Whether it differs from what the client sent.
     #[must_use]
     pub fn changed(&self) -> bool {
@@ -60,7 +68,16 @@ impl Masked {
     }
 }
 
-/// Replaces the findings as their actions say. `found` and `actions` pair up; `fields` are those that were scanned.
+/// What is done with the findings of a body, one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders<'a> {
+    /// How each leaves.
+    pub actions: &'a [Action],
+    /// Whether what left as a token is put back into the answer; where nothing is said, it is not.
+    pub restore: &'a [bool],
+}
+
+/// Replaces the findings as their actions say. `found` and the actions pair up; `fields` are those that were scanned.
 /// Bytes outside the findings are not touched. `scanner` makes sure that what is put in place is not found again.
 ///
 /// # Errors
@@ -71,16 +88,17 @@ pub fn rewrite(
     body: Bytes,
     fields: &[Field<'_>],
     found: &[Located],
-    actions: &[Action],
+    orders: Orders<'_>,
     key: &TokenKey,
     scanner: &mut Scanner,
 ) -> Result<Masked, Error> {
+    let Orders { actions, restore } = orders;
     if found.len() != actions.len() {
         return Err(Error::Unpaired { findings: found.len(), actions: actions.len() });
     }
     let mut replacements = Replacements::new(key);
     let mut edits = Vec::new();
-    for (located, action) in found.iter().zip(actions) {
+    for (index, (located, action)) in found.iter().zip(actions).enumerate() {
         let path = || fields.get(located.field).map_or_else(String::new, |field| field.path.clone());
         let entity = || located.finding.rule.entity.clone();
         match action {
@@ -93,14 +111,23 @@ pub fn rewrite(
             return Err(Error::ReadOnly { path: path(), entity: entity() });
         }
         let text = replacements.of(*action, field, &located.finding, scanner)?;
+        if let (Action::Mask, Some(text), Some(true)) = (action, &text, restore.get(index)) {
+            replacements.keep(text, field, &located.finding);
+        }
         let edit = text.and_then(|text| edit(field, located, &body, text));
         edits.push(edit.ok_or_else(|| Error::Misplaced { path: path() })?);
     }
     if edits.is_empty() {
-        return Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: false });
+        return Ok(Masked {
+            exchange,
+            digest: BodyDigest::of(&body),
+            body,
+            changed: false,
+            originals: Originals::default(),
+        });
     }
     let body = patch(&body, merged(edits));
-    Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: true })
+    Ok(Masked { exchange, digest: BodyDigest::of(&body), body, changed: true, originals: replacements.originals() })
 }
 
 /// Raw bytes and what replaces them.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::rules::examples::{Expander, marked};
-use super::{Engine, Error, Masked, TokenKey, redact, rewrite, token};
+use super::{Engine, Error, Masked, Orders, TokenKey, redact, rewrite, token};
 use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Form, OffsetMap, Run};
 
 #[test]
@@ -149,7 +149,15 @@ fn replace_all(action: Action, body: &str, fields: &[Field<'_>]) -> Result<Maske
     let mut found = scanner.scan_fields(fields)?;
     found.retain(|located| !located.finding.rule.report_only);
     let actions = vec![action; found.len()];
-    rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, &actions, &key(), &mut scanner)
+    rewrite(
+        ExchangeId::new(),
+        body.to_owned().into(),
+        fields,
+        &found,
+        Orders { actions: &actions, restore: &[] },
+        &key(),
+        &mut scanner,
+    )
 }
 
 fn mask_plain(text: &str) -> String {
@@ -403,8 +411,16 @@ fn what_may_not_change_or_leave_is_an_error_that_names_the_field() {
     let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
     let found = scanner.scan_fields(&fields).unwrap();
     let mut go = |fields: &[Field<'_>], actions: &[Action]| {
-        rewrite(ExchangeId::new(), text.to_owned().into(), fields, &found, actions, &key(), &mut scanner)
-            .map(|masked| masked.changed())
+        rewrite(
+            ExchangeId::new(),
+            text.to_owned().into(),
+            fields,
+            &found,
+            Orders { actions, restore: &[] },
+            &key(),
+            &mut scanner,
+        )
+        .map(|masked| masked.changed())
     };
     let (path, entity) = (fields[0].path.clone(), "EMAIL_ADDRESS".to_owned());
     assert_eq!(go(&fields, &[Action::Allow]), Ok(false));

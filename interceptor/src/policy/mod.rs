@@ -10,7 +10,7 @@ mod settings;
 pub use connection::{
     Captured, ConnectionRule, Connections, Known, NoName, Opening, Said, Sentence, Strict, Treatment, Tunnel, Who,
 };
-pub use settings::{Matcher, OnOpaque, Rule, Settings};
+pub use settings::{Contradiction, Matcher, OnOpaque, Rule, Settings};
 
 use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Located, Provider, RuleMeta, Severity};
 
@@ -77,6 +77,8 @@ pub struct Actions {
     pub head: Vec<Action>,
     /// For those in the body.
     pub body: Vec<Action>,
+    /// For the same: whether the answer may get back what leaves as a token.
+    pub restore: Vec<bool>,
 }
 
 /// Consent to a request, before its body was masked.
@@ -115,7 +117,8 @@ impl Policy {
         let head: Vec<_> = findings.head.iter().map(|finding| self.in_head(facts, &finding.rule)).collect();
         let body: Vec<_> = findings.body.iter().map(|found| self.in_body(facts, findings, found)).collect();
         let of = |ruled: &[Ruled<'_>]| ruled.iter().map(|ruled| ruled.action).collect::<Vec<_>>();
-        let actions = Actions { head: of(&head), body: of(&body) };
+        let restore = body.iter().map(|ruled| ruled.restore && ruled.action == Action::Mask).collect();
+        let actions = Actions { head: of(&head), body: of(&body), restore };
         let objection = self.unreadable(facts).or_else(|| {
             let heads = head.iter().zip(findings.head).map(|(ruled, finding)| (ruled, HEAD, &finding.rule));
             let fields = body
@@ -163,35 +166,38 @@ impl Policy {
     /// refused there, unless it is of little harm (an address in a user agent, say).
     fn in_head(&self, facts: &Facts<'_>, meta: &RuleMeta) -> Ruled<'_> {
         match self.action(facts, meta) {
-            (action, _) if action.replaces() && meta.severity == Severity::Low => {
+            Ruled { action, .. } if action.replaces() && meta.severity == Severity::Low => {
                 Ruled::new(Action::Allow, DEFAULT_RULE)
             }
-            (action, _) if action.replaces() => {
-                Ruled { action: Action::Deny, rule: "policy.head", remedy: "; move it into the body" }
+            Ruled { action, .. } if action.replaces() => {
+                Ruled { remedy: "; move it into the body", ..Ruled::new(Action::Deny, "policy.head") }
             }
-            (action, rule) => Ruled::new(action, rule),
+            ruled => ruled,
         }
     }
 
     fn in_body(&self, facts: &Facts<'_>, findings: &Findings<'_>, found: &Located) -> Ruled<'_> {
         match self.action(facts, &found.finding.rule) {
-            (action, _) if action.replaces() && findings.fields[found.field].access == Access::ReadOnly => Ruled {
-                action: Action::Deny,
-                rule: "policy.signed_text",
-                remedy: " and is signed by the provider, so it cannot be masked; leave it out",
-            },
-            (action, rule) => Ruled::new(action, rule),
+            Ruled { action, .. } if action.replaces() && findings.fields[found.field].access == Access::ReadOnly => {
+                Ruled {
+                    remedy: " and is signed by the provider, so it cannot be masked; leave it out",
+                    ..Ruled::new(Action::Deny, "policy.signed_text")
+                }
+            }
+            ruled => ruled,
         }
     }
 
     /// The first rule that matches decides; none: the default, which lets pass what is only reported.
-    fn action(&self, facts: &Facts<'_>, meta: &RuleMeta) -> (Action, &str) {
+    fn action(&self, facts: &Facts<'_>, meta: &RuleMeta) -> Ruled<'_> {
         let default = if meta.report_only { Action::Allow } else { self.settings.findings };
-        self.settings
-            .rules
-            .iter()
-            .find(|rule| rule.applies(facts, meta))
-            .map_or((default, DEFAULT_RULE), |rule| (rule.action, rule.name.as_str()))
+        let Settings { rules, restore, .. } = &self.settings;
+        match rules.iter().find(|rule| rule.applies(facts, meta)) {
+            None => Ruled { restore: *restore, ..Ruled::new(default, DEFAULT_RULE) },
+            Some(rule) => {
+                Ruled { restore: rule.restore.unwrap_or(*restore), ..Ruled::new(rule.action, rule.name.as_str()) }
+            }
+        }
     }
 }
 
@@ -206,11 +212,13 @@ struct Ruled<'a> {
     rule: &'a str,
     /// What the caller can do about a denial.
     remedy: &'static str,
+    /// Whether the answer may get the value back.
+    restore: bool,
 }
 
 impl<'a> Ruled<'a> {
     fn new(action: Action, rule: &'a str) -> Self {
-        Self { action, rule, remedy: "" }
+        Self { action, rule, remedy: "", restore: false }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::flow::{Action, Provider, RuleMeta, Severity};
 pub struct Settings {
     /// What is done with a finding that no rule names.
     pub findings: Action,
+    /// Whether the answer gets back what left as a token, unless a rule says otherwise.
+    pub restore: bool,
     /// Requests with a body whose text cannot be located.
     pub unknown_operations: OnOpaque,
     /// Images and sound inside a request.
@@ -58,6 +60,41 @@ pub struct Rule {
     pub groups: Vec<String>,
     /// What is done.
     pub action: Action,
+    /// Whether the answer gets back what left as a token; not given, as [`Settings::restore`] says.
+    #[serde(default)]
+    pub restore: Option<bool>,
+}
+
+/// Settings that contradict themselves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Only tokens are found in an answer.
+    #[error(
+        "policy rule {rule:?}: `restore = true` goes with `action = \"mask\"`: nothing else leaves a token, by which \
+         a value is found again in the answer; its action is {action:?}"
+    )]
+    NothingToRestore {
+        /// The rule's name.
+        rule: String,
+        /// What it does.
+        action: String,
+    },
+}
+
+impl Settings {
+    /// Looks for what cannot be meant.
+    ///
+    /// # Errors
+    /// The first [`Contradiction`].
+    pub fn check(&self) -> Result<(), Contradiction> {
+        let idle = self.rules.iter().find(|rule| rule.restore == Some(true) && rule.action != Action::Mask);
+        match idle {
+            None => Ok(()),
+            Some(rule) => {
+                Err(Contradiction::NothingToRestore { rule: rule.name.clone(), action: rule.action.to_string() })
+            }
+        }
+    }
 }
 
 /// A name with at most one `*`, which stands for any text.
@@ -69,6 +106,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             findings: Action::Mask,
+            restore: false,
             unknown_operations: OnOpaque::Deny,
             media: OnOpaque::Record,
             documents: OnOpaque::Deny,

@@ -55,6 +55,7 @@ fn rule(name: &str, kind: &str, action: Action) -> Rule {
         users: Vec::new(),
         groups: Vec::new(),
         action,
+        restore: None,
     }
 }
 
@@ -189,4 +190,30 @@ fn a_star_stands_for_any_text_but_not_for_overlap() {
     let matcher = Matcher("ab*ba".into());
     assert!(matcher.matches("abba") && matcher.matches("abxba"));
     assert!(!matcher.matches("aba"));
+}
+
+#[test]
+fn nothing_is_restored_unless_policy_says_so() {
+    let restored =
+        |settings: Settings, entity: &str| decide(settings, &facts(), Access::Editable, entity).actions.restore;
+    assert_eq!(restored(Settings::default(), "PHONE"), [false]);
+    let mail = Rule { restore: Some(true), ..rule("mail", "EMAIL_ADDRESS", Action::Mask) };
+    let only_mail = Settings { rules: vec![mail], ..Settings::default() };
+    assert_eq!(only_mail.check(), Ok(()));
+    assert_eq!(restored(only_mail.clone(), "EMAIL_ADDRESS"), [true]);
+    assert_eq!(restored(only_mail, "PHONE"), [false]);
+    let card = Rule { restore: Some(false), ..rule("card", "CREDIT_CARD", Action::Mask) };
+    let rules = vec![card, rule("label", "PHONE", Action::Label), rule("mail", "EMAIL_ADDRESS", Action::Mask)];
+    let all_but_cards = Settings { restore: true, rules, ..Settings::default() };
+    assert_eq!(restored(all_but_cards.clone(), "CREDIT_CARD"), [false]);
+    assert_eq!(restored(all_but_cards.clone(), "PHONE"), [false], "a label is no token");
+    assert_eq!(restored(all_but_cards.clone(), "EMAIL_ADDRESS"), [true]);
+    assert_eq!(restored(all_but_cards, "US_SSN"), [true]);
+}
+
+#[test]
+fn what_leaves_no_token_cannot_be_restored() {
+    let idle = Rule { restore: Some(true), ..rule("cards", "CREDIT_CARD", Action::Surrogate) };
+    let told = Settings { rules: vec![idle], ..Settings::default() }.check().unwrap_err().to_string();
+    assert!(told.contains("\"cards\"") && told.contains("surrogate") && told.contains("mask"), "{told}");
 }

@@ -11,6 +11,7 @@ use super::inspect::{self, Body, Inspected};
 use super::record::{self, StoredHead};
 use super::relay;
 use super::reply::{self, Refusal, Reply};
+use super::restore::Restorable;
 use super::upload;
 use crate::audit::{self, Outgoing, Record};
 use crate::flow::ExchangeId;
@@ -79,8 +80,8 @@ pub(super) async fn run(
     }
     // The answer may take hours: what was needed to begin is given back before it is waited for.
     match Box::pin(begin(connection, client, id, started, &head, operation)).await {
-        Ok(Begun { progress, exchange, upgrade, answer }) => {
-            let request = Sent { head: &head, upgrade: upgrade.as_ref() };
+        Ok(Begun { progress, exchange, upgrade, answer, restorable }) => {
+            let request = Sent { head: &head, upgrade: upgrade.as_ref(), restorable: &restorable };
             relay::run(connection, client, progress, exchange, request, answer).await
         }
         Err(next) => next,
@@ -93,6 +94,7 @@ struct Begun {
     exchange: audit::Exchange,
     upgrade: Option<Upgrade>,
     answer: Answer,
+    restorable: Restorable,
 }
 
 /// Everything up to the sending; the error is what comes of the connection when it does not get there.
@@ -142,6 +144,11 @@ async fn begin(
         let rejection = Rejection::upstream(record::dial_rule(&e), &e.to_string());
         return Err(reject(connection, client, progress, &stored, Some(&received), rejection, next).await);
     }
+    let restorable = Restorable::of(inspected.masked.originals(), operation);
+    let asking = restorable.asking(head);
+    if asking.is_some() {
+        stored.ask_for_identity();
+    }
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
     let (exchange, committed) = match commit(connection, &progress, &stored, &received, &inspected.masked).await {
         Ok(begun) => begun,
@@ -149,9 +156,9 @@ async fn begin(
     };
     progress.recorded();
     progress.record.timing.overhead_us = Some(record::micros(arrived.elapsed()));
-    let request = Sent { head, upgrade: upgrade.as_ref() };
+    let request = Sent { head: asking.as_ref().unwrap_or(head), upgrade: upgrade.as_ref(), restorable: &restorable };
     match send(connection, client, request, &received, &inspected, &committed).await {
-        Ok(answer) => Ok(Begun { progress, exchange, upgrade, answer }),
+        Ok(answer) => Ok(Begun { progress, exchange, upgrade, answer, restorable }),
         Err(Unsent::ClientGone) => Err(relay::abandon(&progress, exchange).await),
         Err(Unsent::Rejected(rejection)) => Err(fail(connection, client, progress, exchange, rejection, next).await),
     }
@@ -290,6 +297,8 @@ pub(super) struct Sent<'a> {
     pub(super) head: &'a RequestHead,
     /// It asks for a session.
     pub(super) upgrade: Option<&'a Upgrade>,
+    /// What its answer may get back.
+    pub(super) restorable: &'a Restorable,
 }
 
 /// Why a recorded request was not sent.

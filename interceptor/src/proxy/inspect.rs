@@ -11,7 +11,7 @@ use super::safe::Safe;
 use super::worker::Shared;
 use crate::audit::Record;
 use crate::flow::{Action, ExchangeId, Finding, Provider};
-use crate::mask::{self, Exemption, Masked, Scanner};
+use crate::mask::{self, Exemption, Masked, Orders, Scanner};
 use crate::policy::{Allowed, Facts, Findings, Verdict};
 use crate::wire::{self, Kind, Operation};
 
@@ -161,7 +161,8 @@ fn inspect(
     };
     record::decided(record, &plan);
     let masked = if document.is_some() {
-        mask::rewrite(request.id, body.clone(), fields, &found, &decision.actions.body, &tokens, scanner)?
+        let orders = Orders { actions: &decision.actions.body, restore: &decision.actions.restore };
+        mask::rewrite(request.id, body.clone(), fields, &found, orders, &tokens, scanner)?
     } else {
         let exemption = match streamed {
             true => Exemption::Streamed,

@@ -74,6 +74,12 @@ impl StoredHead {
         self.trailers = section.to_vec();
     }
 
+    /// The request leaves with a word that its answer must not be compressed.
+    pub(super) fn ask_for_identity(&mut self) {
+        self.fields.retain(|(name, _)| !name.eq_ignore_ascii_case("accept-encoding"));
+        self.fields.push(("accept-encoding".to_owned(), "identity".to_owned()));
+    }
+
     /// For a head that could not be parsed, so that nothing is known to be safe to store.
     pub(super) fn unreadable() -> Self {
         Self {
@@ -367,8 +373,7 @@ pub(super) fn response(status: u16, bytes: u64, outcome: &Outcome) -> audit::Res
         finish_reason: (!outcome.finish_reasons.is_empty())
             .then(|| outcome.finish_reasons.iter().map(|reason| known_reason(reason)).collect::<Vec<_>>().join(",")),
         usage,
-        body: None,
-        error: None,
+        ..audit::Response::default()
     }
 }
 

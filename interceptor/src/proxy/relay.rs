@@ -9,6 +9,7 @@ use super::client::{Client, Gone};
 use super::connection::Connection;
 use super::exchange::{self, Next, Progress, Rejection, Sent};
 use super::record;
+use super::restore::Restoring;
 use super::session::{self, Agreed};
 use super::settings::EndpointTimeouts;
 use crate::audit::{self, Completion};
@@ -42,6 +43,7 @@ struct Wait {
 struct Response {
     wait: Wait,
     observer: Observer,
+    restoring: Restoring,
     status: u16,
     bytes: u64,
     first_byte: Instant,
@@ -88,24 +90,29 @@ pub(super) async fn run(
             Rejection::upstream("upstream.websocket", "the endpoint answers, and does not switch protocols");
         return Box::pin(exchange::fail(connection, client, progress, exchange, rejection, Next::KeepAlive)).await;
     }
+    let reserved = connection.worker.shared.budget.reserve(connection.peer.flow.uid);
+    // A body of HTTP/1 that ends with its connection ends the client's too.
+    let unframed = head.framing(request.method()) == BodyFraming::UntilClose;
     let mut response = Response {
         wait,
         observer: Observer::of(connection.peer.endpoint.provider, &head),
+        restoring: sent.restorable.begin(request.method(), &mut head, reserved),
         status: head.status(),
         bytes: 0,
         first_byte: Instant::now(),
     };
-    // A body of HTTP/1 that ends with its connection ends the client's too.
-    let unframed = head.framing(request.method()) == BodyFraming::UntilClose;
+    let reframed = response.restoring.is_under_way();
+    // HTTP/1.0 has no chunks to frame a body with whose length nobody says.
+    let chunks = head.version() != Version::Http10 && request.version() != Version::Http10;
     let ends = match head.version() {
-        // HTTP/1.0 has no chunks to frame it with.
-        Version::Http2 => unframed && request.version() == Version::Http10,
-        Version::Http10 | Version::Http11 => unframed || !head.keep_alive(),
+        _ if (reframed || unframed) && !chunks => true,
+        Version::Http2 => false,
+        Version::Http10 | Version::Http11 => (unframed && !reframed) || !head.keep_alive(),
     };
     let next = if stays && !ends { Next::KeepAlive } else { Next::Close };
     // It would lead the client to QUIC, around the interceptor.
     head.fields_mut().remove("alt-svc");
-    let completed = match client.begin(head, request, !stays) {
+    let completed = match client.begin(head, request, !stays || (reframed && ends)) {
         Ok(()) => body(&mut answer, client, &mut response, &mut exchange).await,
         Err(e) => Err(format!("the response cannot be written in the client's version of HTTP: {e}")),
     };
@@ -118,7 +125,14 @@ pub(super) async fn run(
             }
             next
         }
-        Err(reason) => Box::pin(abort(&progress, exchange, Some(&mut response), reason)).await,
+        Err(reason) => {
+            if let Some(held) = response.restoring.cut_off()
+                && let Err(e) = client.pass(&held, response.wait.patience).await
+            {
+                log::debug!("what was held of the answer to {} is lost: {e}", progress.id);
+            }
+            Box::pin(abort(&progress, exchange, Some(&mut response), reason)).await
+        }
     }
 }
 
@@ -187,11 +201,14 @@ async fn body(
             response.observer.see(&piece.content);
             exchange.chunk(&piece.content).await.map_err(|e| format!("the response could not be recorded: {e}"))?;
         }
-        if piece.last {
-            return Ok(piece);
+        let (last, length) = (piece.last, piece.content.len());
+        if let Some(piece) = response.restoring.pass(piece) {
+            if last {
+                return Ok(piece);
+            }
+            client.pass(&piece, response.wait.patience).await.map_err(took_no_more)?;
         }
-        client.pass(&piece, response.wait.patience).await.map_err(took_no_more)?;
-        answer.passed(&piece);
+        answer.passed(length);
     }
 }
 
@@ -279,6 +296,7 @@ impl Response {
         let mut completion = record::unanswered(progress);
         completion.timing.first_byte_us = Some(record::micros(self.first_byte.duration_since(progress.started)));
         completion.response = record::response(self.status, self.bytes, &outcome);
+        self.restoring.describe(&mut completion.response);
         completion
     }
 }

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::exchange::{self, Next, Progress, Rejection, Sent};
 use super::inspect::{self, Body, Inspected};
 use super::record::{self, StoredHead};
+use super::restore::Restorable;
 use super::{relay, safe};
 use crate::audit::{self, Outgoing};
 use crate::flow::ExchangeId;
@@ -75,7 +76,8 @@ pub(super) async fn run(
     progress.uploaded = Some(Rc::clone(&uploaded));
     let Some(body) = client.take_body() else { unreachable!("it was not read yet") };
     let up = Upload { connection, kept: exchange.upload(), body, sink, uploaded };
-    let sent = Sent { head: &head, upgrade: None };
+    // Nothing of it was replaced.
+    let sent = Sent { head: &head, upgrade: None, restorable: &Restorable::nothing() };
     let mut down = pin!(relay::run(connection, client, progress, exchange, sent, answer));
     tokio::select! {
         // An answer that is over ends the request, too.

@@ -205,10 +205,10 @@ impl Answer {
         }
     }
 
-    /// The piece was passed on, so that as much may follow.
-    pub fn passed(&mut self, piece: &Piece) {
+    /// A piece with so many bytes of content was dealt with, so that as much may follow.
+    pub fn passed(&mut self, content: usize) {
         if let Self::H2(answer) = self {
-            answer.passed(piece.content.len());
+            answer.passed(content);
         }
     }
 

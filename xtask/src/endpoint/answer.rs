@@ -19,6 +19,10 @@ pub(crate) struct Wishes {
     pub(crate) pause: Option<Duration>,
     /// `x-lab-tokens`: exactly this many pieces.
     pub(crate) pieces: Option<usize>,
+    /// `x-lab-piece`: pieces of so many characters, not of words.
+    pub(crate) piece: Option<usize>,
+    /// `x-lab-tool`: not in words, but as the only argument (`text`) of a call of this tool.
+    pub(crate) tool: Option<String>,
     /// `x-lab-hold`: after the first piece, wait until there is a file at this path.
     pub(crate) hold: Option<PathBuf>,
     /// `x-lab-patience-s`: but no longer than this.
@@ -39,6 +43,8 @@ impl Wishes {
         Ok(Self {
             pause: number("x-lab-delay-ms")?.map(Duration::from_millis),
             pieces: number("x-lab-tokens")?.map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
+            piece: number("x-lab-piece")?.map(|length| usize::try_from(length).unwrap_or(usize::MAX).max(1)),
+            tool: text("x-lab-tool").map(str::to_owned),
             hold: text("x-lab-hold").map(PathBuf::from),
             patience: number("x-lab-patience-s")?.map(Duration::from_secs),
             trailers: trailers(headers).ok_or("x-lab-trailer")?,
@@ -75,11 +81,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Echoes `message` in at most `limit` pieces; in exactly `wanted`, if given: cut, or said again.
-    pub(crate) fn echo(message: &str, wanted: Option<usize>, limit: Option<usize>) -> Self {
-        let spoken = pieces(&format!("You said: {message}"));
+    /// Echoes `message` in at most `limit` pieces; in exactly as many as wished, if there is a wish: cut, or said again.
+    pub(crate) fn echo(message: &str, wishes: &Wishes, limit: Option<usize>) -> Self {
+        let text = match &wishes.tool {
+            None => format!("You said: {message}"),
+            Some(_) => serde_json::json!({ "text": message }).to_string(),
+        };
+        let spoken = match wishes.piece {
+            None => pieces(&text),
+            Some(length) => {
+                let characters: Vec<char> = text.chars().collect();
+                characters.chunks(length).map(|piece| piece.iter().collect()).collect()
+            }
+        };
         let available = spoken.len();
-        let length = wanted.unwrap_or(available).min(limit.unwrap_or(usize::MAX));
+        let length = wishes.pieces.unwrap_or(available).min(limit.unwrap_or(usize::MAX));
         Self { pieces: spoken.into_iter().cycle().take(length).collect(), cut: length < available }
     }
 
@@ -137,9 +153,12 @@ mod tests {
 
     #[test]
     fn has_as_many_pieces_as_wanted() {
-        assert_eq!(Answer::echo("hello", Some(40), None).pieces.len(), 40);
-        assert_eq!(Answer::echo("hello", None, None).text(), "You said: hello");
-        let cut = Answer::echo("hello", None, Some(2));
+        let forty = Wishes { pieces: Some(40), ..Wishes::default() };
+        assert_eq!(Answer::echo("hello", &forty, None).pieces.len(), 40);
+        assert_eq!(Answer::echo("hello", &Wishes::default(), None).text(), "You said: hello");
+        let called = Wishes { piece: Some(4), tool: Some("send".into()), ..Wishes::default() };
+        assert_eq!(Answer::echo("h", &called, None).pieces, ["{\"te", "xt\":", "\"h\"}"]);
+        let cut = Answer::echo("hello", &Wishes::default(), Some(2));
         assert_eq!((cut.text().as_str(), cut.cut), ("You said:", true));
     }
 }

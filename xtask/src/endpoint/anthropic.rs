@@ -37,13 +37,18 @@ pub(crate) fn messages(body: &[u8], wishes: &Wishes, number: u64) -> Reply {
     let Some(said) = asked.map(|message| text_of(&message.content)) else {
         return error(400, "messages: at least one message with the role 'user' is required");
     };
-    let answer = Answer::echo(&said, wishes.pieces, Some(request.max_tokens));
+    let answer = Answer::echo(&said, wishes, Some(request.max_tokens));
     let prompt: usize = request.messages.iter().map(|message| pieces(&text_of(&message.content)).len()).sum();
     let reply = Outgoing {
         id: format!("msg_lab{number:08}"),
         model: request.model,
         input: prompt + pieces(&text_of(&request.system)).len(),
-        stop: if answer.cut { "max_tokens" } else { "end_turn" },
+        stop: match &wishes.tool {
+            _ if answer.cut => "max_tokens",
+            Some(_) => "tool_use",
+            None => "end_turn",
+        },
+        tool: wishes.tool.clone(),
     };
     if request.stream { Reply::Events(reply.events(&answer)) } else { Reply::Json(200, reply.whole(&answer)) }
 }
@@ -70,24 +75,40 @@ struct Outgoing {
     model: String,
     input: usize,
     stop: &'static str,
+    /// The one that is called instead of an answer.
+    tool: Option<String>,
 }
 
 impl Outgoing {
     fn whole(&self, answer: &Answer) -> Value {
         let mut message = self.message(answer.pieces.len());
-        message["content"] = json!([{"type": "text", "text": answer.text()}]);
+        message["content"] = match &self.tool {
+            None => json!([{"type": "text", "text": answer.text()}]),
+            Some(tool) => {
+                let input: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+                json!([{"type": "tool_use", "id": "toolu_lab", "name": tool, "input": input}])
+            }
+        };
         message["stop_reason"] = self.stop.into();
         message
     }
 
     fn events(&self, answer: &Answer) -> Vec<Event> {
+        let block = match &self.tool {
+            None => json!({"type": "text", "text": ""}),
+            Some(tool) => json!({"type": "tool_use", "id": "toolu_lab", "name": tool, "input": {}}),
+        };
         let mut events = vec![
             event(&json!({"type": "message_start", "message": self.message(1)})),
-            event(&json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})),
+            event(&json!({"type": "content_block_start", "index": 0, "content_block": block})),
             event(&json!({"type": "ping"})),
         ];
         events.extend(answer.pieces.iter().map(|piece| {
-            event(&json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}))
+            let delta = match self.tool {
+                None => json!({"type": "text_delta", "text": piece}),
+                Some(_) => json!({"type": "input_json_delta", "partial_json": piece}),
+            };
+            event(&json!({"type": "content_block_delta", "index": 0, "delta": delta}))
         }));
         events.push(event(&json!({"type": "content_block_stop", "index": 0})));
         events.push(event(&json!({

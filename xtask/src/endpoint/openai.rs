@@ -47,7 +47,7 @@ pub(crate) fn chat(body: &[u8], wishes: &Wishes, number: u64) -> Reply {
     let Some(said) = asked.map(|message| text_of(&message.content)) else {
         return error(400, "There is no message with the role 'user' to answer.");
     };
-    let answer = Answer::echo(&said, wishes.pieces, request.max_completion_tokens.or(request.max_tokens));
+    let answer = Answer::echo(&said, wishes, request.max_completion_tokens.or(request.max_tokens));
     let prompt: usize = request.messages.iter().map(|message| pieces(&text_of(&message.content)).len()).sum();
     let usage = json!({
         "prompt_tokens": prompt,
@@ -58,7 +58,12 @@ pub(crate) fn chat(body: &[u8], wishes: &Wishes, number: u64) -> Reply {
         id: format!("chatcmpl-lab{number:08}"),
         created: jiff::Timestamp::now().as_second(),
         model: request.model,
-        finish: if answer.cut { "length" } else { "stop" },
+        finish: match &wishes.tool {
+            _ if answer.cut => "length",
+            Some(_) => "tool_calls",
+            None => "stop",
+        },
+        tool: wishes.tool.clone(),
         usage,
     };
     if request.stream {
@@ -85,6 +90,8 @@ struct Completion {
     created: i64,
     model: String,
     finish: &'static str,
+    /// The one that is called instead of an answer.
+    tool: Option<String>,
     usage: Value,
 }
 
@@ -97,7 +104,7 @@ impl Completion {
             "model": self.model,
             "choices": [{
                 "index": 0,
-                "message": {"role": "assistant", "content": answer.text(), "refusal": null},
+                "message": self.message(answer),
                 "logprobs": null,
                 "finish_reason": self.finish,
             }],
@@ -107,7 +114,18 @@ impl Completion {
 
     fn events(&self, answer: &Answer, with_usage: bool) -> Vec<Event> {
         let mut events = vec![self.chunk(&json!({"role": "assistant", "content": ""}), &Value::Null)];
-        events.extend(answer.pieces.iter().map(|piece| self.chunk(&json!({"content": piece}), &Value::Null)));
+        let begun = self.tool.as_ref().map(|tool| {
+            let function = json!({"name": tool, "arguments": ""});
+            json!([{"index": 0, "id": "call_lab", "type": "function", "function": function}])
+        });
+        events.extend(begun.map(|call| self.chunk(&json!({"tool_calls": call}), &Value::Null)));
+        events.extend(answer.pieces.iter().map(|piece| {
+            let delta = match self.tool {
+                None => json!({"content": piece}),
+                Some(_) => json!({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}),
+            };
+            self.chunk(&delta, &Value::Null)
+        }));
         events.push(self.chunk(&json!({}), &self.finish.into()));
         if with_usage {
             let mut last = self.frame();
@@ -117,6 +135,15 @@ impl Completion {
         }
         events.push(event(&"[DONE]", false));
         events
+    }
+
+    fn message(&self, answer: &Answer) -> Value {
+        let Some(tool) = &self.tool else {
+            return json!({"role": "assistant", "content": answer.text(), "refusal": null});
+        };
+        let function = json!({"name": tool, "arguments": answer.text()});
+        let calls = json!([{"id": "call_lab", "type": "function", "function": function}]);
+        json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": calls})
     }
 
     fn chunk(&self, delta: &Value, finish: &Value) -> Event {

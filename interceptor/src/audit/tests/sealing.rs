@@ -71,7 +71,7 @@ fn every_member_of_a_record_is_present() {
     sorted("/request", "method path operation model bytes text_bytes masked");
     sorted("/coverage", "scanned_bytes opaque_bytes parts");
     sorted("/decision", "action rule reason approval");
-    sorted("/response", "status bytes finish_reason usage error body");
+    sorted("/response", "status bytes finish_reason usage restored not_restored error body");
     sorted("/response/body", "encoding text bytes");
     sorted("/timing", "overhead_us hold_ms first_byte_us total_us");
     sorted("/log", "sequence leaf_hash checkpoint damaged");

@@ -118,6 +118,10 @@ impl<W: Write> Card<'_, W> {
         let bytes = response.bytes.map(|bytes| format!("{bytes} bytes"));
         self.line("response", join([status, bytes, response.finish_reason.as_deref().map(clean)]))?;
         self.line("error", response.error.as_deref().map(clean))?;
+        let restored = response.restored.iter().flatten().map(|(entity, count)| format!("{} {count}", clean(entity)));
+        let restored = restored.collect::<Vec<_>>().join(", ");
+        self.line("restored", (!restored.is_empty()).then_some(restored))?;
+        self.line("not restored", response.not_restored.as_deref().map(clean))?;
         self.line("usage", response.usage.as_ref().map(|usage| clean(&usage.to_string())))?;
         let timing = &record.timing;
         let parts = [

@@ -20,6 +20,7 @@ use crate::{capture, daemon, http};
 
 /// A rule for a type that nothing finds would silently never apply.
 pub(super) fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<(), Failure> {
+    policy.check()?;
     let known: BTreeSet<_> = engine.rules().map(|rule| rule.entity.as_str()).collect();
     for rule in &policy.rules {
         if let Some(unknown) = rule.types.iter().find(|kind| !known.iter().any(|entity| kind.matches(entity))) {

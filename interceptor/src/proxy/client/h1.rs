@@ -149,8 +149,9 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) fn begin(&mut self, mut head: ResponseHead, request: &RequestHead, last: bool) -> io::Result<()> {
-        let unframed = head.version() == Version::Http2 && head.framing(request.method()) == BodyFraming::UntilClose;
-        if unframed && request.version() == Version::Http11 {
+        let unframed = head.is_unframed() && head.framing(request.method()) == BodyFraming::UntilClose;
+        // HTTP/1.0 has no chunks: the end of the connection is that of the body.
+        if unframed && request.version() == Version::Http11 && head.version() != Version::Http10 {
             head.fields_mut().push("transfer-encoding", b"chunked");
             self.framing = Framing::Chunks;
         }

@@ -14,6 +14,7 @@
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
+mod encoded;
 mod engine;
 mod explain;
 mod extent;
@@ -37,6 +38,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use encoded::fuzz_encoded;
 pub use engine::{DatabaseCache, Engine, Loaded};
 pub use explain::{Checks, Fate, Proposal};
 pub use rewrite::{Exemption, Masked, redact, rewrite};

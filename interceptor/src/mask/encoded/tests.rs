@@ -1,0 +1,2 @@
+//! Values are found under every encoding, and only their bytes are replaced.
+

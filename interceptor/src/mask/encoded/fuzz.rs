@@ -25,7 +25,8 @@ pub fn fuzz_encoded(data: &[u8]) {
         Ok(())
     })
     .expect("nothing fails here");
-    assert!(copied <= text.len(), "{text:?}: {copied} bytes");
+    // Where there are very many pieces, a copy begins with the end of the one before.
+    assert!(copied <= text.len() + text.len() / 64, "{copied} bytes of {}", text.len());
 }
 
 /// Every character of a copy is the one it leads back to, or is of a piece.

@@ -375,7 +375,8 @@ mod tests {
 
     #[test]
     fn lines_of_one_width_are_one_text() {
-        use base64::prelude::*;
+        use base64::Engine as _;
+        use base64::prelude::BASE64_STANDARD;
         let plain = "The quick brown fox has number 536-90-4399 and jumps over the lazy dog. ".repeat(3);
         let line = BASE64_STANDARD.encode(&plain);
         for (width, joint) in [(76, "\n"), (76, "\r\n"), (64, "\n    ")] {

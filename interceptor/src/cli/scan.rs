@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_explanation_names_the_winner_and_what_decided() {
-        let line = "{\"id\":1,\"text\":\"postgres://app:pw@db.corp.example/x and jane@corp.example\"}";
+        let line = "{\"id\":1,\"text\":\"postgres://app:s3cr3t@db.corp.example/x and jane@corp.example\"}";
         let (out, _) = answer_with(line, true);
         let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
         let explain = answer["explain"].as_array().unwrap();

@@ -37,6 +37,8 @@ mod validate;
 mod verify;
 
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod tests;
 
 pub use encoded::fuzz_encoded;

@@ -96,7 +96,8 @@ fn number(digits: &[u8], radix: u32) -> Option<char> {
     if digits.is_empty() || digits.len() > MOST_DIGITS {
         return None;
     }
-    let add = |value: u32, digit: &u8| Some(value.saturating_mul(radix) + char::from(*digit).to_digit(radix)?);
+    let add =
+        |value: u32, digit: &u8| Some(value.saturating_mul(radix).saturating_add(char::from(*digit).to_digit(radix)?));
     let code = digits.iter().try_fold(0, add)?;
     Some(char::from_u32(code).unwrap_or(SUBSTITUTE))
 }
@@ -153,7 +154,10 @@ mod tests {
     fn what_is_no_escape_stays_and_what_is_no_character_is_one_byte() {
         let plain = r"100% sure, %zz &x; &#; &#xzz; & \n \user \xq \u12 \u{} C:\Users";
         assert_eq!(decode(plain), plain);
-        assert_eq!(decode(r"%FF4 %C3x \ud800 \xff &#55296; &#999999999;"), "\u{1a}4 \u{1a}x \u{1a} \u{1a} \u{1a} \u{1a}");
+        assert_eq!(
+            decode(r"%FF4 %C3x \ud800 \xff &#55296; &#999999999;"),
+            "\u{1a}4 \u{1a}x \u{1a} \u{1a} \u{1a} \u{1a}"
+        );
         assert_eq!(decode("%4"), "%4");
     }
 }

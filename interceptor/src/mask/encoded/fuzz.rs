@@ -13,7 +13,10 @@ pub fn fuzz_encoded(data: &[u8]) {
     let mut pieces = Pieces::new(&text, 0..text.len());
     let mut raw = Vec::new();
     while let Some(piece) = pieces.next() {
-        assert!(raw.last().is_none_or(|last: &std::ops::Range<usize>| last.end <= piece.raw.start), "{text:?}: {piece:?}");
+        assert!(
+            raw.last().is_none_or(|last: &std::ops::Range<usize>| last.end <= piece.raw.start),
+            "{text:?}: {piece:?}"
+        );
         assert!(text.get(piece.raw.clone()).is_some_and(|raw| !raw.is_empty()), "{text:?}: {piece:?}");
         raw.push(piece.raw);
     }

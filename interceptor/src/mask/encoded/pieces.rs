@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::escapes::{self, Escape};
-use super::runs::{Encoded, Runs};
+use super::runs::{self, Encoded, Runs};
 use super::{Encoding, NEAR};
 use crate::flow::{Finding, OffsetMap, Run};
 use crate::mask::Error;
@@ -141,7 +141,8 @@ impl Window {
     /// A finding of the copy as one of the text from which it was made; none where only the cut made it one.
     pub(super) fn lead_back(&self, text: &str, value: &Range<usize>, finding: Finding) -> Option<Finding> {
         let Finding { span, .. } = &finding;
-        let is_cut = (span.start == 0 && self.raw.start > 0) || (span.end == self.text.len() && self.raw.end < text.len());
+        let is_cut =
+            (span.start == 0 && self.raw.start > 0) || (span.end == self.text.len() && self.raw.end < text.len());
         let raw = self.to_raw(span);
         let raw = raw.start.max(value.start)..raw.end.min(value.end);
         (!is_cut && raw.start < raw.end).then_some(Finding { span: raw, ..finding })
@@ -163,13 +164,14 @@ pub(super) fn windows(
         group.push(piece);
         next = pieces.next();
         let end = group.last().map_or(0, |last| last.raw.end);
-        let is_near = next.as_ref().is_some_and(|next| next.raw.start - end <= 2 * AROUND);
+        let is_near = next.as_ref().is_some_and(|next| is_near(text.as_bytes(), end, next.raw.start));
         if is_near && group.len() < MOST_PIECES {
             continue;
         }
         let start = group[0].raw.start.saturating_sub(AROUND).max(from);
         let limit = next.as_ref().map_or(text.len(), |next| next.raw.start);
-        let raw = widened(text, start..(end + AROUND).min(limit), group[0].raw.start..end);
+        let outer = whole_runs(text.as_bytes(), start..(end + AROUND).min(limit), from..limit);
+        let raw = widened(text, outer, group[0].raw.start..end);
         each(&Window::new(text, raw, &group))?;
         if is_near {
             // The next copy begins with the end of this one: a value may lie across.
@@ -181,6 +183,18 @@ pub(super) fn windows(
         }
     }
     Ok(())
+}
+
+/// Whether what is around the pieces that end at `end` and begin at `start` is best copied together.
+fn is_near(text: &[u8], end: usize, start: usize) -> bool {
+    start - end <= 2 * AROUND || text[end + AROUND..start - AROUND].iter().all(|b| runs::is_letter(*b))
+}
+
+/// `part` and what it cuts off of runs at both ends, as far as that is `within`: another round may decode those.
+fn whole_runs(text: &[u8], part: Range<usize>, within: Range<usize>) -> Range<usize> {
+    let before = text[within.start..part.start].iter().rev().take_while(|b| runs::is_letter(**b)).count();
+    let behind = text[part.end..within.end].iter().take_while(|b| runs::is_letter(**b)).count();
+    part.start - before..part.end + behind
 }
 
 /// From the first blank of `outer` to the last, so that no word is cut if that can be; all of `inner` stays.

@@ -141,7 +141,10 @@ impl<'t> Runs<'t> {
     /// The text of a run that goes on in the next lines.
     fn lines(&mut self, first: &Range<usize>) -> Option<Encoded> {
         let width = first.len();
-        if width < SHORTEST_LINE || width % 4 != 0 || first.start < self.wrapped || !may_be_text(&self.text[first.clone()])
+        if width < SHORTEST_LINE
+            || width % 4 != 0
+            || first.start < self.wrapped
+            || !may_be_text(&self.text[first.clone()])
         {
             return None;
         }
@@ -186,7 +189,7 @@ fn next_line(text: &[u8], at: usize) -> Option<usize> {
     Some(text.len() - rest.len() + indent)
 }
 
-fn is_letter(byte: u8) -> bool {
+pub(super) fn is_letter(byte: u8) -> bool {
     VALUES[usize::from(byte)] != NONE
 }
 

@@ -105,7 +105,8 @@ fn a_value_is_found_under_each_encoding_as_exactly_its_bytes() {
 
 #[test]
 fn encoded_values_of_other_kinds_are_found() {
-    let lines = BASE64_STANDARD.encode("Dear Sir or Madam,\nplease send the parcel to Jane, whose mail is jane.roe@corp.example.");
+    let lines = BASE64_STANDARD
+        .encode("Dear Sir or Madam,\nplease send the parcel to Jane, whose mail is jane.roe@corp.example.");
     let mime = format!("{}\r\n{}", &lines[..76], &lines[76..]);
     for (text, entity, raw) in [
         ("mail jane&commat;corp&period;example now", "EMAIL_ADDRESS", "jane&commat;corp&period;example"),
@@ -183,7 +184,8 @@ fn part() -> impl Strategy<Value = String> {
     let value = prop::sample::select(VALUES).prop_map(|(_, value)| value.to_owned());
     let encoded = (value.clone(), prop::collection::vec(prop::sample::select(ENCODINGS), 1..4))
         .prop_map(|(value, encodings)| encodings.iter().fold(value, |text, (_, encode)| encode(&text)));
-    const ODD: &[&str] = &["%", "%4", "&#", "&#x4;", "\\x", "\\u00", "=", "/", "-", "_", "QUFB", "aGVsbG8gd29ybGQ=", "[", "é", "\n"];
+    const ODD: &[&str] =
+        &["%", "%4", "&#", "&#x4;", "\\x", "\\u00", "=", "/", "-", "_", "QUFB", "aGVsbG8gd29ybGQ=", "[", "é", "\n"];
     prop_oneof![
         encoded,
         value,

@@ -8,9 +8,11 @@
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
 //! ```
 //!
+//! What is encoded in a text is decoded in a copy, which is scanned the same way (encoded).
+//!
 //! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`, and files and
 //! dictionaries of the operator's); their examples are tests. Text is scanned whole (block mode), or piece by piece as it
-//! arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
+//! arrives ([`Stream`]) with the same result, but for what is encoded; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;

@@ -54,14 +54,10 @@ impl<'t> Pieces<'t> {
             Some(found) => found,
             None => escapes::next(self.text, self.at, self.until),
         };
-        let mut run = self.next_run();
-        if let Some(escape) = &escape
-            && run.as_ref().is_some_and(|run| escape.raw.start < run.raw.start && run.raw.start < escape.raw.end)
-        {
-            // The digits of the escape are no part of the run behind it.
-            self.runs.skip_to(escape.raw.end);
-            run = self.runs.next();
-        }
+        let run = match self.run.take() {
+            Some(found) => found,
+            None => self.runs.next(),
+        };
         let escape_is_first = match (&escape, &run) {
             (Some(escape), Some(run)) => escape.raw.start < run.raw.start,
             (escape, _) => escape.is_some(),
@@ -75,13 +71,6 @@ impl<'t> Pieces<'t> {
         self.escape = Some(escape);
         let Encoded { raw, text, how } = run?;
         Some(Piece { raw, plain: Plain::Text(text), how })
-    }
-
-    fn next_run(&mut self) -> Option<Encoded> {
-        match self.run.take() {
-            Some(found) => found,
-            None => self.runs.next(),
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Encoding;
+use super::{Encoding, escapes};
 use crate::mask::token;
 
 /// The shortest text that is worth decoding, in bytes: no value is shorter, and short words decode to text by chance.
@@ -69,21 +69,14 @@ impl<'t> Runs<'t> {
         Self { text, at: within.start, until: within.end, slashed: 0..0, signed: 0..0, wrapped: 0 }
     }
 
-    /// Goes on at `at`, if it is not beyond.
-    pub(super) fn skip_to(&mut self, at: usize) {
-        self.at = self.at.max(at);
-        self.slashed.start = self.slashed.start.max(at).min(self.slashed.end);
-        self.signed.start = self.signed.start.max(at).min(self.signed.end);
-    }
-
     pub(super) fn next(&mut self) -> Option<Encoded> {
         loop {
             if !self.signed.is_empty() {
                 let part = part(self.text, &mut self.signed, |b| !b.is_ascii_alphanumeric());
-                if let Some(found) = self.decode(part) {
-                    return Some(found);
+                match self.decode(part) {
+                    None => continue,
+                    found => return found,
                 }
-                continue;
             }
             if !self.slashed.is_empty() {
                 let part = part(self.text, &mut self.slashed, |b| b == b'/');
@@ -93,8 +86,9 @@ impl<'t> Runs<'t> {
                 self.signed = part;
                 continue;
             }
-            let run = next_run(&self.text[..self.until], self.at)?;
+            let mut run = next_run(&self.text[..self.until], self.at)?;
             self.at = run.end;
+            run.start = self.behind_escape(&run);
             if let Some(token) = self.token(run.start) {
                 self.at = token.max(self.at);
                 continue;
@@ -103,10 +97,10 @@ impl<'t> Runs<'t> {
                 self.at = found.raw.end;
                 return Some(found);
             }
-            let has = |is_sign: fn(&u8) -> bool| self.text[run.clone()].iter().any(is_sign);
-            if has(|&b| b == b'/') {
+            // No part of a run of its length is long enough when it has a sign.
+            if memchr::memchr(b'/', &self.text[run.clone()]).is_some() {
                 self.slashed = run;
-            } else if has(|b| !b.is_ascii_alphanumeric()) {
+            } else if run.len() > SHORTEST {
                 self.signed = run;
             }
         }
@@ -118,18 +112,30 @@ impl<'t> Runs<'t> {
         token::length(&self.text[bracket..]).map(|len| bracket + len)
     }
 
+    /// Where a run begins without the digits of an escape right before it.
+    fn behind_escape(&self, run: &Range<usize>) -> usize {
+        let mark = run.start.checked_sub(1).filter(|at| matches!(self.text[*at], b'%' | b'\\'));
+        let escape =
+            mark.and_then(|at| escapes::next(self.text, at, self.until).filter(|escape| escape.raw.start == at));
+        escape.map_or(run.start, |escape| escape.raw.end.clamp(run.start, run.end))
+    }
+
     /// The text of a run.
     fn decode(&self, mut run: Range<usize>) -> Option<Encoded> {
-        let escaped = run.start > 0 && self.text[run.start - 1] == b'\\';
+        if run.len() < SHORTEST {
+            return None;
+        }
         // `\n` written as two characters.
-        if escaped && matches!(self.text[run.start], b'n' | b'r' | b't') {
+        if self.text[..run.start].ends_with(b"\\") && matches!(self.text[run.start], b'n' | b'r' | b't') {
             run.start += 1;
         }
         // No text begins with a byte that begins with these.
         run.start += self.text[run.clone()].iter().take_while(|b| !b.is_ascii_alphanumeric()).count();
         let letters = &self.text[run.clone()];
-        if let Some(text) = hexadecimal(letters) {
-            return Some(Encoded { raw: run, text, how: Encoding::Hex });
+        let digits = letters.strip_prefix(b"0x").unwrap_or(letters);
+        if let Some(text) = hexadecimal(digits) {
+            let raw = run.end - digits.len()..run.end;
+            return Some(Encoded { raw, text, how: Encoding::Hex });
         }
         let text = base64(letters.iter().copied(), letters.len())?;
         let padding = (4 - letters.len() % 4) % 4;
@@ -142,7 +148,7 @@ impl<'t> Runs<'t> {
     fn lines(&mut self, first: &Range<usize>) -> Option<Encoded> {
         let width = first.len();
         if width < SHORTEST_LINE
-            || width % 4 != 0
+            || !width.is_multiple_of(4)
             || first.start < self.wrapped
             || !may_be_text(&self.text[first.clone()])
         {
@@ -195,6 +201,16 @@ pub(super) fn is_letter(byte: u8) -> bool {
 
 /// Whether the first letters of a run decode to text.
 fn may_be_text(letters: &[u8]) -> bool {
+    // Most words are told by the first three bytes, before anything else is done with them.
+    if let Some(four) = letters.first_chunk::<4>() {
+        let [a, b, c, _] = three(four.map(|letter| VALUES[usize::from(letter)]));
+        let follows = |byte: u8| matches!(byte, 0x80..0xc0);
+        let is_text = |byte: u8| (byte < 0x80 && !is_control(byte)) || matches!(byte, 0xc2..0xf5);
+        if !is_text(a) || (a < 0x80 && follows(b)) || (a >= 0x80 && !follows(b)) || (b < 0x80 && follows(c) && a < 0xe0)
+        {
+            return false;
+        }
+    }
     let mut bytes = [0; SAMPLE];
     let mut len = 0;
     for four in letters.as_chunks::<4>().0.iter().take(SAMPLE / 4) {
@@ -259,7 +275,7 @@ fn base64(letters: impl Iterator<Item = u8> + Clone, count: usize) -> Option<Str
 
 /// The text that hexadecimal digits encode.
 fn hexadecimal(digits: &[u8]) -> Option<String> {
-    if digits.len() < 2 * SHORTEST_TEXT || digits.len() % 2 != 0 {
+    if digits.len() < 2 * SHORTEST_TEXT || !digits.len().is_multiple_of(2) {
         return None;
     }
     let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -302,7 +318,7 @@ fn next_run(text: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// The first place at or after `from` from which [`SHORTEST`] bytes are neither blanks nor most signs nor beyond ASCII.
+/// The first place at or after `from` from which [`SHORTEST`] bytes may all be letters.
 fn may_run(text: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let rest = text.get(from..).filter(|rest| rest.len() >= SHORTEST)?;
@@ -326,18 +342,24 @@ fn may_run(text: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// A bit for each byte from `+` to the end of ASCII: letters and digits, and few signs. Eight bytes at a time and without
-/// branches: this looks at every byte of every text.
+/// A bit for each byte that is a letter of base64, or one of few other signs. Eight bytes at a time and without branches:
+/// this looks at every byte of every text.
 #[inline]
 fn dense(block: &[u8; BLOCK]) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     const TOP: u64 = ONES * 0x80;
     // Moves the top bit of byte i to bit i of the highest byte.
     const GATHER: u64 = 0x0102_0408_1020_4080;
+    // The top bit of each byte whose low seven bits are so many: no addition carries over.
+    let at_least = |low: u64, least: u8| low + ONES * (0x80 - u64::from(least));
     let mut mask = 0;
     for (word, i) in block.as_chunks::<8>().0.iter().zip(0..) {
         let word = u64::from_le_bytes(*word);
-        let dense = ((word & !TOP) + ONES * (0x80 - b'+' as u64)) & !word & TOP;
+        let low = word & !TOP;
+        let letter = at_least(low | (ONES * 0x20), b'a');
+        let digit = at_least(low, b'/') & !at_least(low, b'9' + 1);
+        let sign = at_least(low, b'+') & !at_least(low, b'-' + 1);
+        let dense = (letter | digit | sign) & !word & TOP;
         mask |= ((dense >> 7).wrapping_mul(GATHER) >> 56) << (8 * i);
     }
     mask
@@ -368,8 +390,10 @@ mod tests {
             ("id=NTM2LTkwLTQzOTk&x", "NTM2LTkwLTQzOTk", "536-90-4399"),
             ("data:text/plain;base64,NTM2LTkwLTQzOTk=", "NTM2LTkwLTQzOTk=", "536-90-4399"),
             ("/v1/x/NTM2LTkwLTQzOTk/y", "NTM2LTkwLTQzOTk", "536-90-4399"),
-            ("0x 6a616e6540636f7270", "6a616e6540636f7270", "jane@corp"),
+            ("0x6a616e6540636f7270", "6a616e6540636f7270", "jane@corp"),
             ("a\\nNTM2LTkwLTQzOTk=", "NTM2LTkwLTQzOTk=", "536-90-4399"),
+            ("%3ANTM2LTkwLTQzOTk=", "NTM2LTkwLTQzOTk=", "536-90-4399"),
+            ("\\x3aNTM2LTkwLTQzOTk=", "NTM2LTkwLTQzOTk=", "536-90-4399"),
             ("NQAzADYALQA5ADAALQA0ADMAOQA5AA==", "NQAzADYALQA5ADAALQA0ADMAOQA5AA==", "536-90-4399"),
         ] {
             assert_eq!(only(text), Some((raw, plain.to_owned())), "{text}");

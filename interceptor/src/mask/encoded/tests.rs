@@ -47,8 +47,10 @@ fn mask(text: &str) -> String {
     String::from_utf8(masked.body().to_vec()).unwrap()
 }
 
-/// The ways in which a value can be encoded.
-const ENCODINGS: &[(&str, fn(&str) -> String)] = &[
+/// A way in which a value can be encoded, and its name.
+type Encoder = (&'static str, fn(&str) -> String);
+
+const ENCODINGS: &[Encoder] = &[
     ("percent", |text| each(text, |byte| format!("%{byte:02X}"))),
     ("percent, signs only", |text| signs(text, |byte| format!("%{byte:02x}"))),
     ("decimal references", |text| each(text, |byte| format!("&#{byte};"))),

@@ -157,6 +157,9 @@ fn one_of(a: (Finding, bool), b: (Finding, bool)) -> (Finding, bool) {
     if a.0.rule.report_only != b.0.rule.report_only {
         return if a.0.rule.report_only { b } else { a };
     }
+    if a.0.rule.report_only && a.1 != b.1 {
+        return if a.1 { b } else { a };
+    }
     let covers = |p: &Finding, d: &Finding| p.span.start <= d.span.start && d.span.end <= p.span.end;
     match (a.1, b.1) {
         (false, true) if covers(&a.0, &b.0) => return a,

@@ -177,6 +177,7 @@ impl Scanner {
             spent += self.work;
             match scanned {
                 Err(Error::TooMuchWork { .. }) => Err(Error::TooMuchWork { limit: limit.work, bytes: text.len() }),
+                Err(Error::TooManyMatches { limit, .. }) => Err(Error::TooManyMatches { limit, bytes: text.len() }),
                 scanned => scanned.map(|()| found),
             }
         });
@@ -192,7 +193,7 @@ impl Scanner {
         limit: Limit,
         out: &mut Vec<Finding>,
     ) -> Result<(), Error> {
-        self.match_patterns(text.as_bytes())?;
+        self.match_patterns(text.as_bytes(), limit.candidates)?;
         let engine = &*self.engine;
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
         view.trace(self.trace.as_mut());
@@ -214,7 +215,7 @@ impl Scanner {
     /// Appends those findings in a part of a stream that no text behind it can change.
     pub(super) fn scan_part(&mut self, part: &Part<'_>, out: &mut Vec<Finding>) -> Result<Settled, Error> {
         let text = part.text;
-        self.match_patterns(text.as_bytes())?;
+        self.match_patterns(text.as_bytes(), Limit::of(text.len()).candidates)?;
         let engine = Arc::clone(&self.engine);
         let growth = engine.growth()?;
         self.ahead.begin(text.as_bytes());
@@ -304,14 +305,13 @@ impl Scanner {
         Ok(matches)
     }
 
-    /// Begins with a new text: what Hyperscan finds in it.
-    fn match_patterns(&mut self, text: &[u8]) -> Result<(), Error> {
+    /// Begins with a new text: what Hyperscan finds in it, as long as that is no more than `limit`.
+    fn match_patterns(&mut self, text: &[u8], limit: usize) -> Result<(), Error> {
         self.work = 0;
         self.undecoded = 0;
         self.hits.clear();
         self.candidates.clear();
         self.context.reset();
-        let limit = Limit::of(text.len()).candidates;
         let (engine, hits) = (&self.engine, &mut self.hits);
         let mut over = false;
         engine.database().scan(text, &mut self.workspace, |pattern, end| {

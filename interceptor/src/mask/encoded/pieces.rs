@@ -130,8 +130,13 @@ impl Window {
     /// A finding of the copy as one of the text from which it was made; none where only the cut made it one.
     pub(super) fn lead_back(&self, text: &str, value: &Range<usize>, finding: Finding) -> Option<Finding> {
         let Finding { span, .. } = &finding;
-        let is_cut =
-            (span.start == 0 && self.raw.start > 0) || (span.end == self.text.len() && self.raw.end < text.len());
+        // Next to a copy that ends with a run there may be a blank or a comma: then nothing is cut.
+        let goes_on = |at: Option<usize>| {
+            let byte = at.and_then(|at| text.as_bytes().get(at));
+            byte.is_some_and(|b| b.is_ascii_alphanumeric() || !b.is_ascii())
+        };
+        let is_cut = (span.start == 0 && goes_on(self.raw.start.checked_sub(1)))
+            || (span.end == self.text.len() && goes_on(Some(self.raw.end)));
         let raw = self.to_raw(span);
         let raw = raw.start.max(value.start)..raw.end.min(value.end);
         (!is_cut && raw.start < raw.end).then_some(Finding { span: raw, ..finding })

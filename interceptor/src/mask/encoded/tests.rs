@@ -144,6 +144,15 @@ fn three_rounds_are_decoded_and_a_fourth_is_told() {
 }
 
 #[test]
+fn a_long_run_behind_an_escape_is_decoded_whole() {
+    let digits = each(&each("DE89 3704 0044 0532 0130 00", |byte| format!("&#{byte};")), |byte| format!("{byte:02x}"));
+    let raw = format!("%32{}", &digits[1..]);
+    for around in ["", " aa", ", aa", "\n"] {
+        assert_eq!(found(&format!("{raw}{around}")), [("IBAN_CODE".to_owned(), &*raw)], "{around:?}");
+    }
+}
+
+#[test]
 fn an_explanation_names_the_encoding() {
     let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
     for (text, how) in [("jane%40corp.example", "percent"), ("see NTM2LTkwLTQzOTk=", "base64")] {

@@ -25,7 +25,7 @@ Without FILE, each line in is {\"id\":...,\"text\":\"...\"}; each line out, in t
 {\"id\":...,\"spans\":[{\"start\":5,\"end\":24,\"type\":\"CREDIT_CARD\",\"rule\":\"card.pan\",\"score\":1.0}]}.
 Offsets are bytes of the text in UTF-8, end exclusive. A number that several kinds of identifier claim is
 listed once for each, the likeliest first; masking goes by the first. With --explain each line has besides what rules proposed, and why it is a
-span or not: \"explain\":[{\"start\",\"end\",\"type\",\"rule\",\"outcome\",\"validator\",\"confirmed\",\"word\",\"folded\",\"by\",\"because\"}].
+span or not: \"explain\":[{\"start\",\"end\",\"type\",\"rule\",\"outcome\",\"validator\",\"confirmed\",\"word\",\"folded\",\"decoded\",\"by\",\"because\"}].
 
 With FILE, the place of each finding is told, never its value.
 

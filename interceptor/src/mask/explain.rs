@@ -33,6 +33,8 @@ pub struct Checks {
     pub word: Option<String>,
     /// It was seen only once separators, look-alike digits and the like were folded.
     pub folded: bool,
+    /// It was seen only once this encoding was decoded; the outermost of several.
+    pub decoded: Option<&'static str>,
 }
 
 /// What became of a proposal.

@@ -8,16 +8,20 @@
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
 //! ```
 //!
+//! What is encoded in a text is decoded in a copy, which is scanned the same way (encoded).
+//!
 //! Pure: no sockets, no clock, nothing of this crate but `flow`. Rules are data (`rules/*.toml`, and files and
 //! dictionaries of the operator's); their examples are tests. Text is scanned whole (block mode), or piece by piece as it
-//! arrives ([`Stream`]) with the same result; every step's cost is bounded by the length of the text, and a text that
+//! arrives ([`Stream`]) with the same result, but for what is encoded; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
 mod context;
+mod encoded;
 mod engine;
 mod explain;
 mod extent;
 mod fold;
+mod fuzz;
 mod gate;
 mod hyperscan;
 mod lone;
@@ -36,13 +40,18 @@ mod validate;
 mod verify;
 
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod tests;
 
+pub use encoded::fuzz_encoded;
 pub use engine::{DatabaseCache, Engine, Loaded};
 pub use explain::{Checks, Fate, Proposal};
+pub use fuzz::fuzz_scan_embedded;
 pub use restore::{Found, Matcher, Originals};
 pub use rewrite::{Exemption, Masked, Orders, redact, rewrite};
 pub use rules::dictionary::{Case, DictionaryHead};
+pub use rules::fuzz::fuzz_rule_file;
 pub use rules::mistake::{Fault, Mistake, Mistakes, Origin, Position};
 pub use rules::set::{Progress, RuleSet};
 pub use scan::Scanner;

@@ -17,6 +17,7 @@ mod compile;
 pub(super) mod dictionary;
 pub(super) mod examples;
 pub(super) mod file;
+pub(super) mod fuzz;
 pub(super) mod mistake;
 pub(super) mod set;
 #[cfg(test)]

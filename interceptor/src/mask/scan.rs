@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Error;
 use super::context::Context;
+use super::encoded::{self, Unveiled};
 use super::engine::Engine;
-use super::explain::{Proposal, Trace};
+use super::explain::{Checks, Fate, Proposal, Trace};
 use super::hyperscan::Workspace;
 use super::lone::Lone;
 use super::resolve::{Candidate, resolve};
@@ -30,6 +31,10 @@ pub struct Scanner {
     candidates: Vec<Candidate>,
     context: Context,
     work: usize,
+    /// Bytes that the last round of decoding left encoded.
+    undecoded: usize,
+    /// What was found in decoded forms, while somebody wants to know.
+    unveiled: Vec<Unveiled>,
     /// For texts that are to be continued.
     ahead: Ahead,
     /// What is tried, while somebody wants to know.
@@ -68,13 +73,16 @@ impl Scanner {
             candidates: Vec::new(),
             context: Context::default(),
             work: 0,
+            undecoded: 0,
+            unveiled: Vec::new(),
             ahead: Ahead::default(),
             trace: None,
         })
     }
 
     /// Appends the findings in `text` to `out`: sorted, without overlaps, on character boundaries. Tokens that masking
-    /// left in the text are not findings.
+    /// left in the text are not findings. What is encoded in the text is scanned too, and found as the raw bytes of
+    /// the text; see [`Scanner::undecoded`].
     ///
     /// # Errors
     /// When the text would cost more than its length allows, or Hyperscan fails. `out` is then unchanged.
@@ -89,10 +97,30 @@ impl Scanner {
     pub fn explain(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<Vec<Proposal>, Error> {
         let before = out.len();
         self.trace = Some(Trace::default());
+        self.unveiled.clear();
         let scanned = self.scan(text, out);
         let trace = self.trace.take().unwrap_or_default();
         scanned?;
-        Ok(trace.finish(&self.engine, &self.candidates, &out[before..]))
+        let found = &out[before..];
+        let mut proposals = trace.finish(&self.engine, &self.candidates, found);
+        for Unveiled { finding: Finding { span, rule, .. }, how } in self.unveiled.drain(..) {
+            let is_plain = |p: &Proposal| p.span == span && p.rule.id == rule.id && p.fate == Fate::Reported;
+            let covers = |f: &Finding| f.span.start <= span.start && span.end <= f.span.end && f.rule.id == rule.id;
+            if found.iter().any(covers) && !proposals.iter().any(is_plain) {
+                let checks = Checks { decoded: Some(how.as_str()), ..Checks::default() };
+                proposals.push(Proposal { span, rule, checks, fate: Fate::Reported });
+            }
+        }
+        proposals.sort_by_key(|proposal| proposal.span.start);
+        Ok(proposals)
+    }
+
+    /// As [`Scanner::scan`], of what is plain alone: what a [`Stream`](super::Stream) finds.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    pub(super) fn scan_plain(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
+        self.scan_as(text, 0..text.len(), Lone::of(text), Limit::of(text.len()), out)
     }
 
     /// As [`Scanner::scan`], and for each finding what else its bytes may be: a number of nine digits can pass the checks
@@ -120,11 +148,53 @@ impl Scanner {
 
     /// Appends the findings in the part `value` of `text`; the rest introduces it. Spans are of `text`.
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
-        self.match_patterns(text.as_bytes())?;
-        let engine = &*self.engine;
-        let limit = Limit::of(text.len());
+        let first = out.len();
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
         let lone = if value.len() < text.len() { Lone::NOWHERE } else { Lone::of(text) };
+        self.scan_as(text, value.clone(), lone, Limit::of(text.len()), out)?;
+        let (candidates, trace) = (std::mem::take(&mut self.candidates), self.trace.take());
+        let decoded = self.unveil(text, value);
+        (self.candidates, self.trace) = (candidates, trace);
+        let decoded = decoded.inspect_err(|_| out.truncate(first))?;
+        self.undecoded = decoded.left;
+        if self.trace.is_some() {
+            self.unveiled.extend(decoded.found.iter().cloned());
+        }
+        encoded::merge(out, first, decoded.found.into_iter().map(|unveiled| unveiled.finding).collect());
+        Ok(())
+    }
+
+    /// What the decoded forms of `value` show, within what the whole text may cost.
+    fn unveil(&mut self, text: &str, value: Range<usize>) -> Result<encoded::Decoded, Error> {
+        let limit = Limit::of(text.len());
+        let mut spent = self.work;
+        let decoded = encoded::unveil(text, value, &mut |copy, is_whole| {
+            spent += copy.len();
+            let left = Limit { work: limit.work.saturating_sub(spent), ..limit };
+            let lone = if is_whole { Lone::of(copy) } else { Lone::NOWHERE };
+            let mut found = Vec::new();
+            let scanned = self.scan_as(copy, 0..copy.len(), lone, left, &mut found);
+            spent += self.work;
+            match scanned {
+                Err(Error::TooMuchWork { .. }) => Err(Error::TooMuchWork { limit: limit.work, bytes: text.len() }),
+                Err(Error::TooManyMatches { limit, .. }) => Err(Error::TooManyMatches { limit, bytes: text.len() }),
+                scanned => scanned.map(|()| found),
+            }
+        });
+        self.work = spent;
+        decoded
+    }
+
+    fn scan_as(
+        &mut self,
+        text: &str,
+        value: Range<usize>,
+        lone: Lone,
+        limit: Limit,
+        out: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        self.match_patterns(text.as_bytes(), limit.candidates)?;
+        let engine = &*self.engine;
         let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
         view.trace(self.trace.as_mut());
         let verified = view.verify(&self.hits, text);
@@ -145,7 +215,7 @@ impl Scanner {
     /// Appends those findings in a part of a stream that no text behind it can change.
     pub(super) fn scan_part(&mut self, part: &Part<'_>, out: &mut Vec<Finding>) -> Result<Settled, Error> {
         let text = part.text;
-        self.match_patterns(text.as_bytes())?;
+        self.match_patterns(text.as_bytes(), Limit::of(text.len()).candidates)?;
         let engine = Arc::clone(&self.engine);
         let growth = engine.growth()?;
         self.ahead.begin(text.as_bytes());
@@ -188,6 +258,7 @@ impl Scanner {
         let mut found = Vec::new();
         let mut located = Vec::new();
         let mut named = String::new();
+        let mut undecoded = 0;
         for (field, at) in fields.iter().zip(0..) {
             match &field.name {
                 None => self.scan(&field.text, &mut found)?,
@@ -201,9 +272,18 @@ impl Scanner {
                     }
                 }
             }
+            undecoded += self.undecoded;
             located.extend(found.drain(..).map(|finding| Located { field: at, finding }));
         }
+        self.undecoded = undecoded;
         Ok(located)
+    }
+
+    /// Bytes that were still encoded after all rounds of decoding in the last scan, of all its fields: what they stand
+    /// for was not scanned.
+    #[must_use]
+    pub fn undecoded(&self) -> usize {
+        self.undecoded
     }
 
     /// Bytes that verifying looked at in the last scan: what the cap on work counts.
@@ -225,13 +305,13 @@ impl Scanner {
         Ok(matches)
     }
 
-    /// Begins with a new text: what Hyperscan finds in it.
-    fn match_patterns(&mut self, text: &[u8]) -> Result<(), Error> {
+    /// Begins with a new text: what Hyperscan finds in it, as long as that is no more than `limit`.
+    fn match_patterns(&mut self, text: &[u8], limit: usize) -> Result<(), Error> {
         self.work = 0;
+        self.undecoded = 0;
         self.hits.clear();
         self.candidates.clear();
         self.context.reset();
-        let limit = Limit::of(text.len()).candidates;
         let (engine, hits) = (&self.engine, &mut self.hits);
         let mut over = false;
         engine.database().scan(text, &mut self.workspace, |pattern, end| {

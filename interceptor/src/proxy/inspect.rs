@@ -139,6 +139,7 @@ fn inspect(
     let tokens = shared.tokens.current();
     record.request.model = record.request.model.take().map(|model| Safe { scanner, key: &tokens }.text(&model));
     let found = scanner.scan_fields(fields)?;
+    record::cover_encoded(record, scanner.undecoded());
 
     let has = |kind| document.iter().flat_map(|document| &document.parts).any(|part| part.kind == kind);
     let facts = Facts {

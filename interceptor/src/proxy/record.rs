@@ -288,6 +288,18 @@ pub(super) fn cover(record: &mut Record, document: &Document<'_>) {
     };
 }
 
+/// Text that was encoded more often than is decoded: it was scanned as it stands, and what it stands for was not.
+pub(super) fn cover_encoded(record: &mut Record, bytes: usize) {
+    if bytes > 0 {
+        record.coverage.parts.push(Part {
+            path: "encoded text".into(),
+            bytes: Some(bytes as u64),
+            status: "opaque".into(),
+            reason: Some("encoded too deep".into()),
+        });
+    }
+}
+
 /// A body whose format is not known: none of it was looked at, and the record says so.
 pub(super) fn cover_unread(record: &mut Record, bytes: usize) {
     record.coverage.scanned_bytes = Some(0);

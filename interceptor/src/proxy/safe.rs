@@ -1,14 +1,12 @@
-//! Text that may be stored in the clear: masked, and withheld where masking would not be enough.
+//! Text that may be stored in the clear: masked, also where values are encoded, and withheld where nobody knows what is
+//! encoded.
 
 use super::worker::Worker;
 use crate::flow::{Finding, RuleMeta, Severity};
 use crate::mask::{self, Scanner, TokenKey, redact};
 
-/// What stands for a text that only shows what it holds when it is decoded.
+/// What stands for a text that is encoded more often than is decoded.
 const WITHHELD: &str = "[WITHHELD]";
-
-/// Rounds of decoding: an escape may hide another.
-const ROUNDS: usize = 3;
 
 /// Fields and options whose value is a credential, in lower case.
 const CREDENTIALS: [&str; 7] = [
@@ -54,12 +52,11 @@ pub(super) struct Safe<'a> {
 }
 
 impl Safe<'_> {
-    /// `text` with findings replaced; all of it withheld when only its decoded form shows one.
+    /// `text` with findings replaced, those in its decoded forms too; all of it withheld when something is still encoded
+    /// after the last round.
     pub(super) fn text(&mut self, text: &str) -> String {
-        match self.hidden(text) {
-            Ok(false) => redact(self.scanner, self.key, text),
-            Ok(true) | Err(_) => WITHHELD.to_owned(),
-        }
+        let redacted = redact(self.scanner, self.key, text);
+        if self.scanner.undecoded() > 0 { WITHHELD.to_owned() } else { redacted }
     }
 
     /// A command line, with the values of credentials replaced by keyed hashes.
@@ -111,27 +108,9 @@ impl Safe<'_> {
         self.key.token(&rule, value)
     }
 
-    /// Findings of `text` as it is or, when that shows more, in its decoded form. Their spans mean nothing to the caller.
+    /// Findings of `text`, as it is and decoded. Their spans mean nothing to the caller.
     pub(super) fn scan(&mut self, text: &str, found: &mut Vec<Finding>) -> Result<(), mask::Error> {
-        let mut plain = Vec::new();
-        self.scanner.scan(text, &mut plain)?;
-        if let Some(decoded) = decode(text) {
-            let mut more = Vec::new();
-            self.scanner.scan(&decoded, &mut more)?;
-            if more.len() > plain.len() {
-                plain = more;
-            }
-        }
-        found.append(&mut plain);
-        Ok(())
-    }
-
-    fn hidden(&mut self, text: &str) -> Result<bool, mask::Error> {
-        let Some(decoded) = decode(text) else { return Ok(false) };
-        let (mut plain, mut more) = (Vec::new(), Vec::new());
-        self.scanner.scan(text, &mut plain)?;
-        self.scanner.scan(&decoded, &mut more)?;
-        Ok(more.len() > plain.len())
+        self.scanner.scan(text, found)
     }
 }
 
@@ -166,49 +145,6 @@ fn after_scheme(word: &str) -> Option<&str> {
     ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(value)
 }
 
-/// `text` without percent-encoding and `\u` escapes; `None` when there are none.
-fn decode(text: &str) -> Option<String> {
-    let mut decoded = None;
-    for _ in 0..ROUNDS {
-        let current = decoded.as_deref().unwrap_or(text);
-        match once(current) {
-            Some(next) => decoded = Some(next),
-            None => break,
-        }
-    }
-    decoded
-}
-
-fn once(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let (mut rest, mut changed) = (text.as_bytes(), false);
-    while let [first, tail @ ..] = rest {
-        if let Some((character, after)) = escape(rest) {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            (rest, changed) = (after, true);
-        } else if let [b'%', high, low, after @ ..] = rest
-            && let Some(byte) = hex(&[*high, *low])
-        {
-            out.push(u8::try_from(byte).unwrap_or(b'?'));
-            (rest, changed) = (after, true);
-        } else {
-            out.push(*first);
-            rest = tail;
-        }
-    }
-    changed.then(|| String::from_utf8_lossy(&out).into_owned())
-}
-
-fn escape(text: &[u8]) -> Option<(char, &[u8])> {
-    let [b'\\', b'u', digits @ ..] = text else { return None };
-    let (digits, after) = digits.split_at_checked(4)?;
-    Some((char::from_u32(hex(digits)?).unwrap_or(char::REPLACEMENT_CHARACTER), after))
-}
-
-fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,15 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn what_only_decoding_shows_is_withheld() {
+    fn what_only_decoding_shows_is_masked_and_what_it_does_not_show_is_withheld() {
         with(|safe| {
-            for hidden in [
-                "/v1/models?q=4111%201111%201111%201111",
-                r#"{"a":"\u0034111 1111 1111 1111"}"#,
-                "jane%2540corp.example",
+            for (hidden, stored) in [
+                ("/v1/models?q=4111%201111%201111%201111", "/v1/models?q=[CARD_"),
+                (r#"{"a":"\u0034111 1111 1111 1111"}"#, r#"{"a":"[CARD_"#),
+                ("jane%2540corp.example", "[EMAIL_"),
+                ("/x?token=%FF4111%25201111%25201111%25201111", "/x?token=%FF[CARD_"),
             ] {
-                assert_eq!(safe.text(hidden), WITHHELD, "{hidden}");
+                let text = safe.text(hidden);
+                assert!(text.starts_with(stored) && !text.contains("1111") && !text.contains("jane"), "{text}");
             }
+            assert_eq!(safe.text("jane%25252540corp.example"), WITHHELD);
             assert_eq!(safe.text("/v1/models?limit=20&after=a%20b"), "/v1/models?limit=20&after=a%20b");
             assert!(safe.text("mail jane@corp.example").starts_with("mail [EMAIL_"));
         });
@@ -266,12 +205,5 @@ mod tests {
             }
             assert!(!safe.field("4111-1111-1111-1111", "x").0.contains("4111"));
         });
-    }
-
-    #[test]
-    fn percent_and_unicode_escapes_are_decoded_in_turn() {
-        assert_eq!(decode("a%2520b").as_deref(), Some("a b"));
-        assert_eq!(decode(r"\u0041%42").as_deref(), Some("AB"));
-        assert_eq!(decode("100% sure \\user %zz"), None);
     }
 }

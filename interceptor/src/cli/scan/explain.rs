@@ -22,6 +22,8 @@ pub(super) struct Explained {
     word: Option<String>,
     /// Seen only once look-alike digits and separators were folded.
     folded: bool,
+    /// Seen only once its bytes were decoded: percent, entity, escape, hex, base64.
+    decoded: Option<&'static str>,
     /// The winner, where there is one, and what decided.
     by: Option<Winner>,
     because: Option<&'static str>,
@@ -60,6 +62,7 @@ pub(super) fn explained(proposal: &Proposal) -> Explained {
         confirmed: checks.confirmed,
         word: checks.word.clone(),
         folded: checks.folded,
+        decoded: checks.decoded,
         by,
         because: because.filter(|because| !because.is_empty()),
     }
@@ -86,6 +89,9 @@ impl fmt::Display for Explained {
         }
         if let Some(word) = &self.word {
             write!(f, "; word {word:?}")?;
+        }
+        if let Some(decoded) = self.decoded {
+            write!(f, "; seen once its bytes were decoded ({decoded})")?;
         }
         if self.folded { f.write_str("; seen once its characters were folded") } else { Ok(()) }
     }

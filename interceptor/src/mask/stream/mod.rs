@@ -19,9 +19,12 @@
 //! - a private key without its END line;
 //! - what overlaps any of these: candidates that overlap are settled together, since one may win over the other.
 //!
-//! So the findings are those of [`Scanner::scan`] for the whole text, for every way to cut it, but for one thing: a
+//! So the findings are those of [`Scanner::scan`] in the whole text as it is, for every way to cut it, but for one thing: a
 //! number that is a value only because nothing else is in the text is one only if at most 64 bytes of
 //! blanks, quotes and full stops follow it.
+//!
+//! Nothing encoded is decoded here: where the run of base64 ends that a piece begins shows only at its end, so that a long
+//! one would be held.
 //!
 //! Each rule's longest value bounds what is held: in prose that is the last word.
 

@@ -16,7 +16,7 @@ thread_local! {
 
 fn scan(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
-    SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();
+    SCANNER.with_borrow_mut(|scanner| scanner.scan_plain(text, &mut found)).unwrap();
     found
 }
 

@@ -8,10 +8,11 @@ pub(super) fn password_quoted(value: &[u8]) -> bool {
     let names_itself = [&b"pass"[..], b"pwd"].iter().any(|word| memchr::memmem::find(&lower, word).is_some());
     let digit = value.iter().any(u8::is_ascii_digit);
     let plain = value.iter().all(u8::is_ascii_alphabetic);
+    let Some(&first) = value.first() else { return false };
     not_a_placeholder(value)
         && !is_reference(value)
-        && !matches!(value[0], b'.' | b'&' | b'*' | b':' | b'-' | b'?')
-        && (digit || value[0] != b'#' && !matches!(value.last(), Some(b':' | b'?')))
+        && !matches!(first, b'.' | b'&' | b'*' | b':' | b'-' | b'?')
+        && (digit || first != b'#' && !matches!(value.last(), Some(b':' | b'?')))
         && !lower.starts_with(b"arn:")
         && !lower.starts_with(b"required|")
         && !of_a_test(&lower)

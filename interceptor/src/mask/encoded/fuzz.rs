@@ -1,0 +1,47 @@
+//! The fuzz entry: what holds for any text.
+
+use super::pieces::{Pieces, windows};
+
+/// Fuzz entry: pieces lie in the text, apart from each other and between characters, and become shorter; every copy leads
+/// back to where it is from; copies hold little more than the text.
+///
+/// # Panics
+/// When that does not hold.
+#[doc(hidden)]
+pub fn fuzz_encoded(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut pieces = Pieces::new(&text, 0..text.len());
+    let mut raw = Vec::new();
+    while let Some(piece) = pieces.next() {
+        assert!(
+            raw.last().is_none_or(|last: &std::ops::Range<usize>| last.end <= piece.raw.start),
+            "{text:?}: {piece:?}"
+        );
+        assert!(text.get(piece.raw.clone()).is_some_and(|raw| !raw.is_empty()), "{text:?}: {piece:?}");
+        raw.push(piece.raw);
+    }
+    let mut copied = 0;
+    windows(&text, 0..text.len(), |window| {
+        assert!(window.text.len() < window.raw.len(), "{text:?}: {window:?}");
+        copied += window.raw.len();
+        check(&text, window);
+        Ok(())
+    })
+    .expect("nothing fails here");
+    // Where there are very many pieces, a copy begins with the end of the one before.
+    assert!(copied <= text.len() + text.len() / 64, "{copied} bytes of {}", text.len());
+}
+
+/// Every character of a copy is the one it leads back to, or is of a piece.
+fn check(text: &str, window: &super::Window) {
+    let mut last = window.raw.start;
+    for (at, c) in window.text.char_indices() {
+        let span = at..at + c.len_utf8();
+        let raw = window.to_raw(&span);
+        assert!(text.get(raw.clone()).is_some() && raw.end >= last, "{text:?}: {window:?} at {at}");
+        assert!(window.raw.start <= raw.start && raw.end <= window.raw.end, "{text:?}: {window:?} at {at}");
+        let is_plain = text[raw.clone()].chars().eq([c]);
+        assert!(is_plain || window.near(&span).is_some(), "{text:?}: {window:?} at {at}");
+        last = raw.end;
+    }
+}

@@ -1,0 +1,194 @@
+//! Properties over all kinds of values: texts made of the rules' own examples, in prose, JSON, code and logs.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::rules::examples::{Expander, marked};
+use super::{Engine, Scanner, Stream, TokenKey, rewrite, token};
+use crate::flow::{Access, Action, ExchangeId, Field, Finding, Form, OffsetMap, Run};
+
+thread_local! {
+    static SCANNER: RefCell<Scanner> = RefCell::new(Engine::builtin().unwrap().scanner().unwrap());
+}
+
+/// Stands between examples: more than words are looked for in, and nothing that introduces a value.
+const APART: &str =
+    "\nThe lake was calm that morning, and so was the wind; nobody had been out there for quite a while, they said.\n";
+
+/// An example of some rule, its alphabets drawn.
+fn example() -> impl Strategy<Value = String> {
+    let engine = Engine::builtin().unwrap();
+    let all = engine.all().iter();
+    let examples: Vec<String> = all.flat_map(|rule| rule.examples.iter().map(|one| one.text.clone())).collect();
+    (prop::sample::select(examples), any::<u64>())
+        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
+}
+
+/// An example as people, programs and logs would have it.
+fn placed() -> impl Strategy<Value = String> {
+    (example(), 0..5usize).prop_map(|(example, place)| match place {
+        0 => format!("I tried it, and this is what I got: {example}. What now?"),
+        1 => format!("{{\"at\": 3, \"note\": {}, \"done\": false}}", serde_json::to_string(&example).unwrap()),
+        2 => format!("def f(x):\n    # {example}\n    return x"),
+        3 => format!("2026-11-23T15:46:10.123Z INFO worker {example}"),
+        _ => example,
+    })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(placed(), 1..5).prop_map(|parts| parts.join(APART))
+}
+
+fn field(text: &str, map: OffsetMap) -> Field<'_> {
+    let form = Form::String { depth: 0 };
+    Field { path: "text".into(), text: text.into(), map, form, access: Access::Editable, name: None }
+}
+
+/// What is found in `text`, but for what is only reported.
+fn scan(text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();
+    found.retain(|finding| !finding.rule.report_only);
+    found
+}
+
+/// `body` with all that is found in its one text replaced.
+fn replaced(action: Action, body: &str, field: Field<'_>) -> String {
+    let fields = [field];
+    let masked = SCANNER.with_borrow_mut(|scanner| {
+        let mut found = scanner.scan_fields(&fields).unwrap();
+        found.retain(|located| !located.finding.rule.report_only);
+        let actions = vec![action; found.len()];
+        let key = TokenKey::from_bytes([3; 32]);
+        rewrite(ExchangeId::new(), body.to_owned().into(), &fields, &found, &actions, &key, scanner).unwrap()
+    });
+    String::from_utf8(masked.body().to_vec()).unwrap()
+}
+
+fn replaced_in(action: Action, text: &str) -> String {
+    replaced(action, text, field(text, OffsetMap::identity(0, text.len())))
+}
+
+/// What stands in `masked` for each finding of `text`, each with its value; all between is as it was.
+fn pairs<'t>(text: &'t str, masked: &'t str, found: &[Finding]) -> Vec<(&'t str, &'t str)> {
+    let (mut pairs, mut from, mut at) = (Vec::new(), 0, 0);
+    for (finding, i) in found.iter().zip(1..) {
+        let kept = &text[from..finding.span.start];
+        assert!(masked[at..].starts_with(kept), "{text:?} became {masked:?}");
+        at += kept.len();
+        from = finding.span.end;
+        let next = &text[from..found.get(i).map_or(text.len(), |next| next.span.start)];
+        let value = &text[finding.span.clone()];
+        // A surrogate is as long as its value; whatever else there is, is a token.
+        let end = match token::length(&masked.as_bytes()[at..]) {
+            Some(len) => at + len,
+            None => at + value.len(),
+        };
+        assert!(masked[end..].starts_with(next), "{text:?} became {masked:?}");
+        pairs.push((&masked[at..end], value));
+        at = end;
+    }
+    assert_eq!(&masked[at..], &text[from..]);
+    pairs
+}
+
+/// Puts values back for what stands for them, wherever that is: what masking has to leave possible.
+fn restored(masked: &str, values: &HashMap<&str, &str>) -> String {
+    let mut out = String::new();
+    let mut rest = masked;
+    while let Some(c) = rest.chars().next() {
+        // No token or surrogate is the beginning of another.
+        match values.iter().find(|(shown, _)| rest.starts_with(**shown)) {
+            Some((shown, value)) => {
+                out.push_str(value);
+                rest = &rest[shown.len()..];
+            }
+            None => {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
+/// What a stream of `text` finds that is cut where `cuts` say, in parts of ten thousand of its length.
+fn streamed(text: &str, cuts: &[usize]) -> (String, Vec<(usize, usize, String)>) {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut * text.len() / 10_000)).collect();
+    at.extend([0, text.len()]);
+    at.sort_unstable();
+    let (mut out, mut found) = (String::new(), Vec::new());
+    SCANNER.with_borrow_mut(|scanner| {
+        let mut stream = Stream::default();
+        let mut all: Vec<_> = at.windows(2).map(|w| stream.push(scanner, &text[w[0]..w[1]]).unwrap()).collect();
+        all.push(stream.finish(scanner).unwrap());
+        for released in all {
+            let place = |at: usize| released.at + at;
+            let of = |f: Finding| (place(f.span.start), place(f.span.end), f.rule.id.clone());
+            found.extend(released.findings.into_iter().map(of));
+            out.push_str(&released.text);
+        }
+    });
+    (out, found)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_stream_of_any_kinds_gives_what_the_whole_text_does(
+        text in text(),
+        cuts in prop::collection::vec(0..10_000usize, 0..40),
+    ) {
+        let mut found = Vec::new();
+        SCANNER.with_borrow_mut(|scanner| scanner.scan_plain(&text, &mut found)).unwrap();
+        let whole = found.into_iter().map(|f| (f.span.start, f.span.end, f.rule.id.clone())).collect::<Vec<_>>();
+        prop_assert_eq!(streamed(&text, &cuts), (text, whole));
+    }
+
+    #[test]
+    fn any_kind_can_be_restored(text in text(), surrogates in any::<bool>()) {
+        let action = if surrogates { Action::Surrogate } else { Action::Mask };
+        let masked = replaced_in(action, &text);
+        let mut values = HashMap::new();
+        let found = scan(&text);
+        let pairs = pairs(&text, &masked, &found);
+        for (shown, value) in &pairs {
+            // Two ways to write one value have one token: whoever restores it writes it in the first.
+            let first = *values.entry(*shown).or_insert(*value);
+            prop_assume!(first == *value);
+        }
+        prop_assert_eq!(restored(&masked, &values), text);
+    }
+
+    #[test]
+    fn what_was_masked_of_any_kind_is_not_found_again(text in text()) {
+        let masked = replaced_in(Action::Mask, &text);
+        prop_assert_eq!(replaced_in(Action::Mask, &masked), masked);
+    }
+
+    #[test]
+    fn any_kind_is_masked_alike_however_it_is_escaped(text in text(), choices in prop::collection::vec(any::<u8>(), 1..40)) {
+        let (body, map) = escaped(&text, &choices);
+        let masked = replaced(Action::Mask, &body, field(&text, map));
+        let decoded: String = serde_json::from_str(&format!("\"{masked}\"")).unwrap();
+        prop_assert_eq!(decoded, replaced_in(Action::Mask, &text));
+    }
+}
+
+/// `text` as the inside of a JSON string, as many of its characters as escapes as `choices` say.
+fn escaped(text: &str, choices: &[u8]) -> (String, OffsetMap) {
+    let (mut raw, mut runs) = (String::new(), Vec::new());
+    for ((decoded, c), choice) in text.char_indices().zip(choices.iter().cycle()) {
+        let from = raw.len();
+        if matches!(c, '"' | '\\') || c < ' ' || choice % 4 == 0 {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| raw.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            raw.push(c);
+        }
+        runs.push(Run { decoded, decoded_len: c.len_utf8(), raw: from, raw_len: raw.len() - from });
+    }
+    (raw, OffsetMap::from_runs(runs))
+}

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use interceptor::flow::{Access, Action, ExchangeId, Field, Form};
-use interceptor::mask::{Engine, Error, Scanner, TokenKey, rewrite};
+use interceptor::mask::{Engine, Error, Orders, Scanner, TokenKey, rewrite};
 use interceptor::wire::{Operation, locate};
 
 thread_local! {
@@ -76,7 +76,8 @@ fn mask(operation: Operation, data: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
         kept.push(data[at..].to_vec());
         let actions = vec![Action::Mask; found.len()];
         let key = TokenKey::from_bytes([7; 32]);
-        match rewrite(ExchangeId::new(), body, &document.fields, &found, &actions, &key, scanner) {
+        let orders = Orders { actions: &actions, restore: &[] };
+        match rewrite(ExchangeId::new(), body, &document.fields, &found, orders, &key, scanner) {
             Ok(masked) => Some((masked.body().clone(), kept)),
             Err(error @ Error::Misplaced { .. }) => panic!("{error}"),
             Err(_) => None,

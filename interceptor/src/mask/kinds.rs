@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::rules::examples::{Expander, marked};
-use super::{Engine, Scanner, Stream, TokenKey, rewrite, token};
+use super::{Engine, Orders, Scanner, Stream, TokenKey, rewrite, token};
 use crate::flow::{Access, Action, ExchangeId, Field, Finding, Form, OffsetMap, Run};
 
 thread_local! {
@@ -61,8 +61,9 @@ fn replaced(action: Action, body: &str, field: Field<'_>) -> String {
         let mut found = scanner.scan_fields(&fields).unwrap();
         found.retain(|located| !located.finding.rule.report_only);
         let actions = vec![action; found.len()];
+        let orders = Orders { actions: &actions, restore: &[] };
         let key = TokenKey::from_bytes([3; 32]);
-        rewrite(ExchangeId::new(), body.to_owned().into(), &fields, &found, &actions, &key, scanner).unwrap()
+        rewrite(ExchangeId::new(), body.to_owned().into(), &fields, &found, orders, &key, scanner).unwrap()
     });
     String::from_utf8(masked.body().to_vec()).unwrap()
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::fuzz_encoded;
 use crate::flow::{Access, Action, ExchangeId, Field, Finding, Form, OffsetMap};
-use crate::mask::{Engine, Error, Scanner, TokenKey, rewrite};
+use crate::mask::{Engine, Error, Orders, Scanner, TokenKey, rewrite};
 
 thread_local! {
     static SCANNER: RefCell<Scanner> = RefCell::new(Engine::builtin().unwrap().scanner().unwrap());
@@ -41,8 +41,9 @@ fn mask(text: &str) -> String {
         let mut found = scanner.scan_fields(&fields).unwrap();
         found.retain(|located| !located.finding.rule.report_only);
         let actions = vec![Action::Mask; found.len()];
+        let orders = Orders { actions: &actions, restore: &[] };
         let body = text.to_owned().into();
-        rewrite(ExchangeId::new(), body, &fields, &found, &actions, &key, scanner).unwrap()
+        rewrite(ExchangeId::new(), body, &fields, &found, orders, &key, scanner).unwrap()
     });
     String::from_utf8(masked.body().to_vec()).unwrap()
 }

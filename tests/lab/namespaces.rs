@@ -114,7 +114,11 @@ fn a_namespace_without_processes_is_let_go() {
         ),
     );
     assert_eq!(run.ok(), "all five listen\nall is let go\n", "{run}");
-    assert_eq!(lab.journal().matches("has no process any more").count(), 6, "{}", lab.journal());
+    // A visit may be over before the daemon gets to its namespace. The one that stays is the endpoint's.
+    let journal = lab.journal();
+    let (opened, closed) =
+        ["listening in network namespace", "has no process any more"].map(|said| journal.matches(said).count()).into();
+    assert!(closed >= 5 && opened == closed + 1, "{journal}");
 }
 
 #[test]

@@ -5,6 +5,10 @@
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use super::{Encoding, escapes};
 use crate::mask::token;
 
@@ -41,6 +45,13 @@ const VALUES: [u8; 256] = {
     values[b'_' as usize] = 63;
     values
 };
+
+/// Padding is looked at where the run ends, and what is beyond the last byte says nothing.
+const UNPADDED: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+static STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, UNPADDED);
+static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, UNPADDED);
 
 /// A run and the text that it encodes.
 #[derive(Debug)]
@@ -257,20 +268,10 @@ fn base64(letters: impl Iterator<Item = u8> + Clone, count: usize) -> Option<Str
     if !may_be_text(&sample[..sampled]) {
         return None;
     }
-    let (mut bytes, mut four, mut filled) = (Vec::with_capacity(count / 4 * 3 + 3), [0; 4], 0);
-    let mut alphabets = [false; 2];
-    for letter in letters {
-        alphabets[0] |= matches!(letter, b'+' | b'/');
-        alphabets[1] |= matches!(letter, b'-' | b'_');
-        four[filled] = VALUES[usize::from(letter)];
-        filled += 1;
-        if filled == 4 {
-            bytes.extend_from_slice(&three(four)[..3]);
-            (four, filled) = ([0; 4], 0);
-        }
-    }
-    bytes.extend_from_slice(&three(four)[..filled.saturating_sub(1)]);
-    if alphabets == [true; 2] { None } else { text(bytes) }
+    let letters: Vec<u8> = letters.collect();
+    let url_safe = letters.iter().any(|letter| matches!(letter, b'-' | b'_'));
+    // Signs of the other alphabet are an error.
+    text(if url_safe { &URL_SAFE } else { &STANDARD }.decode(letters).ok()?)
 }
 
 /// The text that hexadecimal digits encode.

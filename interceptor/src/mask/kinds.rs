@@ -1,17 +1,13 @@
 //! Properties over all kinds of values: texts made of the rules' own examples, in prose, JSON, code and logs.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
 
 use super::rules::examples::{Expander, marked};
-use super::{Engine, Orders, Scanner, Stream, TokenKey, rewrite, token};
-use crate::flow::{Access, Action, ExchangeId, Field, Finding, Form, OffsetMap, Run};
-
-thread_local! {
-    static SCANNER: RefCell<Scanner> = RefCell::new(Engine::builtin().unwrap().scanner().unwrap());
-}
+use super::tests::{SCANNER, field, found_in, replace_all, replace_plain};
+use super::{Engine, Stream, token};
+use crate::flow::{Action, Finding, Form, OffsetMap, Run};
 
 /// Stands between examples: more than words are looked for in, and nothing that introduces a value.
 const APART: &str =
@@ -39,37 +35,6 @@ fn placed() -> impl Strategy<Value = String> {
 
 fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(placed(), 1..5).prop_map(|parts| parts.join(APART))
-}
-
-fn field(text: &str, map: OffsetMap) -> Field<'_> {
-    let form = Form::String { depth: 0 };
-    Field { path: "text".into(), text: text.into(), map, form, access: Access::Editable, name: None }
-}
-
-/// What is found in `text`, but for what is only reported.
-fn scan(text: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();
-    found.retain(|finding| !finding.rule.report_only);
-    found
-}
-
-/// `body` with all that is found in its one text replaced.
-fn replaced(action: Action, body: &str, field: Field<'_>) -> String {
-    let fields = [field];
-    let masked = SCANNER.with_borrow_mut(|scanner| {
-        let mut found = scanner.scan_fields(&fields).unwrap();
-        found.retain(|located| !located.finding.rule.report_only);
-        let actions = vec![action; found.len()];
-        let orders = Orders { actions: &actions, restore: &[] };
-        let key = TokenKey::from_bytes([3; 32]);
-        rewrite(ExchangeId::new(), body.to_owned().into(), &fields, &found, orders, &key, scanner).unwrap()
-    });
-    String::from_utf8(masked.body().to_vec()).unwrap()
-}
-
-fn replaced_in(action: Action, text: &str) -> String {
-    replaced(action, text, field(text, OffsetMap::identity(0, text.len())))
 }
 
 /// What stands in `masked` for each finding of `text`, each with its value; all between is as it was.
@@ -152,9 +117,9 @@ proptest! {
     #[test]
     fn any_kind_can_be_restored(text in text(), surrogates in any::<bool>()) {
         let action = if surrogates { Action::Surrogate } else { Action::Mask };
-        let masked = replaced_in(action, &text);
+        let masked = replace_plain(action, &text);
         let mut values = HashMap::new();
-        let found = scan(&text);
+        let found = found_in(&text);
         let pairs = pairs(&text, &masked, &found);
         for (shown, value) in &pairs {
             // Two ways to write one value have one token: whoever restores it writes it in the first.
@@ -166,16 +131,18 @@ proptest! {
 
     #[test]
     fn what_was_masked_of_any_kind_is_not_found_again(text in text()) {
-        let masked = replaced_in(Action::Mask, &text);
-        prop_assert_eq!(replaced_in(Action::Mask, &masked), masked);
+        let masked = replace_plain(Action::Mask, &text);
+        prop_assert_eq!(replace_plain(Action::Mask, &masked), masked);
     }
 
     #[test]
     fn any_kind_is_masked_alike_however_it_is_escaped(text in text(), choices in prop::collection::vec(any::<u8>(), 1..40)) {
         let (body, map) = escaped(&text, &choices);
-        let masked = replaced(Action::Mask, &body, field(&text, map));
+        let fields = [field(&text, map, Form::String { depth: 0 })];
+        let masked = replace_all(Action::Mask, &body, &fields).unwrap();
+        let masked = std::str::from_utf8(masked.body()).unwrap();
         let decoded: String = serde_json::from_str(&format!("\"{masked}\"")).unwrap();
-        prop_assert_eq!(decoded, replaced_in(Action::Mask, &text));
+        prop_assert_eq!(decoded, replace_plain(Action::Mask, &text));
     }
 }
 

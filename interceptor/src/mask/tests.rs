@@ -1,10 +1,16 @@
 //! The rules' own examples, and properties of scanning and rewriting.
 
+use std::cell::RefCell;
+
 use proptest::prelude::*;
 
 use super::rules::examples::{Expander, marked};
-use super::{Engine, Error, Masked, Orders, TokenKey, redact, rewrite, token};
+use super::{Engine, Error, Masked, Orders, Scanner, TokenKey, redact, rewrite, token};
 use crate::flow::{Access, Action, BodyDigest, ExchangeId, Field, Finding, Form, OffsetMap, Run};
+
+thread_local! {
+    pub(super) static SCANNER: RefCell<Scanner> = RefCell::new(Engine::builtin().unwrap().scanner().unwrap());
+}
 
 #[test]
 fn every_rule_finds_its_examples_exactly_and_leaves_its_counter_examples() {
@@ -53,7 +59,7 @@ fn rule_ids_are_unique_and_there_are_enough() {
 
 fn scan(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
-    Engine::builtin().unwrap().scanner().unwrap().scan(text, &mut found).unwrap();
+    SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();
     found
 }
 
@@ -136,7 +142,7 @@ fn escaped(text: &str, choices: &[u8], raw_start: usize) -> (String, OffsetMap) 
     (raw, OffsetMap::from_runs(runs))
 }
 
-fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
+pub(super) fn field<'a>(text: &'a str, map: OffsetMap, form: Form) -> Field<'a> {
     Field { path: "messages[0].content".into(), text: text.into(), map, form, access: Access::Editable, name: None }
 }
 
@@ -144,25 +150,32 @@ fn mask_all(body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
     replace_all(Action::Mask, body, fields)
 }
 
-fn replace_all(action: Action, body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
-    let mut scanner = Engine::builtin()?.scanner()?;
-    let mut found = scanner.scan_fields(fields)?;
-    found.retain(|located| !located.finding.rule.report_only);
-    let actions = vec![action; found.len()];
-    rewrite(
-        ExchangeId::new(),
-        body.to_owned().into(),
-        fields,
-        &found,
-        Orders { actions: &actions, restore: &[] },
-        &key(),
-        &mut scanner,
-    )
+/// What is found in `text`, but for what is only reported.
+pub(super) fn found_in(text: &str) -> Vec<Finding> {
+    let mut found = scan(text);
+    found.retain(|finding| !finding.rule.report_only);
+    found
+}
+
+/// `body` with all that is found in its fields replaced.
+pub(super) fn replace_all(action: Action, body: &str, fields: &[Field<'_>]) -> Result<Masked, Error> {
+    SCANNER.with_borrow_mut(|scanner| {
+        let mut found = scanner.scan_fields(fields)?;
+        found.retain(|located| !located.finding.rule.report_only);
+        let actions = vec![action; found.len()];
+        let orders = Orders { actions: &actions, restore: &[] };
+        rewrite(ExchangeId::new(), body.to_owned().into(), fields, &found, orders, &key(), scanner)
+    })
+}
+
+/// As [`replace_all`], of a text that is all of its body.
+pub(super) fn replace_plain(action: Action, text: &str) -> String {
+    let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
+    String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
 }
 
 fn mask_plain(text: &str) -> String {
-    let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
-    String::from_utf8(mask_all(text, &fields).unwrap().body().to_vec()).unwrap()
+    replace_plain(Action::Mask, text)
 }
 
 fn key() -> TokenKey {
@@ -339,10 +352,7 @@ fn a_number_becomes_a_string_quoted_for_its_depth() {
 #[test]
 fn each_action_replaces_in_its_own_way() {
     let text = "pay 4111 1111 1111 1111, ask jane@corp.example, once";
-    let replaced = |action| {
-        let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
-        String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
-    };
+    let replaced = |action| replace_plain(action, text);
     assert_eq!(replaced(Action::Label), "pay [CARD], ask [EMAIL], once");
     assert_eq!(replaced(Action::Partial), "pay **** **** **** 1111, ask ****@****.****ple, once");
     assert_eq!(replaced(Action::Drop), "pay , ask , once");
@@ -370,10 +380,7 @@ fn whatever_replaces_a_value_is_not_found_again() {
     for value in values {
         for text in [value.to_owned(), format!("this is {value}, as I said"), format!("\"ssn\": \"{value}\"")] {
             for action in [Action::Mask, Action::Surrogate, Action::Label, Action::Partial, Action::Drop] {
-                let replace = |text: &str| {
-                    let fields = [field(text, OffsetMap::identity(0, text.len()), Form::String { depth: 0 })];
-                    String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
-                };
+                let replace = |text: &str| replace_plain(action, text);
                 let once = replace(&text);
                 assert!(!once.contains(value), "{action}: {once}");
                 assert_eq!(replace(&once), once, "{action}: {text}");

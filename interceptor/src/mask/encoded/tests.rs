@@ -1,6 +1,5 @@
 //! Values are found under every encoding, and only their bytes are replaced.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -8,44 +7,17 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 
 use super::fuzz_encoded;
-use crate::flow::{Access, Action, ExchangeId, Field, Finding, Form, OffsetMap};
-use crate::mask::{Engine, Error, Orders, Scanner, TokenKey, rewrite};
-
-thread_local! {
-    static SCANNER: RefCell<Scanner> = RefCell::new(Engine::builtin().unwrap().scanner().unwrap());
-}
-
-fn scan(text: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();
-    found.retain(|finding| !finding.rule.report_only);
-    found
-}
+use crate::flow::Action;
+use crate::mask::tests::{SCANNER, found_in, replace_plain};
+use crate::mask::{Engine, Error, Scanner};
 
 /// What is found, by entity and raw text.
 fn found(text: &str) -> Vec<(String, &str)> {
-    scan(text).into_iter().map(|finding| (finding.rule.entity.clone(), &text[finding.span])).collect()
+    found_in(text).into_iter().map(|finding| (finding.rule.entity.clone(), &text[finding.span])).collect()
 }
 
 fn mask(text: &str) -> String {
-    let fields = [Field {
-        path: "text".to_owned(),
-        text: text.into(),
-        map: OffsetMap::identity(0, text.len()),
-        form: Form::String { depth: 0 },
-        access: Access::Editable,
-        name: None,
-    }];
-    let key = TokenKey::from_bytes([3; 32]);
-    let masked = SCANNER.with_borrow_mut(|scanner| {
-        let mut found = scanner.scan_fields(&fields).unwrap();
-        found.retain(|located| !located.finding.rule.report_only);
-        let actions = vec![Action::Mask; found.len()];
-        let orders = Orders { actions: &actions, restore: &[] };
-        let body = text.to_owned().into();
-        rewrite(ExchangeId::new(), body, &fields, &found, orders, &key, scanner).unwrap()
-    });
-    String::from_utf8(masked.body().to_vec()).unwrap()
+    replace_plain(Action::Mask, text)
 }
 
 /// A way in which a value can be encoded, and its name.
@@ -138,7 +110,7 @@ fn three_rounds_are_decoded_and_a_fourth_is_told() {
     let mut text = "please write to jane.roe@corp.example".to_owned();
     for round in 1..=4 {
         text = BASE64_STANDARD.encode(&text);
-        let found = scan(&text);
+        let found = found_in(&text);
         let undecoded = SCANNER.with_borrow(Scanner::undecoded);
         assert_eq!((found.len(), undecoded > 0), if round < 4 { (1, false) } else { (0, true) }, "{round}");
     }
@@ -230,7 +202,7 @@ proptest! {
         let masked = mask(&text);
         let mut rest = &*masked;
         let mut from = 0;
-        for finding in scan(&text) {
+        for finding in found_in(&text) {
             let kept = &text[from..finding.span.start];
             let Some(tail) = rest.strip_prefix(kept) else { panic!("{text:?} became {masked:?}") };
             rest = &tail[tail.find(']').unwrap() + 1..];

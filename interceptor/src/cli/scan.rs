@@ -64,13 +64,6 @@ enum Format {
     Sarif,
 }
 
-/// What a run came to.
-#[derive(Debug)]
-struct Scanned {
-    /// Findings.
-    found: usize,
-}
-
 #[derive(Deserialize)]
 struct Line {
     id: serde_json::Value,
@@ -108,17 +101,17 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         flushed => flushed?,
     }
-    let found = scanned?.found;
+    let found = scanned?;
     Ok(if args.check && found > 0 { ExitCode::from(NEGATIVE) } else { ExitCode::SUCCESS })
 }
 
-/// Answers every line of `input`.
+/// Answers every line of `input`; gives how many findings there are.
 fn scan(
     mut input: impl BufRead,
     output: &mut impl Write,
     explain: bool,
     scanner: &mut Scanner,
-) -> Result<Scanned, Failure> {
+) -> Result<usize, Failure> {
     let mut line = Vec::new();
     let mut findings = Vec::new();
     let mut total = 0;
@@ -149,7 +142,7 @@ fn scan(
         serde_json::to_writer(&mut *output, &answer)?;
         output.write_all(b"\n")?;
     }
-    Ok(Scanned { found: total })
+    Ok(total)
 }
 
 /// What is wrong with a line's JSON, and in which column: the parser counts every line as its first.
@@ -189,7 +182,7 @@ mod tests {
     fn answer_with(input: &str, explain: bool) -> (String, Result<usize, Failure>) {
         let mut out = Vec::new();
         let result = scan(input.as_bytes(), &mut out, explain, &mut Engine::builtin().unwrap().scanner().unwrap());
-        (String::from_utf8(out).unwrap(), result.map(|scanned| scanned.found))
+        (String::from_utf8(out).unwrap(), result)
     }
 
     #[test]

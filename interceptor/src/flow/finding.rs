@@ -19,6 +19,18 @@ pub enum Severity {
     High,
 }
 
+impl Severity {
+    /// The word for it in rule files and in what is printed.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 /// What a record says of the rule that fired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleMeta {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::gate::Token;
 use super::hyperscan::Database;
 use super::phone::Plan;
+use super::resolve::overlap;
 use super::rules::examples::{Expander, marked};
 use super::rules::mistake::{Fault, Mistake, Mistakes, Origin};
 use super::rules::set::RuleSet;
@@ -202,10 +203,7 @@ impl Engine {
         };
         let bytes = database.bytes();
         if bytes > DATABASE_BYTES {
-            let fault = Fault::Database { bytes, limit: DATABASE_BYTES };
-            let mistake = Mistake { file: "the rule set".to_owned(), at: None, rule: None, fault };
-            return Mistakes::some(vec![mistake])
-                .map_or(Err(Error::TooLong(bytes)), |mistakes| Err(Error::Rules(mistakes)));
+            return Err(Mistake::of_set(Fault::Database { bytes, limit: DATABASE_BYTES }).into());
         }
         Ok(Self { rules, builtin, allow, database, patterns, pictures, phones, addresses, growth: OnceLock::new() })
     }
@@ -223,7 +221,7 @@ impl Engine {
                 }
             }
         }
-        Mistakes::some(mistakes).map_or(Ok(()), |mistakes| Err(Error::Rules(mistakes)))
+        Mistakes::none(mistakes)
     }
 
     /// The loaded rules, in the order of their files.
@@ -310,7 +308,7 @@ fn faulty(scanner: &mut Scanner, rule: &Rule, example: &str, is_found: bool) -> 
     if found.iter().any(|finding| finding.span == *span && finding.rule.entity == rule.meta.entity) {
         return None;
     }
-    let near = found.iter().find(|finding| finding.span.start < span.end && span.start < finding.span.end);
+    let near = found.iter().find(|finding| overlap(&finding.span, span));
     let got = match near {
         None => "is not found".to_owned(),
         Some(finding) if finding.rule.id == *id => format!("is found as {:?}", &text[finding.span.clone()]),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::engine::Engine;
-use super::resolve::{Candidate, Tier};
+use super::resolve::{Candidate, Tier, overlap};
 use super::validate::Validator;
 use crate::flow::{Finding, RuleMeta};
 
@@ -87,16 +87,13 @@ impl Trace {
     pub(super) fn finish(self, engine: &Engine, candidates: &[Candidate], winners: &[Finding]) -> Vec<Proposal> {
         let fate = |tried: &Tried| {
             let rule = &engine.rule(tried.rule).meta;
-            let overlaps =
-                |finding: &&Finding| finding.span.start < tried.span.end && tried.span.start < finding.span.end;
+            let overlaps = |finding: &&Finding| overlap(&finding.span, &tried.span);
             if winners.iter().filter(overlaps).any(|finding| finding.rule.id == rule.id) {
                 return Fate::Reported;
             }
             let Some(winner) = winners.iter().find(overlaps) else { return Fate::InToken };
             let of = |id: &str, span: &Range<usize>| {
-                candidates
-                    .iter()
-                    .find(|c| engine.rule(c.rule).meta.id == id && c.span.start < span.end && span.start < c.span.end)
+                candidates.iter().find(|c| engine.rule(c.rule).meta.id == id && overlap(&c.span, span))
             };
             let because = of(&winner.rule.id, &winner.span).zip(of(&rule.id, &tried.span));
             let because = because.map_or("", |(winner, loser)| decided(winner, loser));

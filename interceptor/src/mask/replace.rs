@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
+use super::resolve::overlap;
 use super::restore::{Original, Originals};
+use super::scan::INTRODUCES;
 use super::surrogate::Surrogates;
 use super::token::{LENGTHS, TokenKey, normalised};
 use super::{Error, Scanner, context};
@@ -120,12 +122,12 @@ impl<'k> Replacements<'k> {
 fn seen(scanner: &mut Scanner, name: Option<&str>, before: &str, text: &str, after: &str) -> Result<bool, Error> {
     let before = &before[before.ceil_char_boundary(before.len().saturating_sub(AROUND))..];
     let after = &after[..after.floor_char_boundary(AROUND)];
-    let named = name.map_or_else(String::new, |name| format!("{name}\": \""));
+    let named = name.map_or_else(String::new, |name| format!("{name}{INTRODUCES}"));
     let whole = [&named, before, text, after].concat();
     let start = named.len() + before.len();
     let mut found = Vec::new();
     scanner.scan(&whole, &mut found)?;
-    Ok(found.iter().any(|finding| finding.span.start < start + text.len() && start < finding.span.end))
+    Ok(found.iter().any(|finding| overlap(&finding.span, &(start..start + text.len()))))
 }
 
 /// The last characters of a value, and a star for each of the others. What is neither letter nor digit stays where JSON

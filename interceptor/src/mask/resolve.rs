@@ -31,6 +31,11 @@ pub(super) struct Candidate {
     pub(super) score: f32,
 }
 
+/// Whether two spans have a byte in common.
+pub(super) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
 /// Hands the winners to `emit`, in order and without overlaps, and leaves in `candidates` what else the bytes of a
 /// winner may be. `tokens` are spans that masking put there, in order; what lies in one is dropped, unless it is surely
 /// a value.

@@ -21,6 +21,9 @@ const BYTES_PER_CANDIDATE: usize = 4;
 /// Bytes that verifying may look at in any text, and so many more for each byte of it.
 const WORK: usize = 4 << 20;
 const WORK_PER_BYTE: usize = 32;
+/// Between the name of a field and its text when they are scanned together, as in JSON.
+pub(super) const INTRODUCES: &str = "\": \"";
+
 /// Finds sensitive values. One for each thread: it owns Hyperscan's scratch memory and its own buffers.
 #[derive(Debug)]
 pub struct Scanner {
@@ -264,7 +267,7 @@ impl Scanner {
                 None => self.scan(&field.text, &mut found)?,
                 Some(name) => {
                     named.clear();
-                    named.extend([name, "\": \"", &field.text, "\""]);
+                    named.extend([name, INTRODUCES, &field.text, "\""]);
                     let start = named.len() - 1 - field.text.len();
                     self.scan_value(&named, start..named.len() - 1, &mut found)?;
                     for finding in &mut found {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::{Failure, Global, NEGATIVE};
 use super::cost::{self, Comparison, percent};
 use super::load::{self, LoadError};
-use crate::config::{Config, Rules};
+use crate::config::Rules;
 use crate::mask::{Engine, Error, Fault, Mistake};
 
 /// Arguments of `interceptor rules lint`.
@@ -43,12 +43,7 @@ pub(crate) struct Args {
 
 impl Args {
     fn rules(&self, global: &Global) -> Result<Rules, Failure> {
-        let mut rules = match &global.config {
-            Some(file) => Config::load(Some(file))?.rules,
-            None => Rules::default(),
-        };
-        rules.files.extend(self.files.iter().cloned());
-        rules.dictionaries.extend(self.dictionary.iter().cloned().map(Into::into));
+        let mut rules = load::configured(global, &self.files, &self.dictionary)?;
         rules.max_cost = self.max_cost.unwrap_or(rules.max_cost);
         Ok(rules)
     }

@@ -52,7 +52,7 @@ fn document(rule: &Loaded<'_>) -> serde_json::Value {
 
 fn line(out: &mut impl Write, rule: &Loaded<'_>) -> io::Result<()> {
     let meta = rule.meta;
-    let severity = format!("{:?}", meta.severity).to_lowercase();
+    let severity = meta.severity.as_str();
     let place = if rule.builtin { "built in".to_owned() } else { rule.origin.to_string() };
     writeln!(out, "{:<36} {:<34} {severity:<7} {place}", meta.id, meta.entity)
 }

@@ -34,12 +34,7 @@ pub(in crate::cli) struct RuleArgs {
 impl RuleArgs {
     /// What the flags and a configuration that was named say.
     pub(in crate::cli) fn rules(&self, global: &Global) -> Result<Rules, Failure> {
-        let mut rules = match &global.config {
-            Some(file) => Config::load(Some(file))?.rules,
-            None => Rules::default(),
-        };
-        rules.files.extend(self.rules.iter().cloned());
-        rules.dictionaries.extend(self.dictionary.iter().cloned().map(Into::into));
+        let mut rules = configured(global, &self.rules, &self.dictionary)?;
         rules.disable.extend(self.disable_rule.iter().cloned());
         Ok(rules)
     }
@@ -48,6 +43,17 @@ impl RuleArgs {
     pub(in crate::cli) fn engine(&self, global: &Global) -> Result<Arc<Engine>, Failure> {
         Ok(compile(&self.rules(global)?, None)?)
     }
+}
+
+/// What a configuration that was named says, and these files besides.
+pub(super) fn configured(global: &Global, files: &[PathBuf], dictionaries: &[PathBuf]) -> Result<Rules, Failure> {
+    let mut rules = match &global.config {
+        Some(file) => Config::load(Some(file))?.rules,
+        None => Rules::default(),
+    };
+    rules.files.extend(files.iter().cloned());
+    rules.dictionaries.extend(dictionaries.iter().cloned().map(Into::into));
+    Ok(rules)
 }
 
 /// Why there is no set of rules.
@@ -69,11 +75,8 @@ pub(in crate::cli) enum LoadError {
 pub(in crate::cli) fn for_daemon(rules: &Rules, paths: Option<&StatePaths>) -> Result<Arc<Engine>, LoadError> {
     let cache = paths.map(RuleCache::new);
     let engine = compile(rules, cache.clone())?;
-    let slow = cost::refused(&engine, rules.max_cost, cache)?;
-    match Mistakes::some(slow) {
-        Some(mistakes) => Err(mask::Error::Rules(mistakes).into()),
-        None => Ok(engine),
-    }
+    Mistakes::none(cost::refused(&engine, rules.max_cost, cache)?)?;
+    Ok(engine)
 }
 
 /// Reads and compiles. What takes too long is left to a thread that ends with the process.
@@ -92,10 +95,7 @@ pub(super) fn compile(rules: &Rules, cache: Option<RuleCache>) -> Result<Arc<Eng
     match result.recv_timeout(PATIENCE) {
         Ok(result) => result,
         Err(RecvTimeoutError::Disconnected) => Err(LoadError::Lost),
-        Err(RecvTimeoutError::Timeout) => match Mistakes::some(vec![progress.late(PATIENCE.as_secs())]) {
-            Some(mistakes) => Err(mask::Error::Rules(mistakes).into()),
-            None => Err(LoadError::Lost),
-        },
+        Err(RecvTimeoutError::Timeout) => Err(mask::Error::from(progress.late(PATIENCE.as_secs())).into()),
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::super::Failure;
 use super::explain::{self, Explained};
-use super::{Format, Scanned, sarif, two_digits};
-use crate::flow::{Finding, Severity};
+use super::{Format, sarif, two_digits};
+use crate::flow::Finding;
 use crate::mask::{self, Scanner};
 
 /// Largest file that is read.
@@ -36,7 +36,7 @@ pub(super) fn scan(
     explain: bool,
     scanner: &mut Scanner,
     out: &mut impl Write,
-) -> Result<Scanned, Failure> {
+) -> Result<usize, Failure> {
     if explain && format != Format::Text {
         return Err("--explain of files is for people to read: leave --format out".into());
     }
@@ -63,7 +63,7 @@ pub(super) fn scan(
         serde_json::to_writer(&mut *out, &sarif::log(&results))?;
         writeln!(out)?;
     }
-    Ok(Scanned { found })
+    Ok(found)
 }
 
 /// A file's text; none when it is no text. Bytes that are no UTF-8 are replaced, for what else is in the file counts.
@@ -145,11 +145,7 @@ fn document(path: &Path, hit: &Hit) -> serde_json::Value {
 fn line(out: &mut impl Write, path: &Path, hit: &Hit) -> io::Result<()> {
     let (line, column) = hit.start;
     let Finding { rule, score, .. } = &hit.finding;
-    let severity = match rule.severity {
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-    };
+    let severity = rule.severity.as_str();
     let name = path.display();
     writeln!(out, "{name}:{line}:{column}: {} ({severity}, rule {}, score {score:.2})", rule.entity, rule.id)
 }
@@ -165,8 +161,8 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
         let mut out = Vec::new();
-        let scanned = scan(&[path], format, explain, &mut scanner, &mut out).unwrap();
-        (String::from_utf8(out).unwrap().replace(dir.path().to_str().unwrap(), "DIR"), scanned.found)
+        let found = scan(&[path], format, explain, &mut scanner, &mut out).unwrap();
+        (String::from_utf8(out).unwrap().replace(dir.path().to_str().unwrap(), "DIR"), found)
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::ops::Range;
 pub use fuzz::fuzz_encoded;
 
 use self::pieces::{Pieces, Window, windows};
+use super::resolve::overlap;
 use super::{Error, context};
 use crate::flow::Finding;
 
@@ -144,10 +145,6 @@ pub(super) fn merge(findings: &mut Vec<Finding>, first: usize, more: Vec<Finding
         }
     }
     findings.extend(kept.into_iter().map(|(finding, _)| finding));
-}
-
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
 }
 
 /// One finding for two that overlap, of which at least one is of a decoded form (`true`).

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::mask::Error;
+
 /// A place in a file, counted from 1; the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -70,10 +72,12 @@ const TOLD: usize = 20;
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    /// Those of `list`, unless there are none.
-    #[must_use]
-    pub fn some(list: Vec<Mistake>) -> Option<Self> {
-        (!list.is_empty()).then_some(Self(list))
+    /// That there are none in `list`.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] with those that there are.
+    pub fn none(list: Vec<Mistake>) -> Result<(), Error> {
+        if list.is_empty() { Ok(()) } else { Err(Error::Rules(Self(list))) }
     }
 
     /// Each of them, in the order of the files.
@@ -92,6 +96,19 @@ impl fmt::Display for Mistakes {
             0 => Ok(()),
             more => write!(f, "\nand {more} more; `interceptor rules lint` tells all of them"),
         }
+    }
+}
+
+impl Mistake {
+    /// One of all that is loaded together.
+    pub(in crate::mask) fn of_set(fault: Fault) -> Self {
+        Self { file: "the rule set".to_owned(), at: None, rule: None, fault }
+    }
+}
+
+impl From<Mistake> for Error {
+    fn from(mistake: Mistake) -> Self {
+        Self::Rules(Mistakes(vec![mistake]))
     }
 }
 

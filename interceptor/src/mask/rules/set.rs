@@ -97,8 +97,7 @@ impl RuleSet {
         let mut mistakes = self.mistakes.clone();
         let mut too_many = |what, count, limit, remedy| {
             if count > limit {
-                let fault = Fault::TooMany { what, count, limit, remedy };
-                mistakes.push(Mistake { file: "the rule set".to_owned(), at: None, rule: None, fault });
+                mistakes.push(Mistake::of_set(Fault::TooMany { what, count, limit, remedy }));
             }
         };
         too_many("rules of files", self.rules.len() - self.builtin, RULES, "leave some out");
@@ -106,7 +105,7 @@ impl RuleSet {
             |rule: &Arc<Rule>| if let Source::Dictionary(d) = &rule.source { d.expressions.len() } else { 0 };
         let remedy = "leave some out, or match their case (`case = \"match\"`), which takes one form of each";
         too_many("literals", self.rules.iter().map(literals).sum(), LITERALS, remedy);
-        Mistakes::some(mistakes).map_or(Ok(()), |mistakes| Err(Error::Rules(mistakes)))
+        Mistakes::none(mistakes)
     }
 
     fn text<'b>(&mut self, name: &str, bytes: &'b [u8], limit: usize) -> Option<&'b str> {
@@ -180,7 +179,7 @@ impl Progress {
         let fault = Fault::CompileTime(seconds);
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             Some(Work { origin: Origin { file, at }, id }) => Mistake { file, at: Some(at), rule: id, fault },
-            None => Mistake { file: "the rule set".to_owned(), at: None, rule: None, fault },
+            None => Mistake::of_set(fault),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! National identifiers of India, Singapore, Korea, Thailand, the Philippines and China.
 
+use std::ops::RangeInclusive;
+
 use super::Verdict;
 use super::checksum::{all_same, alphanumerics, digits, is_date, two, verhoeff, weighted};
 
@@ -62,12 +64,22 @@ pub(super) fn sg_nric(value: &[u8]) -> Verdict {
 
 /// Korean resident registration number: a date and the century; the check digit (dropped in 2020) confirms.
 pub(super) fn kr_rrn(value: &[u8]) -> Verdict {
+    kr_registration(value, 1..=4, 11)
+}
+
+/// Korean foreigner registration number: as the resident's, with 5 to 8 for the century.
+pub(super) fn kr_frn(value: &[u8]) -> Verdict {
+    kr_registration(value, 5..=8, 13)
+}
+
+/// `check` is that from which the weighted sum is taken.
+fn kr_registration(value: &[u8], centuries: RangeInclusive<u8>, check: u32) -> Verdict {
     let d = digits(value);
-    if d.len() != 13 || !is_date(two(&d, 2), two(&d, 4)) || !(1..=4).contains(&d[6]) {
+    if d.len() != 13 || !is_date(two(&d, 2), two(&d, 4)) || !centuries.contains(&d[6]) {
         return Verdict::Reject;
     }
-    let check = (11 - weighted(&d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
-    if check == u32::from(d[12]) { Verdict::Confirmed } else { Verdict::Plausible }
+    let digit = (check - weighted(&d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
+    if digit == u32::from(d[12]) { Verdict::Confirmed } else { Verdict::Plausible }
 }
 
 /// Korean business registration number.
@@ -77,16 +89,6 @@ pub(super) fn kr_brn(value: &[u8]) -> bool {
         let sum = weighted(&d, &[1, 3, 7, 1, 3, 7, 1, 3, 5]) + u32::from(d[8]) * 5 / 10;
         (10 - sum % 10) % 10 == u32::from(d[9])
     }
-}
-
-/// Korean foreigner registration number: as the resident's, with 5 to 8 for the century.
-pub(super) fn kr_frn(value: &[u8]) -> Verdict {
-    let d = digits(value);
-    if d.len() != 13 || !is_date(two(&d, 2), two(&d, 4)) || !(5..=8).contains(&d[6]) {
-        return Verdict::Reject;
-    }
-    let check = (13 - weighted(&d, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]) % 11) % 10;
-    if check == u32::from(d[12]) { Verdict::Confirmed } else { Verdict::Plausible }
 }
 
 /// Thai national id: the kind of person, a province (ISO 3166-2:TH), modulus 11.

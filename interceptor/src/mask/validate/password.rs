@@ -53,8 +53,7 @@ pub(super) fn password_setting(value: &[u8]) -> bool {
 pub(super) fn password_bare(value: &[u8]) -> bool {
     let digit = value.iter().any(u8::is_ascii_digit);
     let letter = value.iter().any(u8::is_ascii_alphabetic);
-    let expression = value.iter().any(|b| matches!(b, b'.' | b':' | b'*' | b'/' | b'='));
-    password_quoted(value) && digit && letter && !expression && !is_name(value)
+    password_setting(value) && digit && letter && !is_name(value)
 }
 
 /// Words that follow `password` in forms, schemas and programs.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::eventstream::{AwsEventStream, AwsMessage};
-use super::format::is_lines;
+use super::format::{self, is_lines};
 use super::line_stream::LineStream;
 use super::sse::EventStream;
 use crate::flow::Provider;
@@ -58,7 +58,7 @@ impl Summary {
     /// An observer of a response with this Content-Type. Content that is compressed must not be fed; say `None` then.
     #[must_use]
     pub fn new(provider: Provider, content_type: Option<&str>) -> Self {
-        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let (essence, _) = format::split(content_type.unwrap_or_default());
         let mode = match &essence.to_ascii_lowercase()[..] {
             "application/json" => Mode::Json(Vec::new()),
             "text/event-stream" => Mode::Events(EventStream::new(MAX_EVENT)),

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use self::hold::Hold;
 use self::patch::Edit;
-use super::Operation;
+use super::{Operation, format};
 
 /// Whoever knows the tokens of an exchange.
 pub trait Tokens {
@@ -132,7 +132,7 @@ impl<T: Tokens> Restorer<T> {
     /// [`Unrestored::Format`].
     pub fn new(tokens: T, operation: Operation, content_type: Option<&str>) -> Result<Self, Unrestored> {
         let format = Format::of(operation).ok_or(Unrestored::Format)?;
-        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let (essence, _) = format::split(content_type.unwrap_or_default());
         let mode = match &essence.to_ascii_lowercase()[..] {
             "application/json" => Mode::Whole(Vec::new()),
             "text/event-stream" => Mode::Events(Box::default()),

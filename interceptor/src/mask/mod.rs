@@ -33,6 +33,7 @@ mod restore;
 mod rewrite;
 mod rules;
 mod scan;
+mod shapes;
 mod stream;
 mod surrogate;
 mod token;

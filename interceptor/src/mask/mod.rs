@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ─┬─ Hyperscan, no SOM: where does something shaped like a secret end?   (database)
-//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, picture, phone)
+//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, shapes, picture, phone)
 //!            └─ verify: find the exact span in a bounded window, run the validator, read the context
 //!                 └─ resolve: confirmed > specific prefix > longest > generic
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked

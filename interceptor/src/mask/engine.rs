@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::gate::Token;
 use super::hyperscan::Database;
 use super::phone::Plan;
 use super::resolve::overlap;
@@ -10,6 +9,7 @@ use super::rules::examples::{Expander, marked};
 use super::rules::mistake::{Fault, Mistake, Mistakes, Origin};
 use super::rules::set::RuleSet;
 use super::rules::{Address, Allow, Rule, Source};
+use super::shapes::Shapes;
 use super::stream::Growth;
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
@@ -29,8 +29,7 @@ pub struct Engine {
     allow: Vec<Allow>,
     database: Database,
     patterns: Vec<Pattern>,
-    /// Pictures by what the gate sees of their anchor token.
-    pictures: Vec<Vec<Shape>>,
+    shapes: Shapes,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
     /// Made for the first stream.
@@ -75,37 +74,6 @@ impl Loaded<'_> {
         let Origin { file, at } = self.origin.clone();
         Mistake { file, at: Some(at), rule: Some(self.meta.id.clone()), fault }
     }
-}
-
-/// A picture of a rule, and what the gate can tell of it at a glance.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) rule: u32,
-    pub(super) picture: u32,
-    pub(super) offset: u32,
-    next: u128,
-}
-
-impl Shape {
-    /// Whether a token of this shape may be followed by `next`.
-    #[inline]
-    pub(super) fn admits(&self, next: Option<&u8>) -> bool {
-        self.next == u128::MAX || next.is_some_and(|&b| b.is_ascii() && self.next >> b & 1 == 1)
-    }
-}
-
-/// What stands behind the one byte that follows a token. Most numbers in a text are followed by a word or by nothing
-/// that a picture could go on with: those pictures need not be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Follows {
-    Nothing,
-    Letter,
-    Digit,
-}
-
-/// Where in `pictures` the shapes for such a token are.
-fn slot(len: usize, digits: bool, follows: Follows) -> usize {
-    (len * 2 + usize::from(digits)) * 3 + follows as usize
 }
 
 impl std::fmt::Debug for Engine {
@@ -165,7 +133,7 @@ impl Engine {
     ) -> Result<Self, Error> {
         let mut patterns = Vec::new();
         let mut expressions = Vec::new();
-        let mut pictures = vec![Vec::new(); slot(LONGEST_ANCHOR + 1, false, Follows::Nothing)];
+        let mut pictures = Vec::new();
         let mut phones = Vec::new();
         let mut addresses = Vec::new();
         for (index, rule) in (0u32..).zip(&rules) {
@@ -181,17 +149,7 @@ impl Engine {
                     }
                 }
                 Source::Pictures { pictures: drawn, .. } => {
-                    for (picture, anchor) in (0u32..).zip(drawn.iter().map(super::picture::Picture::anchor)) {
-                        let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
-                        let shape = Shape { rule: index, picture, offset, next: anchor.next };
-                        for follows in [Follows::Nothing, Follows::Letter, Follows::Digit] {
-                            if anchor.goes_on.is_none_or(|letter| follows >= letter) {
-                                for length in anchor.lengths.clone() {
-                                    pictures[slot(length, anchor.digits, follows)].push(shape);
-                                }
-                            }
-                        }
-                    }
+                    pictures.extend((0u32..).zip(drawn).map(|(picture, drawn)| (index, picture, drawn)));
                 }
                 Source::Phone(plan) => phones.push((index, *plan)),
                 Source::Address(kind) => addresses.push((index, *kind)),
@@ -205,7 +163,8 @@ impl Engine {
         if bytes > DATABASE_BYTES {
             return Err(Mistake::of_set(Fault::Database { bytes, limit: DATABASE_BYTES }).into());
         }
-        Ok(Self { rules, builtin, allow, database, patterns, pictures, phones, addresses, growth: OnceLock::new() })
+        let shapes = Shapes::new(pictures.into_iter());
+        Ok(Self { rules, builtin, allow, database, patterns, shapes, phones, addresses, growth: OnceLock::new() })
     }
 
     /// Every example of the rules that do not come with the program is found, and no counter-example is.
@@ -270,9 +229,9 @@ impl Engine {
         self.allow.iter().any(|allow| allow.has(value))
     }
 
-    /// The pictures that may fit around `token`.
-    pub(super) fn shapes(&self, token: &Token, follows: Follows) -> &[Shape] {
-        self.pictures.get(slot(token.span.len(), token.digits, follows)).map_or(&[], Vec::as_slice)
+    /// The pictures, by the tokens around which they may fit.
+    pub(super) fn shapes(&self) -> &Shapes {
+        &self.shapes
     }
 
     pub(super) fn phones(&self) -> &[(u32, Plan)] {

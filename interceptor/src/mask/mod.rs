@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ─┬─ Hyperscan, no SOM: where does something shaped like a secret end?   (database)
-//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, picture, phone)
+//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, shapes, picture, phone)
 //!            └─ verify: find the exact span in a bounded window, run the validator, read the context
 //!                 └─ resolve: confirmed > specific prefix > longest > generic
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
@@ -33,6 +33,7 @@ mod restore;
 mod rewrite;
 mod rules;
 mod scan;
+mod shapes;
 mod stream;
 mod surrogate;
 mod token;

@@ -7,7 +7,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::engine::Follows;
+use super::shapes::{ANY, Follows, Set};
 
 /// One element of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,12 @@ pub(super) struct Anchor {
     pub(super) digits: bool,
     /// What must follow behind the byte after the token: nothing special, something, or a digit.
     pub(super) goes_on: Option<Follows>,
-    /// The ASCII characters that may stand right behind the token, a bit each. All, where the picture ends with it.
-    pub(super) next: u128,
+    /// What may stand right before the token: anything where the picture begins with it.
+    pub(super) before: Set,
+    /// What the token may begin with.
+    pub(super) first: Set,
+    /// What may stand right behind it: anything where the picture ends with it.
+    pub(super) next: Set,
 }
 
 impl Picture {
@@ -202,10 +206,10 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
         return Err("repeats something before its first digits");
     }
     let length = |bound: fn(&Run) -> usize| token.iter().map(bound).sum::<usize>();
-    let next = match after.first().map(|run| run.cell) {
-        Some(Cell::Literal(b)) => 1 << b.to_ascii_lowercase() | 1 << b.to_ascii_uppercase(),
-        Some(_) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
-        None => u128::MAX,
+    let set = |run: Option<&Run>| match run.map(|run| run.cell) {
+        Some(Cell::Separator) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
+        Some(cell) => (0..0x80u8).filter(|&b| cell.holds(b)).fold(0, |set, b| set | 1 << b),
+        None => ANY,
     };
     let goes_on = match after {
         [one, second, ..] if one.most == 1 && second.cell.is_digit() => Some(Follows::Digit),
@@ -217,7 +221,9 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
         lengths: length(|run| run.least)..=length(|run| run.most),
         digits: token.iter().all(|run| run.cell.is_digit()),
         goes_on,
-        next,
+        before: set(before.last()),
+        first: set(token.first()),
+        next: set(after.first()),
     })
 }
 
@@ -269,7 +275,7 @@ mod tests {
         let next = |text| Picture::parse(text, " -").unwrap().anchor().next;
         assert_eq!(next("999-99"), 1 << b' ' | 1 << b'-');
         assert_eq!(next("9=9"), 1 << b'=');
-        assert_eq!(next("999"), u128::MAX);
+        assert_eq!(next("999"), ANY);
     }
 
     #[test]

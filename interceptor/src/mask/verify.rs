@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::context::{AFTER, Context};
-use super::engine::{Engine, Follows, Pattern};
+use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
@@ -15,6 +15,7 @@ use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
 use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
 use super::scan::Limit;
+use super::shapes::Follows;
 use super::stream::{Ahead, Growth};
 use super::validate::Verdict;
 use super::{Error, token};
@@ -330,8 +331,7 @@ impl<'v> View<'v> {
 
     fn shapes(&mut self, token: &Token, follows: Follows, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
         let engine = self.engine;
-        let next = self.text.get(token.span.end);
-        for shape in engine.shapes(token, follows).iter().filter(|shape| shape.admits(next)) {
+        for shape in engine.shapes().around(self.text, token, follows) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };

@@ -8,6 +8,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use wide::u8x16;
 
 use super::{Encoding, escapes};
 use crate::mask::token;
@@ -343,27 +344,23 @@ fn may_run(text: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// A bit for each byte that is a letter of base64, or one of few other signs. Eight bytes at a time and without branches:
-/// this looks at every byte of every text.
+/// A bit for each byte that is a letter of base64, the first lowest. This looks at every byte of every text.
 #[inline]
 fn dense(block: &[u8; BLOCK]) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const TOP: u64 = ONES * 0x80;
-    // Moves the top bit of byte i to bit i of the highest byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    // The top bit of each byte whose low seven bits are so many: no addition carries over.
-    let at_least = |low: u64, least: u8| low + ONES * (0x80 - u64::from(least));
-    let mut mask = 0;
-    for (word, i) in block.as_chunks::<8>().0.iter().zip(0..) {
-        let word = u64::from_le_bytes(*word);
-        let low = word & !TOP;
-        let letter = at_least(low | (ONES * 0x20), b'a');
-        let digit = at_least(low, b'/') & !at_least(low, b'9' + 1);
-        let sign = at_least(low, b'+') & !at_least(low, b'-' + 1);
-        let dense = (letter | digit | sign) & !word & TOP;
-        mask |= ((dense >> 7).wrapping_mul(GATHER) >> 56) << (8 * i);
-    }
-    mask
+    let (quarters, _) = block.as_chunks::<16>();
+    quarters.iter().rev().fold(0, |mask, quarter| mask << 16 | u64::from(letters(u8x16::new(*quarter))))
+}
+
+#[inline]
+fn letters(bytes: u8x16) -> u32 {
+    let within = |bytes: u8x16, from: u8, to: u8| {
+        let offset = bytes - u8x16::splat(from);
+        offset.min(u8x16::splat(to - from)).simd_eq(offset)
+    };
+    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+    let alphabetic = within(bytes | u8x16::splat(0x20), b'a', b'z');
+    // `/` is right before the digits.
+    (alphabetic | within(bytes, b'/', b'9') | is(b'+') | is(b'-') | is(b'_')).to_bitmask()
 }
 
 #[cfg(test)]

@@ -199,6 +199,11 @@ impl Engine {
         })
     }
 
+    /// What Hyperscan looks for: the expressions of rules and dictionaries. The other rules' values are found by code.
+    pub fn expressions(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| rule.source.expressions())
+    }
+
     /// A scanner for one thread.
     ///
     /// # Errors

@@ -144,6 +144,18 @@ pub(super) enum Source {
     Dictionary(Dictionary),
 }
 
+impl Source {
+    /// Its part in the database.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &str> {
+        let (pattern, literals) = match self {
+            Self::Pattern { pattern, .. } => (Some(pattern.as_str()), &[][..]),
+            Self::Dictionary(dictionary) => (None, &dictionary.expressions[..]),
+            Self::Pictures { .. } | Self::Phone(_) | Self::Address(_) => (None, &[][..]),
+        };
+        pattern.into_iter().chain(literals.iter().map(|(expression, _width)| expression.as_str()))
+    }
+}
+
 /// A rule, ready to use.
 #[derive(Debug)]
 pub(super) struct Rule {

@@ -3,7 +3,9 @@
 
 mod fuzz;
 mod leftovers;
+mod masking;
 mod proxy;
+mod rates;
 mod soak;
 
 use std::path::PathBuf;
@@ -49,7 +51,7 @@ pub(crate) struct TestArgs {
 #[command(after_help = "\
 Examples:
   cargo xtask bench
-  cargo xtask bench mask
+  cargo xtask bench mask      masking beside other programs, in one table; some five minutes
   cargo xtask bench connect   (as root)
   cargo xtask bench proxy     (as root) requests through the lab, on io_uring and on epoll; some three minutes
 ")]
@@ -113,8 +115,10 @@ pub(crate) fn lint() -> Result<()> {
 
 /// The benchmarks.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
-    if args.name.as_deref() == Some("proxy") {
-        return proxy::run(args.dev);
+    match args.name.as_deref() {
+        Some("proxy") => return proxy::run(args.dev),
+        Some(name) if name.starts_with("mask") => return masking::run(name),
+        _ => {}
     }
     let mut command = workspace::cargo();
     command.args(["bench", "--package", "interceptor-benches", "--no-fail-fast"]);

@@ -19,16 +19,26 @@ fn place(language: &str) -> PathBuf {
 }
 
 pub(super) fn set_up_python() -> Result<Outcome> {
-    set_up_venv("python", "requirements.txt")
+    set_up_venv("python", "tests/clients/requirements.txt")
 }
 
 /// A scanner of TLS servers. Apart from the clients, whose dependencies it must not choose.
 pub(super) fn set_up_scanner() -> Result<Outcome> {
-    set_up_venv("scanner", "requirements-tls.txt")
+    set_up_venv("scanner", "tests/clients/requirements-tls.txt")
+}
+
+/// What masking is compared with: Presidio and detect-secrets. Gives the Python that has them.
+pub(super) fn set_up_peers() -> Result<PathBuf> {
+    set_up_venv("peers", "benches/mask/peers/requirements.txt").context(
+        "Presidio and detect-secrets cannot be installed below target/clients/peers; they need Python 3 with venv \
+         (Debian: python3-venv) and a package index that has the versions in benches/mask/peers/requirements.txt \
+         (`pip config list` says which is asked)",
+    )?;
+    Ok(place("peers").join("bin/python"))
 }
 
 fn set_up_venv(name: &str, requirements: &str) -> Result<Outcome> {
-    let wanted = workspace::root().join("tests/clients").join(requirements);
+    let wanted = workspace::root().join(requirements);
     let directory = place(name);
     let python = directory.join("bin/python");
     if is_current(&directory, &[&wanted]) && python.is_file() {

@@ -8,6 +8,7 @@ mod kernel;
 mod packages;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -75,6 +76,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The Python that has the programs which masking is compared with.
+pub(crate) fn peers() -> Result<PathBuf> {
+    clients::set_up_peers()
 }
 
 /// Brings what `cargo xtask kernels` needs.

@@ -5,6 +5,7 @@
 //! | `memory_read` | reading such pieces from memory, word by word |
 //! | `hs_scan` | Hyperscan alone over the same database: the ceiling |
 //! | `scan` | with the digit gate, verification and context |
+//! | `decode` | finding the text in the body of a request |
 //! | `mask` | from the body of a request as it arrives to the body as it leaves: decode, scan, verify, patch |
 //! | `stream` | text that arrives in such pieces, and goes on as soon as it is settled |
 //! | `regex_set`, `aho_corasick` | see `peers` |
@@ -21,10 +22,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput};
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use interceptor::flow::{Action, ExchangeId};
 use interceptor::mask::{Engine, Orders, Scanner, Stream, TokenKey, rewrite};
-use interceptor::wire::{Operation, locate_as};
+use interceptor::wire::{Document, Operation, locate_as};
 
 use peers::{Literals, Set};
 use text::{KINDS, Kind};
@@ -59,6 +60,7 @@ fn compare(criterion: &mut Criterion, kind: &Kind, engine: &Arc<Engine>, set: &S
     let pieces = text::pieces(&text, kind.piece);
     let mut scanner = engine.scanner().expect("memory for a scanner");
     let mut group = criterion.benchmark_group(format!("mask/{}", kind.name));
+    group.sampling_mode(SamplingMode::Flat);
     row(&mut group, "memory_read", &text::pieces(&text.repeat(BEYOND_CACHES), kind.piece), |piece| read(piece));
     row(&mut group, "hs_scan", &pieces, |piece| scanner.match_only(piece).expect("a scan"));
     let mut found = Vec::new();
@@ -69,6 +71,7 @@ fn compare(criterion: &mut Criterion, kind: &Kind, engine: &Arc<Engine>, set: &S
     });
     let bodies: Vec<Bytes> = pieces.iter().map(|piece| text::request(piece)).collect();
     let key = TokenKey::from_bytes([7; 32]);
+    row(&mut group, "decode", &bodies, |body| decode(body).text_bytes);
     row(&mut group, "mask", &bodies, |body| mask(&mut scanner, &key, body));
     if kind.is_stream {
         stream(&mut group, &pieces, &mut scanner);
@@ -112,9 +115,13 @@ fn read(text: &str) -> u64 {
     rest.iter().fold(sum, |sum, byte| sum.wrapping_add((*byte).into()))
 }
 
+fn decode(body: &[u8]) -> Document<'_> {
+    locate_as(Operation::ChatCompletions, Some("application/json"), body).expect("JSON")
+}
+
 /// What the daemon does with a body, but for policy and the record.
 fn mask(scanner: &mut Scanner, key: &TokenKey, body: &Bytes) -> Bytes {
-    let document = locate_as(Operation::ChatCompletions, Some("application/json"), body).expect("JSON");
+    let document = decode(body);
     let found = scanner.scan_fields(&document.fields).expect("a scan");
     let actions = vec![Action::Mask; found.len()];
     let orders = Orders { actions: &actions, restore: &[] };

@@ -12,7 +12,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Hir, HirKind};
 
-/// Memory for what is compiled, and for the states of the automaton that a search makes.
+/// Memory that the compiled set may take.
 const MEMORY: usize = 1 << 30;
 
 /// A literal that is shorter says too little.
@@ -27,8 +27,8 @@ pub(crate) struct Set(RegexSet);
 impl Set {
     pub(crate) fn new(engine: &Engine) -> Self {
         let mut builder = RegexSetBuilder::new(engine.expressions());
-        // As Hyperscan reads them: bytes.
-        builder.unicode(false).size_limit(MEMORY).dfa_size_limit(MEMORY);
+        // As Hyperscan reads them: bytes. More memory for the states of its automaton would not make it faster.
+        builder.unicode(false).size_limit(MEMORY);
         Self(builder.build().expect("`regex` takes what Hyperscan takes"))
     }
 

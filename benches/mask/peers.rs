@@ -9,7 +9,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use interceptor::mask::Engine;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::literal::{Extractor, Literal};
 use regex_syntax::hir::{Hir, HirKind};
 
 /// Memory that the compiled set may take.
@@ -39,7 +39,7 @@ impl Set {
 }
 
 /// Literals of which every match of an expression has one: what a search for candidates could begin with. Case is
-/// ignored. Expressions without any (numbers, names before an `@`) are left out.
+/// ignored. Expressions without any of three bytes are left out, and counted on standard error.
 pub(crate) struct Literals(AhoCorasick);
 
 impl Literals {
@@ -82,7 +82,7 @@ fn required(expression: &str) -> Option<Vec<Vec<u8>>> {
     extractor.limit_class(CLASS);
     let beginnings = parts.iter().filter_map(|part| {
         let literals = extractor.extract(part).literals()?.to_vec();
-        let shortest = literals.iter().map(|literal| literal.len()).min()?;
+        let shortest = literals.iter().map(Literal::len).min()?;
         (shortest >= SHORTEST).then_some((shortest, literals))
     });
     // Of those that are as long, the fewest.

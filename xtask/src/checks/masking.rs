@@ -77,7 +77,8 @@ fn compare(texts: &Path, rates: &mut Rates) -> Result<()> {
             Err(_) => Ok(Map::new()),
         };
         let measured = measured.unwrap_or_else(|error| {
-            result = Err(error.context(format!("{peer} could not be measured")));
+            let remedy = "if its packages are damaged, remove target/clients/peers to have them installed again";
+            result = Err(error.context(format!("{peer} could not be measured; {remedy}")));
             Map::new()
         });
         for text in &columns {

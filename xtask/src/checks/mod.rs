@@ -51,7 +51,7 @@ pub(crate) struct TestArgs {
 #[command(after_help = "\
 Examples:
   cargo xtask bench
-  cargo xtask bench mask      masking beside other programs, in one table; some five minutes
+  cargo xtask bench mask      masking beside other programs, in one table; some four minutes
   cargo xtask bench connect   (as root)
   cargo xtask bench proxy     (as root) requests through the lab, on io_uring and on epoll; some three minutes
 ")]

@@ -13,6 +13,7 @@
 //! `cargo xtask bench mask` puts them, and programs that are no Rust, into one table.
 
 mod peers;
+mod processor;
 mod text;
 
 use std::hint::black_box;
@@ -21,13 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use interceptor::flow::{Action, ExchangeId};
 use interceptor::mask::{Engine, Orders, Scanner, Stream, TokenKey, rewrite};
 use interceptor::wire::{Document, Operation, locate_as};
 
 use peers::{Literals, Set};
+use processor::ProcessorTime;
 use text::{KINDS, Kind};
 
 /// Where the texts are to be written for others.
@@ -36,7 +37,7 @@ const TEXTS: &str = "MASK_TEXTS";
 /// The text so many times is more than any cache holds.
 const BEYOND_CACHES: usize = 32;
 
-type Group<'c> = BenchmarkGroup<'c, WallTime>;
+type Group<'c> = BenchmarkGroup<'c, ProcessorTime>;
 
 fn main() {
     if let Some(directory) = std::env::var_os(TEXTS) {
@@ -45,6 +46,7 @@ fn main() {
     let engine = Engine::builtin().expect("the built-in rules compile");
     let (set, literals) = (Set::new(&engine), Literals::new(&engine));
     let mut criterion = Criterion::default()
+        .with_measurement(ProcessorTime)
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
@@ -55,7 +57,13 @@ fn main() {
     criterion.final_summary();
 }
 
-fn compare(criterion: &mut Criterion, kind: &Kind, engine: &Arc<Engine>, set: &Set, literals: &Literals) {
+fn compare(
+    criterion: &mut Criterion<ProcessorTime>,
+    kind: &Kind,
+    engine: &Arc<Engine>,
+    set: &Set,
+    literals: &Literals,
+) {
     let text = kind.text();
     let pieces = text::pieces(&text, kind.piece);
     let mut scanner = engine.scanner().expect("memory for a scanner");

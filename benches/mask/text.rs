@@ -45,14 +45,16 @@ impl Kind {
 
 /// The body of a Chat Completions request that says `text`: messages of both sides, by turns.
 pub(crate) fn request(text: &str) -> Bytes {
-    let contents = if text.len() > MESSAGE { pieces(text, MESSAGE) } else { vec![text] };
     let roles = ["user", "assistant"].into_iter().cycle();
-    let messages: Vec<Value> =
-        contents.into_iter().zip(roles).map(|(content, role)| json!({"role": role, "content": content})).collect();
+    let messages: Vec<Value> = pieces(text, MESSAGE)
+        .into_iter()
+        .zip(roles)
+        .map(|(content, role)| json!({"role": role, "content": content}))
+        .collect();
     json!({"model": "gpt-4o", "messages": messages, "stream": true}).to_string().into()
 }
 
-/// `text` cut between characters, `size` bytes each; what is left over is left out.
+/// `text` cut between characters, into pieces of `size` bytes; the last has what is left.
 pub(crate) fn pieces(text: &str, size: usize) -> Vec<&str> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -61,6 +63,7 @@ pub(crate) fn pieces(text: &str, size: usize) -> Vec<&str> {
         out.push(piece);
         rest = tail;
     }
+    out.push(rest);
     out
 }
 

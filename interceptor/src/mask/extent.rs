@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::gate::Token;
+use super::classes::Token;
 
 /// How far a private key may reach.
 const LONGEST_PEM: usize = 16 << 10;
@@ -118,6 +118,28 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     }
     span.end = with_prefix_length(text, span.end, 128);
     Walk { span: Some(span), work, ..Walk::default() }
+}
+
+/// Twelve hexadecimal digits around `token` in groups of `group` with one of `separators` between them. `done`: where the
+/// last such walk ended.
+pub(super) fn mac(text: &[u8], token: &Token, group: usize, separators: &[u8], done: &mut usize) -> Walk {
+    let (start, end) = (token.span.start, token.span.end);
+    let separator = |i: Option<usize>| i.and_then(|i| text.get(i)).copied().filter(|b| separators.contains(b));
+    let Some(between) = separator(Some(end)).or_else(|| separator(start.checked_sub(1))) else {
+        return Walk::default();
+    };
+    if token.span.len() != group || end <= *done {
+        return Walk::default();
+    }
+    let width = 12 + 12 / group - 1;
+    let part = |b: &&u8| b.is_ascii_hexdigit() || **b == between;
+    let before = text[start.saturating_sub(width)..start].iter().rev().take_while(part).count();
+    let after = text[start..text.len().min(start + width)].iter().take_while(part).count();
+    let span = start - before..start + after;
+    *done = span.end;
+    let mut groups = text[span.clone()].split(|b| *b == between);
+    let fits = span.len() == width && groups.all(|digits| digits.len() == group);
+    Walk { span: fits.then_some(span), work: before + after, ..Walk::default() }
 }
 
 /// Where an address that ends at `end` ends with its `/24`.

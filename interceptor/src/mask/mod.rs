@@ -15,6 +15,7 @@
 //! arrives ([`Stream`]) with the same result, but for what is encoded; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
+mod classes;
 mod context;
 mod encoded;
 mod engine;
@@ -22,7 +23,6 @@ mod explain;
 mod extent;
 mod fold;
 mod fuzz;
-mod gate;
 mod hyperscan;
 mod lone;
 mod phone;
@@ -32,6 +32,7 @@ mod resolve;
 mod restore;
 mod rewrite;
 mod rules;
+mod run;
 mod scan;
 mod shapes;
 mod stream;

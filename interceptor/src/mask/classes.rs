@@ -125,6 +125,39 @@ impl Classes {
         None
     }
 
+    /// Where `COUNT` groups of `GROUP` letters and digits each begin, with one other byte between them and no letter or
+    /// digit at either end.
+    pub(super) fn groups<const GROUP: usize, const COUNT: usize>(&self) -> impl Iterator<Item = usize> {
+        let tokens = |at: usize| self.blocks.get(at).map_or(0, Block::tokens);
+        let begin = move |at: usize| {
+            let before = at.checked_sub(1).map_or(0, tokens) >> (BLOCK - 1);
+            let tokens = u128::from(tokens(at + 1)) << BLOCK | u128::from(tokens(at));
+            // A bit where a group begins: a row of just so many.
+            let mut groups = tokens & !(tokens << 1 | u128::from(before)) & !(tokens >> GROUP);
+            for i in 1..GROUP {
+                groups &= tokens >> i;
+            }
+            let mut found = groups;
+            for i in 1..COUNT {
+                found &= groups >> (i * (GROUP + 1));
+                // Words of so many letters are rarely side by side.
+                if found == 0 {
+                    break;
+                }
+            }
+            // The others begin in the next block.
+            found as u64
+        };
+        let bits = |(at, mut found): (usize, u64)| {
+            std::iter::from_fn(move || {
+                let bit = (found != 0).then(|| found.trailing_zeros() as usize)?;
+                found &= found - 1;
+                Some(at * BLOCK + bit)
+            })
+        };
+        (0..self.blocks.len()).map(move |at| (at, begin(at))).filter(|(_, found)| *found != 0).flat_map(bits)
+    }
+
     /// What is around the byte at `at`.
     #[inline]
     pub(super) fn around(&self, at: usize) -> Window {
@@ -213,7 +246,7 @@ pub(super) struct Tokens<'t> {
 impl Iterator for Tokens<'_> {
     type Item = Token;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Token> {
         while self.digits == 0 {
             self.at += 1;
@@ -422,6 +455,26 @@ mod tests {
                 .filter(|run| run.len() >= 11)
                 .collect();
             prop_assert_eq!(runs, reference);
+        }
+
+        #[test]
+        fn groups_equal_a_simple_reference(text in "([a-f]{1,2}[:. ]){0,60}|([0-9]{4}[. ]){0,40}|[.]{60}(aa[.]){4,9}") {
+            let classes = Classes::of(text.as_bytes());
+            let pairs: Vec<_> = classes.groups::<2, 6>().map(|at| &text[at..at + 17]).collect();
+            let fours: Vec<_> = classes.groups::<4, 3>().map(|at| &text[at..at + 14]).collect();
+            let reference = |group: usize, count: usize| {
+                let width = count * (group + 1) - 1;
+                let bytes = text.as_bytes();
+                let is_token = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+                let fits = |at: &usize| {
+                    (0..width).all(|i| is_token(Some(at + i)) == (i % (group + 1) != group))
+                        && !is_token(at.checked_sub(1))
+                        && !is_token(Some(at + width))
+                };
+                (0..bytes.len()).filter(fits).map(|at| &text[at..at + width]).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(pairs, reference(2, 6));
+            prop_assert_eq!(fours, reference(4, 3));
         }
 
         #[test]

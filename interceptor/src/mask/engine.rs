@@ -50,6 +50,8 @@ pub(super) struct Pattern {
     pub(super) rule: u32,
     /// Bytes of a dictionary's literal; 0 for the pattern of a rule, which knows that itself.
     pub(super) width: u32,
+    /// It is only looked for around a run that may be random, and its value holds one.
+    pub(super) has_run: bool,
 }
 
 /// Where compiled databases are kept between runs, by a digest of all that went into them.
@@ -150,12 +152,14 @@ impl Engine {
         for (index, rule) in (0u32..).zip(&rules) {
             match &rule.source {
                 Source::Pattern { pattern, .. } => {
-                    let of = if rule.has_run() { &mut runs } else { &mut anywhere };
-                    of.push((Pattern { rule: index, width: 0 }, pattern.as_str()));
+                    // What a user writes may be found by its words alone: `PROJECT-[a-z]{20}`.
+                    let has_run = rule.has_run() && (index as usize) < builtin;
+                    let of = if has_run { &mut runs } else { &mut anywhere };
+                    of.push((Pattern { rule: index, width: 0, has_run }, pattern.as_str()));
                 }
                 Source::Dictionary(dictionary) => {
                     for (expression, width) in &dictionary.expressions {
-                        anywhere.push((Pattern { rule: index, width: *width }, expression.as_str()));
+                        anywhere.push((Pattern { rule: index, width: *width, has_run: false }, expression.as_str()));
                     }
                 }
                 Source::Pictures { pictures: drawn, .. } => {

@@ -120,26 +120,15 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     Walk { span: Some(span), work, ..Walk::default() }
 }
 
-/// Twelve hexadecimal digits around `token` in groups of `group` with one of `separators` between them. `done`: where the
-/// last such walk ended.
-pub(super) fn mac(text: &[u8], token: &Token, group: usize, separators: &[u8], done: &mut usize) -> Walk {
-    let (start, end) = (token.span.start, token.span.end);
-    let separator = |i: Option<usize>| i.and_then(|i| text.get(i)).copied().filter(|b| separators.contains(b));
-    let Some(between) = separator(Some(end)).or_else(|| separator(start.checked_sub(1))) else {
-        return Walk::default();
+/// Whether `text` is the address of a network card: hexadecimal digits, and the same separator between groups of `group`.
+pub(super) fn is_mac(text: &[u8], group: usize) -> bool {
+    let separators: &[u8] = if group == 4 { b"." } else { b":-" };
+    let between = text[group];
+    let is_at_its_place = |(at, byte): (usize, &u8)| match at % (group + 1) == group {
+        true => *byte == between,
+        false => byte.is_ascii_hexdigit(),
     };
-    if token.span.len() != group || end <= *done {
-        return Walk::default();
-    }
-    let width = 12 + 12 / group - 1;
-    let part = |b: &&u8| b.is_ascii_hexdigit() || **b == between;
-    let before = text[start.saturating_sub(width)..start].iter().rev().take_while(part).count();
-    let after = text[start..text.len().min(start + width)].iter().take_while(part).count();
-    let span = start - before..start + after;
-    *done = span.end;
-    let mut groups = text[span.clone()].split(|b| *b == between);
-    let fits = span.len() == width && groups.all(|digits| digits.len() == group);
-    Walk { span: fits.then_some(span), work: before + after, ..Walk::default() }
+    separators.contains(&between) && text.iter().enumerate().all(is_at_its_place)
 }
 
 /// Where an address that ends at `end` ends with its `/24`.

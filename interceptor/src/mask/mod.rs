@@ -1,8 +1,9 @@
 //! Finds sensitive values in the text of a request and replaces them, with tokens unless policy says otherwise.
 //!
 //! ```text
-//! text ─┬─ Hyperscan, no SOM: where does something shaped like a secret end?   (database)
-//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, shapes, picture, phone)
+//! text ─── one pass: what is each byte?                                        (classes)
+//!       ├─ Hyperscan, no SOM: where does something shaped like a secret end?   (hyperscan; run: keys around long runs only)
+//!       └─ digit gate: which tokens hold digits, and what is their shape?      (shapes, picture, phone)
 //!            └─ verify: find the exact span in a bounded window, run the validator, read the context
 //!                 └─ resolve: confirmed > specific prefix > longest > generic
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
-use super::classes::{Block, Classes};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
+
+use super::classes::{Block, Classes};
 
 /// Bytes of the shortest run that counts as long.
 const LONG: usize = 16;
@@ -249,18 +250,6 @@ mod tests {
                 }
                 let around = run.start.saturating_sub(BEFORE)..text.len().min(run.end + AFTER);
                 prop_assert!(covered[around].iter().all(|covered| *covered));
-            }
-        }
-    }
-}
-#[cfg(test)]
-mod dump {
-    #[test]
-    fn dump() {
-        let e = crate::mask::Engine::builtin().unwrap();
-        for r in e.all() {
-            if let crate::mask::rules::Source::Pattern { pattern, has_run: false, .. } = &r.source {
-                println!("R {} {}", r.meta.id, pattern);
             }
         }
     }

@@ -59,8 +59,6 @@ pub(super) struct View<'v> {
 struct Done {
     email: usize,
     ipv6: usize,
-    mac: usize,
-    mac_dotted: usize,
     pem: usize,
 }
 
@@ -119,6 +117,9 @@ impl<'v> View<'v> {
             }
             stretches.add(self.text, &token.span);
         }
+        let classes = self.classes;
+        self.network_cards(Address::Mac, 2, classes.groups::<2, 6>())?;
+        self.network_cards(Address::MacDotted, 4, classes.groups::<4, 3>())?;
         if may_hide_a_number(text) {
             return self.folded(text, 0..text.len());
         }
@@ -217,7 +218,7 @@ impl<'v> View<'v> {
 
     /// Finds the value whose match ends at `end`.
     fn hit(&mut self, pattern: u32, end: usize) -> Result<(), Error> {
-        let Pattern { rule: index, width } = self.engine.pattern(pattern);
+        let Pattern { rule: index, width, has_run } = self.engine.pattern(pattern);
         let rule = self.engine.rule(index);
         let (latest, dictionary) = match &rule.source {
             Source::Pattern { locate: Locate::After { .. }, .. } => (end + rule.reach, false),
@@ -278,7 +279,7 @@ impl<'v> View<'v> {
         };
         match span {
             // That is all that was looked for.
-            Some(span) if rule.has_run() && !run::is_in(&self.text[span.clone()]) => Ok(()),
+            Some(span) if has_run && !run::is_in(&self.text[span.clone()]) => Ok(()),
             Some(span) => self.propose(index, rule, span),
             None => Ok(()),
         }
@@ -398,32 +399,42 @@ impl<'v> View<'v> {
 
     /// Whether a token is part of what may be an address; most are not.
     fn may_be_address(&self, token: &Token, follows: Follows) -> bool {
-        let (before, next) = (token.span.start.checked_sub(1).map(|i| self.text[i]), self.text.get(token.span.end));
-        let joined = |by: u8| next == Some(&by) || before == Some(by);
-        joined(b':')
-            || (next == Some(&b'.') && follows == Follows::Digit)
-            || match token.span.len() {
-                2 => joined(b'-'),
-                4 => joined(b'.'),
-                _ => false,
-            }
+        let next = self.text.get(token.span.end);
+        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
+        colon || (next == Some(&b'.') && follows == Follows::Digit)
     }
 
     fn address(&mut self, token: &Token) -> Result<(), Error> {
-        let engine = self.engine;
-        for kind in [Address::Ipv4, Address::Ipv6, Address::Mac, Address::MacDotted] {
+        for kind in [Address::Ipv4, Address::Ipv6] {
             let walk = match kind {
                 Address::Ipv4 => extent::ipv4(self.text, token),
-                Address::Ipv6 => extent::ipv6(self.text, token, &mut self.done.ipv6),
-                Address::Mac => extent::mac(self.text, token, 2, b":-", &mut self.done.mac),
-                Address::MacDotted => extent::mac(self.text, token, 4, b".", &mut self.done.mac_dotted),
+                _ => extent::ipv6(self.text, token, &mut self.done.ipv6),
             };
-            let Some(span) = self.walked(walk)? else { continue };
-            for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
-                let rule = engine.rule(index);
-                if self.edge_is_free(rule, span.start) {
-                    self.propose(index, rule, span.clone())?;
-                }
+            if let Some(span) = self.walked(walk)? {
+                self.address_at(kind, &span)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of network cards, which need not have a digit: `found` is where groups of `group` begin.
+    fn network_cards(&mut self, kind: Address, group: usize, found: impl Iterator<Item = usize>) -> Result<(), Error> {
+        for start in found {
+            let span = start..start + 12 + 12 / group - 1;
+            if span.end > self.settled && extent::is_mac(&self.text[span.clone()], group) {
+                self.spend(span.len())?;
+                self.address_at(kind, &span)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn address_at(&mut self, kind: Address, span: &Range<usize>) -> Result<(), Error> {
+        let engine = self.engine;
+        for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
+            let rule = engine.rule(index);
+            if self.edge_is_free(rule, span.start) {
+                self.propose(index, rule, span.clone())?;
             }
         }
         Ok(())

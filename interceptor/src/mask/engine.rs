@@ -27,8 +27,16 @@ pub struct Engine {
     builtin: usize,
     /// Values that no rule reports.
     allow: Vec<Allow>,
-    database: Database,
+    /// The patterns that may match anywhere.
+    anywhere: Database,
+    /// Those whose values hold a long run.
+    runs: Option<Database>,
+    /// What each pattern stands for: those of `anywhere`, then those of `runs`.
     patterns: Vec<Pattern>,
+    /// How many of them are of `anywhere`.
+    runs_from: usize,
+    /// All of them in one, made when a benchmark asks for it.
+    whole: OnceLock<Result<Database, Error>>,
     shapes: Shapes,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
@@ -42,6 +50,8 @@ pub(super) struct Pattern {
     pub(super) rule: u32,
     /// Bytes of a dictionary's literal; 0 for the pattern of a rule, which knows that itself.
     pub(super) width: u32,
+    /// It is only looked for around a run that may be random, and its value holds one.
+    pub(super) has_run: bool,
 }
 
 /// Where compiled databases are kept between runs, by a digest of all that went into them.
@@ -78,7 +88,11 @@ impl Loaded<'_> {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("rules", &self.rules.len()).field("database", &self.database).finish()
+        f.debug_struct("Engine")
+            .field("rules", &self.rules.len())
+            .field("anywhere", &self.anywhere)
+            .field("runs", &self.runs)
+            .finish()
     }
 }
 
@@ -131,21 +145,21 @@ impl Engine {
         allow: Vec<Allow>,
         cache: Option<&mut dyn DatabaseCache>,
     ) -> Result<Self, Error> {
-        let mut patterns = Vec::new();
-        let mut expressions = Vec::new();
+        let (mut anywhere, mut runs) = (Vec::new(), Vec::new());
         let mut pictures = Vec::new();
         let mut phones = Vec::new();
         let mut addresses = Vec::new();
         for (index, rule) in (0u32..).zip(&rules) {
             match &rule.source {
                 Source::Pattern { pattern, .. } => {
-                    patterns.push(Pattern { rule: index, width: 0 });
-                    expressions.push(pattern.as_str());
+                    // What a user writes may be found by its words alone: `PROJECT-[a-z]{20}`.
+                    let has_run = rule.has_run() && (index as usize) < builtin;
+                    let of = if has_run { &mut runs } else { &mut anywhere };
+                    of.push((Pattern { rule: index, width: 0, has_run }, pattern.as_str()));
                 }
                 Source::Dictionary(dictionary) => {
                     for (expression, width) in &dictionary.expressions {
-                        patterns.push(Pattern { rule: index, width: *width });
-                        expressions.push(expression);
+                        anywhere.push((Pattern { rule: index, width: *width, has_run: false }, expression.as_str()));
                     }
                 }
                 Source::Pictures { pictures: drawn, .. } => {
@@ -155,16 +169,37 @@ impl Engine {
                 Source::Address(kind) => addresses.push((index, *kind)),
             }
         }
-        let database = match cache {
-            None => Database::compile(expressions)?,
-            Some(cache) => Database::compile_cached(&expressions, cache)?,
+        let mut cache = cache;
+        let mut compile = |patterns: &[(Pattern, &str)]| {
+            let expressions: Vec<_> = patterns.iter().map(|(_, expression)| *expression).collect();
+            match &mut cache {
+                None => Database::compile(expressions),
+                Some(cache) => Database::compile_cached(&expressions, *cache),
+            }
         };
-        let bytes = database.bytes();
+        let of_runs = if runs.is_empty() { None } else { Some(compile(&runs)?) };
+        let of_anywhere = compile(&anywhere)?;
+        let bytes = of_anywhere.bytes() + of_runs.as_ref().map_or(0, Database::bytes);
         if bytes > DATABASE_BYTES {
             return Err(Mistake::of_set(Fault::Database { bytes, limit: DATABASE_BYTES }).into());
         }
+        let runs_from = anywhere.len();
+        let patterns = anywhere.into_iter().chain(runs).map(|(pattern, _)| pattern).collect();
         let shapes = Shapes::new(pictures.into_iter());
-        Ok(Self { rules, builtin, allow, database, patterns, shapes, phones, addresses, growth: OnceLock::new() })
+        Ok(Self {
+            rules,
+            builtin,
+            allow,
+            anywhere: of_anywhere,
+            runs: of_runs,
+            patterns,
+            runs_from,
+            whole: OnceLock::new(),
+            shapes,
+            phones,
+            addresses,
+            growth: OnceLock::new(),
+        })
     }
 
     /// Every example of the rules that do not come with the program is found, and no counter-example is.
@@ -216,8 +251,26 @@ impl Engine {
         &self.rules[index as usize]
     }
 
-    pub(super) fn database(&self) -> &Database {
-        &self.database
+    /// The patterns that may match anywhere.
+    pub(super) fn anywhere(&self) -> &Database {
+        &self.anywhere
+    }
+
+    /// The patterns whose values hold a long run, and the index of the first of them.
+    pub(super) fn runs(&self) -> Option<(&Database, usize)> {
+        self.runs.as_ref().map(|database| (database, self.runs_from))
+    }
+
+    /// All patterns in one database.
+    pub(super) fn whole(&self) -> Result<&Database, Error> {
+        let compile = || {
+            Database::compile(self.rules.iter().flat_map(|rule| match &rule.source {
+                Source::Pattern { pattern, .. } => vec![pattern.as_str()],
+                Source::Dictionary(of) => of.expressions.iter().map(|(expression, _)| expression.as_str()).collect(),
+                Source::Pictures { .. } | Source::Phone(_) | Source::Address(_) => Vec::new(),
+            }))
+        };
+        self.whole.get_or_init(compile).as_ref().map_err(Clone::clone)
     }
 
     /// What can still become a value.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::gate::Token;
+use super::classes::Token;
 
 /// How far a private key may reach.
 const LONGEST_PEM: usize = 16 << 10;
@@ -118,6 +118,17 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     }
     span.end = with_prefix_length(text, span.end, 128);
     Walk { span: Some(span), work, ..Walk::default() }
+}
+
+/// Whether `text` is the address of a network card: hexadecimal digits, and the same separator between groups of `group`.
+pub(super) fn is_mac(text: &[u8], group: usize) -> bool {
+    let separators: &[u8] = if group == 4 { b"." } else { b":-" };
+    let between = text[group];
+    let is_at_its_place = |(at, byte): (usize, &u8)| match at % (group + 1) == group {
+        true => *byte == between,
+        false => byte.is_ascii_hexdigit(),
+    };
+    separators.contains(&between) && text.iter().enumerate().all(is_at_its_place)
 }
 
 /// Where an address that ends at `end` ends with its `/24`.

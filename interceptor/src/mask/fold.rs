@@ -4,7 +4,7 @@
 //! such characters near a digit, and only scanned: what is found in it leads back to the text itself. Found counts only
 //! what [is dressed](is_dressed) itself: whether it is does not depend on what else is in the text.
 
-use super::gate::Tokens;
+use super::classes::Classes;
 use crate::flow::ByteSpan;
 
 /// Characters between two groups of one number; a longer gap separates two numbers.
@@ -96,7 +96,8 @@ pub(super) fn may_hide_a_number(text: &str) -> bool {
 /// Whether a number that was found in the folded copy is other than plain: in characters, or by a wide gap.
 pub(super) fn is_dressed(number: &str) -> bool {
     let text = number.as_bytes();
-    let tokens = Tokens::new(text).map(|token| token.span);
+    let classes = Classes::of(text);
+    let tokens = classes.tokens().map(|token| token.span);
     let gaps = tokens.clone().zip(tokens.skip(1)).map(|(left, right)| &text[left.end..right.start]);
     may_hide_a_number(number) || gaps.into_iter().any(|gap| joins(gap) && is_wide(gap))
 }
@@ -286,7 +287,7 @@ mod tests {
     fn stretches_are_numbers_with_a_wide_gap() {
         let stretches = |text: &str| {
             let mut stretches = Stretches::default();
-            for token in crate::mask::gate::Tokens::new(text.as_bytes()) {
+            for token in Classes::of(text.as_bytes()).tokens() {
                 stretches.add(text.as_bytes(), &token.span);
             }
             stretches.close();

@@ -1,8 +1,9 @@
 //! Finds sensitive values in the text of a request and replaces them, with tokens unless policy says otherwise.
 //!
 //! ```text
-//! text ─┬─ Hyperscan, no SOM: where does something shaped like a secret end?   (database)
-//!       └─ digit gate: which tokens hold digits, and what is their shape?      (gate, shapes, picture, phone)
+//! text ─── one pass: what is each byte?                                        (classes)
+//!       ├─ Hyperscan, no SOM: where does something shaped like a secret end?   (hyperscan; run: keys around long runs only)
+//!       └─ digit gate: which tokens hold digits, and what is their shape?      (shapes, picture, phone)
 //!            └─ verify: find the exact span in a bounded window, run the validator, read the context
 //!                 └─ resolve: confirmed > specific prefix > longest > generic
 //!                      └─ rewrite: patch the raw spans of the body             -> Masked
@@ -15,6 +16,7 @@
 //! arrives ([`Stream`]) with the same result, but for what is encoded; every step's cost is bounded by the length of the text, and a text that
 //! would cost more ends in an [`Error`], on which the caller refuses the request.
 
+mod classes;
 mod context;
 mod encoded;
 mod engine;
@@ -22,7 +24,6 @@ mod explain;
 mod extent;
 mod fold;
 mod fuzz;
-mod gate;
 mod hyperscan;
 mod lone;
 mod phone;
@@ -32,6 +33,7 @@ mod resolve;
 mod restore;
 mod rewrite;
 mod rules;
+mod run;
 mod scan;
 mod shapes;
 mod stream;

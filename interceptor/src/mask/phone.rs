@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::classes::{BEFORE, Window};
+
 /// The plans a rule can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -20,8 +22,21 @@ pub(super) enum Plan {
 
 /// Most digits that E.164 allows.
 pub(super) const MOST_DIGITS: usize = 15;
+/// Fewest digits of a number in any plan: Austria's, with the code of the country.
+const FEWEST_DIGITS: u32 = 6;
 /// Most bytes that a number spreads over, separators included.
 const MOST_BYTES: usize = 28;
+
+/// Whether `byte` may stand between two groups of digits.
+pub(super) fn joins(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')')
+}
+
+/// Whether there are enough digits behind the first one, around which `text` is.
+pub(super) fn may_begin(text: &Window) -> bool {
+    let digits = text.digits >> BEFORE & !(u64::MAX << MOST_BYTES);
+    digits.count_ones() >= FEWEST_DIGITS
+}
 
 /// Digits and separators in a row, as a number is written. Most texts have thousands, so nothing is allocated.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use super::classes::{BEFORE, Window};
 use super::shapes::{ANY, Follows, Set};
 
 /// One element of a picture.
@@ -54,6 +55,48 @@ pub(super) struct Anchor {
     pub(super) first: Set,
     /// What may stand right behind it: anything where the picture ends with it.
     pub(super) next: Set,
+    pub(super) outline: Outline,
+}
+
+/// What bytes around the beginning of the anchor are, as in a [`Window`] around it: a bit for each place of which that is
+/// known. Nearly all that is no value is told by these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outline {
+    digits: u64,
+    letters: u64,
+    /// One or the other.
+    either: u64,
+    /// Neither.
+    others: u64,
+}
+
+impl Outline {
+    fn of(runs: &[Run], offset: usize) -> Self {
+        let mut outline = Self::default();
+        // Behind what repeats, places are not known.
+        let repeats = runs.iter().position(|run| run.least < run.most).map_or(runs.len(), |at| at + 1);
+        let cells = runs[..repeats].iter().flat_map(|run| std::iter::repeat_n(run.cell, run.least));
+        for (place, cell) in (BEFORE..).zip(cells) {
+            let Some(bit) = place.checked_sub(offset).and_then(|at| 1u64.checked_shl(at.try_into().ok()?)) else {
+                continue;
+            };
+            match cell {
+                Cell::UpperOrDigit | Cell::LetterOrDigit => outline.either |= bit,
+                cell if cell.is_digit() => outline.digits |= bit,
+                cell if cell.is_in_token() => outline.letters |= bit,
+                _ => outline.others |= bit,
+            }
+        }
+        outline
+    }
+
+    /// Whether the bytes of a text may be those of the picture.
+    #[inline]
+    pub(super) fn fits(&self, text: &Window) -> bool {
+        let tokens = text.digits | text.letters;
+        let missing = (self.digits & !text.digits) | (self.letters & !text.letters) | (self.either & !tokens);
+        missing | (self.others & tokens) == 0
+    }
 }
 
 impl Picture {
@@ -219,6 +262,7 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
     Ok(Anchor {
         offset: before.iter().map(|run| run.least).sum(),
         lengths: length(|run| run.least)..=length(|run| run.most),
+        outline: Outline::of(runs, before.iter().map(|run| run.least).sum()),
         digits: token.iter().all(|run| run.cell.is_digit()),
         goes_on,
         before: set(before.last()),

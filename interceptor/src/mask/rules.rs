@@ -110,14 +110,18 @@ pub(super) enum Special {
     Pem,
 }
 
-/// Internet addresses, found by their digits.
+/// Addresses of hosts and of network cards, found by their digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Address {
     /// A dotted quad.
     Ipv4,
     /// Hexadecimal groups around `:`.
     Ipv6,
+    /// Six pairs of hexadecimal digits between `:` or `-`.
+    Mac,
+    /// Three groups of four between full stops.
+    MacDotted,
 }
 
 /// How the exact span is found from where Hyperscan says a match ends.
@@ -137,8 +141,17 @@ pub(super) enum Locate {
 /// Where candidates come from.
 #[derive(Debug)]
 pub(super) enum Source {
-    Pattern { pattern: String, locate: Locate },
-    Pictures { pictures: Vec<Picture>, verify: Option<Regex>, extend: Option<Regex> },
+    /// With `has_run`, values hold a long run, and pattern and value are around it.
+    Pattern {
+        pattern: String,
+        locate: Locate,
+        has_run: bool,
+    },
+    Pictures {
+        pictures: Vec<Picture>,
+        verify: Option<Regex>,
+        extend: Option<Regex>,
+    },
     Phone(Plan),
     Address(Address),
     Dictionary(Dictionary),
@@ -205,6 +218,11 @@ impl Rule {
     pub(super) fn mistake(&self, fault: Fault) -> Mistake {
         let Origin { file, at } = self.origin.clone();
         Mistake { file, at: Some(at), rule: Some(self.meta.id.clone()), fault }
+    }
+
+    /// Whether its values hold a long run: they are only looked for around one.
+    pub(super) fn has_run(&self) -> bool {
+        matches!(self.source, Source::Pattern { has_run: true, .. })
     }
 
     /// Runs the validator on the located value.

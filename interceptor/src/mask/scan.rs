@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Error;
+use super::classes::Classes;
 use super::context::Context;
 use super::encoded::{self, Unveiled};
 use super::engine::Engine;
@@ -11,6 +12,7 @@ use super::explain::{Checks, Fate, Proposal, Trace};
 use super::hyperscan::Workspace;
 use super::lone::Lone;
 use super::resolve::{Candidate, resolve};
+use super::run;
 use super::stream::{Ahead, Growth};
 use super::verify::View;
 use crate::flow::{Field, Finding, Located};
@@ -29,9 +31,15 @@ pub(super) const INTRODUCES: &str = "\": \"";
 pub struct Scanner {
     engine: Arc<Engine>,
     workspace: Workspace,
+    /// That of the patterns for what is around long runs.
+    of_runs: Option<Workspace>,
+    /// That of all patterns, once somebody measures them.
+    of_whole: Option<Workspace>,
     /// (pattern, end) of what Hyperscan reported.
     hits: Vec<(u32, u32)>,
     candidates: Vec<Candidate>,
+    /// Of the last text.
+    classes: Classes,
     context: Context,
     work: usize,
     /// Bytes that the last round of decoding left encoded.
@@ -68,12 +76,16 @@ pub(super) struct Settled {
 
 impl Scanner {
     pub(super) fn new(engine: Arc<Engine>) -> Result<Self, Error> {
-        let workspace = engine.database().workspace()?;
+        let workspace = engine.anywhere().workspace()?;
+        let of_runs = engine.runs().map(|(database, _)| database.workspace()).transpose()?;
         Ok(Self {
             engine,
             workspace,
+            of_runs,
+            of_whole: None,
             hits: Vec::new(),
             candidates: Vec::new(),
+            classes: Classes::default(),
             context: Context::default(),
             work: 0,
             undecoded: 0,
@@ -171,7 +183,8 @@ impl Scanner {
     fn unveil(&mut self, text: &str, value: Range<usize>) -> Result<encoded::Decoded, Error> {
         let limit = Limit::of(text.len());
         let mut spent = self.work;
-        let decoded = encoded::unveil(text, value, &mut |copy, is_whole| {
+        let classes = std::mem::take(&mut self.classes);
+        let decoded = encoded::unveil(text, &classes, value, &mut |copy, is_whole| {
             spent += copy.len();
             let left = Limit { work: limit.work.saturating_sub(spent), ..limit };
             let lone = if is_whole { Lone::of(copy) } else { Lone::NOWHERE };
@@ -184,6 +197,7 @@ impl Scanner {
                 scanned => scanned.map(|()| found),
             }
         });
+        self.classes = classes;
         self.work = spent;
         decoded
     }
@@ -196,9 +210,10 @@ impl Scanner {
         limit: Limit,
         out: &mut Vec<Finding>,
     ) -> Result<(), Error> {
-        self.match_patterns(text.as_bytes(), limit.candidates)?;
+        self.match_patterns(text.as_bytes(), limit.candidates, false)?;
         let engine = &*self.engine;
-        let mut view = View::new(engine, text.as_bytes(), lone, limit, &mut self.context, &mut self.candidates);
+        let mut view =
+            View::new(engine, text.as_bytes(), &self.classes, lone, limit, &mut self.context, &mut self.candidates);
         view.trace(self.trace.as_mut());
         let verified = view.verify(&self.hits, text);
         self.work = view.work();
@@ -218,12 +233,20 @@ impl Scanner {
     /// Appends those findings in a part of a stream that no text behind it can change.
     pub(super) fn scan_part(&mut self, part: &Part<'_>, out: &mut Vec<Finding>) -> Result<Settled, Error> {
         let text = part.text;
-        self.match_patterns(text.as_bytes(), Limit::of(text.len()).candidates)?;
+        self.match_patterns(text.as_bytes(), Limit::of(text.len()).candidates, true)?;
         let engine = Arc::clone(&self.engine);
         let growth = engine.growth()?;
         self.ahead.begin(text.as_bytes());
         let lone = part.lone.clone();
-        let mut view = View::new(&engine, text.as_bytes(), lone, part.limit, &mut self.context, &mut self.candidates);
+        let mut view = View::new(
+            &engine,
+            text.as_bytes(),
+            &self.classes,
+            lone,
+            part.limit,
+            &mut self.context,
+            &mut self.candidates,
+        );
         view.continues(part.settled);
         if !part.is_last {
             view.awaits_more(growth, &mut self.ahead);
@@ -295,34 +318,55 @@ impl Scanner {
         self.work
     }
 
-    /// Runs Hyperscan alone and counts the matches: the ceiling that benchmarks measure [`Scanner::scan`] against.
+    /// Runs Hyperscan alone over all patterns and counts the matches: the ceiling that benchmarks measure
+    /// [`Scanner::scan`] against.
     ///
     /// # Errors
     /// As [`Scanner::scan`].
     pub fn match_only(&mut self, text: &str) -> Result<usize, Error> {
+        let whole = self.engine.whole()?;
+        let workspace = match &mut self.of_whole {
+            Some(workspace) => workspace,
+            none => none.insert(whole.workspace()?),
+        };
         let mut matches = 0;
-        self.engine.database().scan(text.as_bytes(), &mut self.workspace, |_, _| {
+        whole.scan(text.as_bytes(), workspace, |_, _| {
             matches += 1;
             true
         })?;
         Ok(matches)
     }
 
-    /// Begins with a new text: what Hyperscan finds in it, as long as that is no more than `limit`.
-    fn match_patterns(&mut self, text: &[u8], limit: usize) -> Result<(), Error> {
+    /// Begins with a new text: what Hyperscan finds in it, as long as that is no more than `limit`. One that is `cut` is
+    /// part of a longer one.
+    fn match_patterns(&mut self, text: &[u8], limit: usize, cut: bool) -> Result<(), Error> {
         self.work = 0;
         self.undecoded = 0;
         self.hits.clear();
         self.candidates.clear();
         self.context.reset();
+        self.classes.read(text);
         let (engine, hits) = (&self.engine, &mut self.hits);
         let mut over = false;
-        engine.database().scan(text, &mut self.workspace, |pattern, end| {
+        let mut hit = |pattern: usize, end: usize| {
             over = hits.len() >= limit;
             // The text is shorter than 4 GiB: the database refuses others.
             hits.push((pattern as u32, end as u32));
             !over
-        })?;
+        };
+        engine.anywhere().scan(text, &mut self.workspace, &mut hit)?;
+        if let (Some((database, first)), Some(workspace)) = (engine.runs(), &mut self.of_runs) {
+            let mut scanned = Ok(());
+            run::parts(text, &self.classes, cut, |part| {
+                let mut goes_on = true;
+                scanned = database.scan(&text[part.clone()], workspace, |pattern, end| {
+                    goes_on = hit(first + pattern, part.start + end);
+                    goes_on
+                });
+                goes_on && scanned.is_ok()
+            });
+            scanned?;
+        }
         if over { Err(Error::TooManyMatches { limit, bytes: text.len() }) } else { Ok(()) }
     }
 }

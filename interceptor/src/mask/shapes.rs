@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use super::classes::{Token, Window};
 use super::engine::LONGEST_ANCHOR;
-use super::gate::Token;
-use super::picture::{Anchor, Picture};
+use super::picture::{Anchor, Outline, Picture};
 
 /// What stands behind the one byte that follows a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,7 @@ pub(super) struct Shape {
     pub(super) offset: u32,
     before: u64,
     first: u64,
+    outline: Outline,
 }
 
 /// Bytes that are no ASCII character, or no byte at all.
@@ -63,7 +64,7 @@ impl Shapes {
         for (rule, picture, anchor) in pictures {
             let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
             let [before, first, next] = [anchor.before, anchor.first, anchor.next].map(|set| shapes.classes_in(set));
-            let shape = Shape { rule, picture, offset, before, first };
+            let shape = Shape { rule, picture, offset, before, first, outline: anchor.outline };
             for follows in Follows::ALL.into_iter().filter(|f| anchor.goes_on.is_none_or(|letter| *f >= letter)) {
                 for class in (0..shapes.count).filter(|class| next >> class & 1 == 1) {
                     for length in anchor.lengths.clone() {
@@ -82,14 +83,21 @@ impl Shapes {
 
     /// The pictures that may fit around `token`.
     #[inline]
-    pub(super) fn around(&self, text: &[u8], token: &Token, follows: Follows) -> impl Iterator<Item = &Shape> {
+    pub(super) fn around(
+        &self,
+        text: &[u8],
+        window: &Window,
+        token: &Token,
+        follows: Follows,
+    ) -> impl Iterator<Item = &Shape> {
         let class = |byte: Option<&u8>| self.classes[byte.map_or(OTHER, |b| usize::from(*b).min(OTHER))];
         let next = class(text.get(token.span.end));
         let slot = self.slot(token.span.len(), token.digits, follows, usize::from(next));
         let shapes = self.slots.get(slot).map_or(&[][..], |slot| &self.shapes[slot.start as usize..slot.end as usize]);
         let before = class(token.span.start.checked_sub(1).map(|i| &text[i]));
         let first = class(text.get(token.span.start));
-        shapes.iter().filter(move |shape| shape.before >> before & shape.first >> first & 1 == 1)
+        let may_fit = move |shape: &&Shape| shape.before >> before & shape.first >> first & 1 == 1;
+        shapes.iter().filter(move |shape| shape.outline.fits(window)).filter(may_fit)
     }
 
     fn slot(&self, len: usize, digits: bool, follows: Follows, class: usize) -> usize {

@@ -3,17 +3,18 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
+use super::classes::{Classes, Token, Window};
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
-use super::gate::{Token, Tokens};
 use super::lone::Lone;
-use super::phone::{MOST_DIGITS, Written};
+use super::phone::{self, MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
 use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
+use super::run;
 use super::scan::Limit;
 use super::shapes::Follows;
 use super::stream::{Ahead, Growth};
@@ -34,6 +35,7 @@ const CONFIRMED_BONUS: f32 = 0.1;
 pub(super) struct View<'v> {
     engine: &'v Engine,
     text: &'v [u8],
+    classes: &'v Classes,
     /// The text is a folded copy: what stands around a value is read in the text itself.
     copy: bool,
     /// What masking left in the text; looked for once something needs to know.
@@ -64,6 +66,7 @@ impl<'v> View<'v> {
     pub(super) fn new(
         engine: &'v Engine,
         text: &'v [u8],
+        classes: &'v Classes,
         lone: Lone,
         limit: Limit,
         context: &'v mut Context,
@@ -72,6 +75,7 @@ impl<'v> View<'v> {
         Self {
             engine,
             text,
+            classes,
             copy: false,
             tokens: OnceCell::new(),
             lone,
@@ -107,12 +111,15 @@ impl<'v> View<'v> {
             self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
-        for token in Tokens::new(self.text) {
+        for token in self.classes.tokens() {
             if token.span.end > self.settled {
                 self.token(&token)?;
             }
             stretches.add(self.text, &token.span);
         }
+        let classes = self.classes;
+        self.network_cards(Address::Mac, 2, classes.groups::<2, 6>())?;
+        self.network_cards(Address::MacDotted, 4, classes.groups::<4, 3>())?;
         if may_hide_a_number(text) {
             return self.folded(text, 0..text.len());
         }
@@ -129,7 +136,8 @@ impl<'v> View<'v> {
         let folded = Folded::new(original);
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let copy = folded.text.as_bytes();
-        let mut view = View::new(self.engine, copy, Lone::NOWHERE, self.limit, &mut context, &mut candidates);
+        let classes = Classes::of(copy);
+        let mut view = View::new(self.engine, copy, &classes, Lone::NOWHERE, self.limit, &mut context, &mut candidates);
         view.copy = true;
         view.work = self.work;
         let mut of_copy = Ahead::default();
@@ -138,8 +146,10 @@ impl<'v> View<'v> {
         if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
             view.awaits_more(growth, &mut of_copy);
         }
-        for token in Tokens::new(copy) {
-            view.pictures(&token, view.follows(&token), |rule| rule.meta.severity == Severity::High)?;
+        for token in classes.tokens() {
+            view.pictures(&token, &classes.around(token.span.start), view.follows(&token), |rule| {
+                rule.meta.severity == Severity::High
+            })?;
         }
         self.work = view.work;
         if let Some(held) = of_copy.held_from() {
@@ -208,7 +218,7 @@ impl<'v> View<'v> {
 
     /// Finds the value whose match ends at `end`.
     fn hit(&mut self, pattern: u32, end: usize) -> Result<(), Error> {
-        let Pattern { rule: index, width } = self.engine.pattern(pattern);
+        let Pattern { rule: index, width, has_run } = self.engine.pattern(pattern);
         let rule = self.engine.rule(index);
         let (latest, dictionary) = match &rule.source {
             Source::Pattern { locate: Locate::After { .. }, .. } => (end + rule.reach, false),
@@ -267,7 +277,12 @@ impl<'v> View<'v> {
                 self.walked(walk)?
             }
         };
-        span.map_or(Ok(()), |span| self.propose(index, rule, span))
+        match span {
+            // That is all that was looked for.
+            Some(span) if has_run && !run::is_in(&self.text[span.clone()]) => Ok(()),
+            Some(span) => self.propose(index, rule, span),
+            None => Ok(()),
+        }
     }
 
     /// A literal of a dictionary.
@@ -280,24 +295,20 @@ impl<'v> View<'v> {
     /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
     fn token(&mut self, token: &Token) -> Result<(), Error> {
         let follows = self.follows(token);
-        self.pictures(token, follows, |_| true)?;
+        let window = self.classes.around(token.span.start);
+        self.pictures(token, &window, follows, |_| true)?;
         if token.digits && token.span.len() <= MOST_DIGITS {
             self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
         }
         let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
         // `20 (7946)` and `415) 555` go on; `2021 we` does not.
         let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
-        if token.digits
-            && !ends
-            && (token.span.len() >= 7 || follows == Follows::Digit || matches!(next, Some(b')' | b' ')))
-        {
+        let goes_on = matches!(next, Some(b')' | b' ' | b'('))
+            || (follows == Follows::Digit && next.is_some_and(|b| phone::joins(*b)));
+        if token.digits && !ends && (token.span.len() >= 7 || goes_on) && phone::may_begin(&window) {
             self.phone(token.span.start)?;
         }
-        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
-        if colon || (next == Some(&b'.') && follows == Follows::Digit) {
-            self.address(token)?;
-        }
-        Ok(())
+        if self.may_be_address(token, follows) { self.address(token) } else { Ok(()) }
     }
 
     fn follows(&self, token: &Token) -> Follows {
@@ -309,8 +320,14 @@ impl<'v> View<'v> {
     }
 
     /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
-    fn pictures(&mut self, token: &Token, follows: Follows, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
-        self.shapes(token, follows, &which)?;
+    fn pictures(
+        &mut self,
+        token: &Token,
+        window: &Window,
+        follows: Follows,
+        which: impl Fn(&Rule) -> bool,
+    ) -> Result<(), Error> {
+        self.shapes(token, window, follows, &which)?;
         let end = token.span.end;
         let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
         if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
@@ -322,16 +339,22 @@ impl<'v> View<'v> {
             if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
                 let follows = self.follows(&run);
-                self.shapes(&run, follows, |rule| rule.left == Edge::Glued && which(rule))?;
+                self.shapes(&run, &self.classes.around(from), follows, |rule| rule.left == Edge::Glued && which(rule))?;
             }
             from += len + 1;
         }
         Ok(())
     }
 
-    fn shapes(&mut self, token: &Token, follows: Follows, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+    fn shapes(
+        &mut self,
+        token: &Token,
+        window: &Window,
+        follows: Follows,
+        which: impl Fn(&Rule) -> bool,
+    ) -> Result<(), Error> {
         let engine = self.engine;
-        for shape in engine.shapes().around(self.text, token, follows) {
+        for shape in engine.shapes().around(self.text, window, token, follows) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
@@ -374,19 +397,44 @@ impl<'v> View<'v> {
         left_is_free && right_is_free
     }
 
+    /// Whether a token is part of what may be an address; most are not.
+    fn may_be_address(&self, token: &Token, follows: Follows) -> bool {
+        let next = self.text.get(token.span.end);
+        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
+        colon || (next == Some(&b'.') && follows == Follows::Digit)
+    }
+
     fn address(&mut self, token: &Token) -> Result<(), Error> {
-        let engine = self.engine;
         for kind in [Address::Ipv4, Address::Ipv6] {
             let walk = match kind {
                 Address::Ipv4 => extent::ipv4(self.text, token),
-                Address::Ipv6 => extent::ipv6(self.text, token, &mut self.done.ipv6),
+                _ => extent::ipv6(self.text, token, &mut self.done.ipv6),
             };
-            let Some(span) = self.walked(walk)? else { continue };
-            for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
-                let rule = engine.rule(index);
-                if self.edge_is_free(rule, span.start) {
-                    self.propose(index, rule, span.clone())?;
-                }
+            if let Some(span) = self.walked(walk)? {
+                self.address_at(kind, &span)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of network cards, which need not have a digit: `found` is where groups of `group` begin.
+    fn network_cards(&mut self, kind: Address, group: usize, found: impl Iterator<Item = usize>) -> Result<(), Error> {
+        for start in found {
+            let span = start..start + 12 + 12 / group - 1;
+            if span.end > self.settled && extent::is_mac(&self.text[span.clone()], group) {
+                self.spend(span.len())?;
+                self.address_at(kind, &span)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn address_at(&mut self, kind: Address, span: &Range<usize>) -> Result<(), Error> {
+        let engine = self.engine;
+        for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
+            let rule = engine.rule(index);
+            if self.edge_is_free(rule, span.start) {
+                self.propose(index, rule, span.clone())?;
             }
         }
         Ok(())

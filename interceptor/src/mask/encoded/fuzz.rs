@@ -1,6 +1,7 @@
 //! The fuzz entry: what holds for any text.
 
 use super::pieces::{Pieces, windows};
+use crate::mask::classes::Classes;
 
 /// Fuzz entry: pieces lie in the text, apart from each other and between characters, and become shorter; every copy leads
 /// back to where it is from; copies hold little more than the text.
@@ -10,7 +11,8 @@ use super::pieces::{Pieces, windows};
 #[doc(hidden)]
 pub fn fuzz_encoded(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let mut pieces = Pieces::new(&text, 0..text.len());
+    let classes = Classes::of(text.as_bytes());
+    let mut pieces = Pieces::new(&text, &classes, 0..text.len());
     let mut raw = Vec::new();
     while let Some(piece) = pieces.next() {
         assert!(
@@ -21,7 +23,7 @@ pub fn fuzz_encoded(data: &[u8]) {
         raw.push(piece.raw);
     }
     let mut copied = 0;
-    windows(&text, 0..text.len(), |window| {
+    windows(&text, &classes, 0..text.len(), |window| {
         assert!(window.text.len() < window.raw.len(), "{text:?}: {window:?}");
         copied += window.raw.len();
         check(&text, window);

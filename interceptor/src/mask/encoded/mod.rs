@@ -22,6 +22,7 @@ use std::ops::Range;
 pub use fuzz::fuzz_encoded;
 
 use self::pieces::{Pieces, Window, windows};
+use super::classes::Classes;
 use super::resolve::overlap;
 use super::{Error, context};
 use crate::flow::Finding;
@@ -75,26 +76,32 @@ pub(super) struct Decoded {
 pub(super) type Scan<'s> = dyn FnMut(&str, bool) -> Result<Vec<Finding>, Error> + 's;
 
 /// What `text[value]` shows when it is decoded; the rest of `text` introduces it.
-pub(super) fn unveil(text: &str, value: Range<usize>, scan: &mut Scan<'_>) -> Result<Decoded, Error> {
+pub(super) fn unveil(
+    text: &str,
+    classes: &Classes,
+    value: Range<usize>,
+    scan: &mut Scan<'_>,
+) -> Result<Decoded, Error> {
     let mut decoded = Decoded::default();
-    decode(text, value, ROUNDS, scan, &mut decoded)?;
+    decode(text, classes, value, ROUNDS, scan, &mut decoded)?;
     Ok(decoded)
 }
 
 /// One round: scans the copies and, before it leads what is found in them back to `text`, what they hide.
 fn decode(
     text: &str,
+    classes: &Classes,
     value: Range<usize>,
     rounds: usize,
     scan: &mut Scan<'_>,
     decoded: &mut Decoded,
 ) -> Result<(), Error> {
     if rounds == 0 {
-        let mut pieces = Pieces::new(text, value);
+        let mut pieces = Pieces::new(text, classes, value);
         decoded.left += std::iter::from_fn(|| pieces.next()).map(|piece| piece.raw.len()).sum::<usize>();
         return Ok(());
     }
-    windows(text, value.clone(), |window| {
+    windows(text, classes, value.clone(), |window| {
         let is_whole = value == (0..text.len()) && window.raw == value;
         let mut inner = Decoded::default();
         let found = scan(&window.text, is_whole)?;
@@ -103,7 +110,8 @@ fn decode(
             Some(Unveiled { finding, how })
         }));
         let mut deeper = Decoded::default();
-        decode(&window.text, 0..window.text.len(), rounds - 1, scan, &mut deeper)?;
+        let classes = Classes::of(window.text.as_bytes());
+        decode(&window.text, &classes, 0..window.text.len(), rounds - 1, scan, &mut deeper)?;
         decoded.left += deeper.left;
         merge_unveiled(&mut inner.found, deeper.found);
         for Unveiled { finding, how } in inner.found {

@@ -7,6 +7,7 @@ use super::runs::{self, Encoded, Runs};
 use super::{Encoding, NEAR};
 use crate::flow::{Finding, OffsetMap, Run};
 use crate::mask::Error;
+use crate::mask::classes::Classes;
 
 /// Bytes around something encoded that are copied with it: more than rules look at around a value that is near.
 const AROUND: usize = 256;
@@ -43,9 +44,9 @@ pub(super) struct Pieces<'t> {
 }
 
 impl<'t> Pieces<'t> {
-    pub(super) fn new(text: &'t str, within: Range<usize>) -> Self {
+    pub(super) fn new(text: &'t str, classes: &'t Classes, within: Range<usize>) -> Self {
         let text = text.as_bytes();
-        let runs = Runs::new(text, within.clone());
+        let runs = Runs::new(text, classes, within.clone());
         Self { text, until: within.end, at: within.start, escape: None, run: None, runs }
     }
 
@@ -146,10 +147,11 @@ impl Window {
 /// Hands the copies of all stretches of `text` with something encoded in `value` to `each`, in order.
 pub(super) fn windows(
     text: &str,
+    classes: &Classes,
     value: Range<usize>,
     mut each: impl FnMut(&Window) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut pieces = Pieces::new(text, value);
+    let mut pieces = Pieces::new(text, classes, value);
     let mut group: Vec<Piece> = Vec::new();
     let mut next = pieces.next();
     // Before, something is encoded that is not in the group.

@@ -8,9 +8,9 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use wide::u8x16;
 
 use super::{Encoding, escapes};
+use crate::mask::classes::{Block, Classes};
 use crate::mask::token;
 
 /// The shortest text that is worth decoding, in bytes: no value is shorter, and short words decode to text by chance.
@@ -23,8 +23,6 @@ const SHORTEST_LINE: usize = 60;
 const MOST_INDENT: usize = 32;
 /// Letters that are decoded to see whether a run may be text.
 const SAMPLE: usize = 16;
-/// Bytes tested at once.
-const BLOCK: usize = 64;
 
 /// Not a letter of base64.
 const NONE: u8 = 0xff;
@@ -67,6 +65,7 @@ pub(super) struct Encoded {
 #[derive(Debug)]
 pub(super) struct Runs<'t> {
     text: &'t [u8],
+    classes: &'t Classes,
     at: usize,
     until: usize,
     /// What is left of a run that is no text as a whole, to be taken apart at slashes; and at all signs.
@@ -77,8 +76,8 @@ pub(super) struct Runs<'t> {
 }
 
 impl<'t> Runs<'t> {
-    pub(super) fn new(text: &'t [u8], within: Range<usize>) -> Self {
-        Self { text, at: within.start, until: within.end, slashed: 0..0, signed: 0..0, wrapped: 0 }
+    pub(super) fn new(text: &'t [u8], classes: &'t Classes, within: Range<usize>) -> Self {
+        Self { text, classes, at: within.start, until: within.end, slashed: 0..0, signed: 0..0, wrapped: 0 }
     }
 
     pub(super) fn next(&mut self) -> Option<Encoded> {
@@ -98,8 +97,11 @@ impl<'t> Runs<'t> {
                 self.signed = part;
                 continue;
             }
-            let mut run = next_run(&self.text[..self.until], self.at)?;
+            let mut run = self.classes.next_run::<SHORTEST>(Block::base64, self.at, self.until)?;
             self.at = run.end;
+            if !self.classes.vary(&run) {
+                continue;
+            }
             run.start = self.behind_escape(&run);
             if let Some(token) = self.token(run.start) {
                 self.at = token.max(self.at);
@@ -307,70 +309,13 @@ fn text(bytes: Vec<u8>) -> Option<String> {
     text.chars().all(is_shown).then_some(text)
 }
 
-/// The first run of at least [`SHORTEST`] letters at or after `from`.
-fn next_run(text: &[u8], from: usize) -> Option<Range<usize>> {
-    let mut at = from;
-    loop {
-        at = may_run(text, at)?;
-        let len = text[at..].iter().take_while(|b| is_letter(**b)).count();
-        if len >= SHORTEST {
-            return Some(at..at + len);
-        }
-        at += len + 1;
-    }
-}
-
-/// The first place at or after `from` from which [`SHORTEST`] bytes may all be letters.
-fn may_run(text: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let rest = text.get(from..).filter(|rest| rest.len() >= SHORTEST)?;
-        let mask = match rest.first_chunk::<BLOCK>() {
-            Some(block) => dense(block),
-            None => {
-                let mut block = [0; BLOCK];
-                block[..rest.len()].copy_from_slice(rest);
-                dense(&block)
-            }
-        };
-        // A bit remains where this one and the ten above it are set.
-        let two = mask & mask >> 1;
-        let four = two & two >> 2;
-        let eight = four & four >> 4;
-        let runs = eight & eight >> 3;
-        if runs != 0 {
-            return Some(from + runs.trailing_zeros() as usize);
-        }
-        from += BLOCK - (SHORTEST - 1).min(mask.leading_ones() as usize);
-    }
-}
-
-/// A bit for each byte that is a letter of base64, the first lowest. This looks at every byte of every text.
-#[inline]
-fn dense(block: &[u8; BLOCK]) -> u64 {
-    let (quarters, _) = block.as_chunks::<16>();
-    quarters.iter().rev().fold(0, |mask, quarter| mask << 16 | u64::from(letters(u8x16::new(*quarter))))
-}
-
-#[inline]
-fn letters(bytes: u8x16) -> u32 {
-    let within = |bytes: u8x16, from: u8, to: u8| {
-        let offset = bytes - u8x16::splat(from);
-        offset.min(u8x16::splat(to - from)).simd_eq(offset)
-    };
-    let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-    let alphabetic = within(bytes | u8x16::splat(0x20), b'a', b'z');
-    // `/` is right before the digits.
-    (alphabetic | within(bytes, b'/', b'9') | is(b'+') | is(b'-') | is(b'_')).to_bitmask()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn decoded(text: &str) -> Vec<(&str, String)> {
-        let mut runs = Runs::new(text.as_bytes(), 0..text.len());
+        let classes = Classes::of(text.as_bytes());
+        let mut runs = Runs::new(text.as_bytes(), &classes, 0..text.len());
         std::iter::from_fn(|| runs.next()).map(|found| (&text[found.raw], found.text)).collect()
     }
 
@@ -424,24 +369,6 @@ mod tests {
             "ghp_x9K2mQ7vLr4TnW8sYb3ZdF6hJp1Ga5Ce0Uit",
         ] {
             assert_eq!(decoded(text), [], "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_first_run_equals_a_simple_reference(text in "[a-zA-Z0-9+/_ .é-]{0,300}", from in 0..40usize) {
-            let bytes = text.as_bytes();
-            let mut at = from.min(bytes.len());
-            let mut expected = None;
-            while at < bytes.len() {
-                let len = bytes[at..].iter().take_while(|b| is_letter(**b)).count();
-                if len >= SHORTEST {
-                    expected = Some(at..at + len);
-                    break;
-                }
-                at += len + 1;
-            }
-            prop_assert_eq!(next_run(bytes, from), expected);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::mask::context::Words;
 use crate::mask::engine::LONGEST_ANCHOR;
 use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
+use crate::mask::run;
 
 /// Widest match whose start is searched for.
 const WIDEST: usize = 512;
@@ -65,9 +66,11 @@ pub(super) fn compile(
 
 fn source(raw: &Raw) -> Result<Source, KeyFault> {
     let source = match (&raw.pattern, raw.pictures.is_empty(), raw.phone, raw.address) {
-        (Some(pattern), true, None, None) => {
-            Source::Pattern { locate: locate(raw, pattern)?, pattern: pattern.clone() }
-        }
+        (Some(pattern), true, None, None) => Source::Pattern {
+            locate: locate(raw, pattern)?,
+            pattern: pattern.clone(),
+            has_run: has_run(raw, pattern).unwrap_or(false),
+        },
         (None, false, None, None) => Source::Pictures {
             pictures: pictures(raw)?,
             verify: raw.verify.as_deref().map(|verify| anchored("verify", verify)).transpose()?,
@@ -170,6 +173,19 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
             Ok(Locate::Window { back, verify: build(key, verify)? })
         }
     }
+}
+
+/// Whether the values of a pattern surely hold a long run, with all that is matched to find them around it. None where
+/// that cannot be told.
+fn has_run(raw: &Raw, pattern: &str) -> Option<bool> {
+    let own = run::Shape::of(pattern, false)?;
+    let verify = raw.verify.as_deref().map(|verify| run::Shape::of(verify, false));
+    Some(match (&raw.after, verify) {
+        _ if raw.locate.is_some() || raw.lookbehind > 0 => false,
+        (Some(after), _) => run::Shape::of(&after.replace("{=}", ASSIGNMENT), true)?.is_behind(own.widest()?),
+        (None, None) => own.is_around(),
+        (None, Some(verify)) => own.is_around() && verify?.is_behind(0),
+    })
 }
 
 /// The fewest and the most bytes that `pattern` matches, if it is one that may be compiled.

@@ -49,6 +49,15 @@ fn badge(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn a_users_value_of_letters_alone_is_found() {
+    let file = badge("'EMP-[0-9]{6}'", "'PROJECT-[a-z]{20}'")
+        .replace("badge {{EMP-<digits:6>}}", "the {{PROJECT-morningdewfallsagain}} plan")
+        .replace("EMP-12345", "PROJECT-dew");
+    let engine = compile(&file).unwrap();
+    assert_eq!(ids(&engine, "about PROJECT-morningdewfallsagain"), ["corp.badge PROJECT-morningdewfallsagain"]);
+}
+
+#[test]
 fn every_kind_of_mistake_is_told_with_its_line_its_rule_and_a_remedy() {
     let pattern = "pattern = 'EMP-[0-9]{6}'";
     for (file, expected) in [

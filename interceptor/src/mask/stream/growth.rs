@@ -29,6 +29,8 @@ const MAILBOX: &str = r"[A-Za-z0-9._%+-]{1,64}(?:@[A-Za-z0-9.-]{0,254})?";
 const PHONE: &str = r"[+(]{0,2}[0-9][0-9 ().\x2f-]{0,31}";
 const IPV4: &str = r"[0-9][0-9.]{0,16}(?:/[0-9]{0,4})?";
 const IPV6: &str = r"[0-9A-Fa-f:][0-9A-Fa-f:.]{0,46}(?:/[0-9]{0,4})?";
+const MAC: &str = "[0-9A-Fa-f]{1,2}(?:[:-][0-9A-Fa-f]{0,2}){0,6}";
+const MAC_DOTTED: &str = "[0-9A-Fa-f]{1,4}(?:[.][0-9A-Fa-f]{0,4}){0,3}";
 /// What masking left: `token::length`.
 const TOKEN: &str = r"\[[A-Z][A-Z0-9_]{0,39}_[0-9a-z]{8,24}\]";
 
@@ -128,7 +130,7 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
         Source::Pattern { locate: Locate::Special(Special::Email), .. } => {
             (vec![MAILBOX.to_owned()], None, 64 + 1 + 254)
         }
-        Source::Pattern { pattern, locate } => {
+        Source::Pattern { pattern, locate, .. } => {
             let width = hyperscan::width(pattern)?.1;
             if width > WIDEST {
                 let id = &rule.meta.id;
@@ -159,6 +161,8 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
         Source::Phone(_) => (vec![PHONE.to_owned()], None, 35),
         Source::Address(Address::Ipv4) => (vec![IPV4.to_owned()], None, 22),
         Source::Address(Address::Ipv6) => (vec![IPV6.to_owned()], None, 52),
+        Source::Address(Address::Mac) => (vec![MAC.to_owned()], None, 19),
+        Source::Address(Address::MacDotted) => (vec![MAC_DOTTED.to_owned()], None, 17),
     })
 }
 

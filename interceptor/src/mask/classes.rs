@@ -1,0 +1,499 @@
+//! What each byte of a text is: a digit, a letter, a sign. One pass over the text, a bit for each byte, on which tokens
+//! and long runs are then found without reading the text again.
+
+use std::ops::Range;
+
+use wide::u8x16;
+
+use crate::flow::ByteSpan;
+
+/// Bytes that are a bit each of a word.
+const BLOCK: usize = 64;
+
+/// A run of ASCII letters and digits with at least one digit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) span: ByteSpan,
+    /// It has no letters.
+    pub(super) digits: bool,
+}
+
+/// What is around the byte at bit [`BEFORE`], a bit for each byte; nothing where the text ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) digits: u64,
+    pub(super) letters: u64,
+}
+
+/// Bytes of a window before the one that it is around.
+pub(super) const BEFORE: usize = 24;
+
+/// What 64 bytes are, the first in the lowest bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) digits: u64,
+    pub(super) small: u64,
+    pub(super) capital: u64,
+    /// `+`, `-`, `/` and `_`: what base64 has besides.
+    pub(super) signs: u64,
+    pub(super) equals: u64,
+}
+
+impl Block {
+    /// Letters and digits.
+    #[inline]
+    fn tokens(&self) -> u64 {
+        self.digits | self.small | self.capital
+    }
+
+    /// Letters of base64, of both its alphabets.
+    #[inline]
+    pub(super) fn base64(&self) -> u64 {
+        self.tokens() | self.signs
+    }
+
+    /// What keys are made of.
+    #[inline]
+    pub(super) fn keys(&self) -> u64 {
+        self.base64() | self.equals
+    }
+}
+
+/// The classes of a text's bytes.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    blocks: Vec<Block>,
+}
+
+impl Classes {
+    pub(super) fn of(text: &[u8]) -> Self {
+        let mut classes = Self::default();
+        classes.read(text);
+        classes
+    }
+
+    /// Those of `text`, instead of the last one's.
+    pub(super) fn read(&mut self, text: &[u8]) {
+        self.blocks.clear();
+        self.blocks.reserve(text.len() / BLOCK + 1);
+        let (blocks, tail) = text.as_chunks::<BLOCK>();
+        read(blocks, &mut self.blocks);
+        let mut last = [0; BLOCK];
+        last[..tail.len()].copy_from_slice(tail);
+        read(&[last], &mut self.blocks);
+    }
+
+    /// The digit-bearing tokens, in order.
+    pub(super) fn tokens(&self) -> Tokens<'_> {
+        Tokens { blocks: &self.blocks, at: 0, digits: self.blocks.first().map_or(0, |block| block.digits) }
+    }
+
+    /// The first run of at least `LEAST` bytes (64 at most) of what `kind` gives, within `from..until`.
+    #[inline]
+    pub(super) fn next_run<const LEAST: usize>(
+        &self,
+        kind: impl Fn(&Block) -> u64,
+        from: usize,
+        until: usize,
+    ) -> Option<Range<usize>> {
+        // Bytes right before a block that are of one run.
+        let (mut rest, mut before) = (u64::MAX << (from % BLOCK), 0);
+        let first = from / BLOCK;
+        for (at, block) in (first..).zip(self.blocks.get(first..until.div_ceil(BLOCK))?) {
+            let mask = kind(block) & rest;
+            let start = if before > 0 && before + mask.trailing_ones() as usize >= LEAST {
+                at * BLOCK - before
+            } else {
+                // A bit for each byte from which on so many are of one run.
+                let mut long = mask;
+                let mut covered = 1;
+                while covered < LEAST {
+                    let more = covered.min(LEAST - covered);
+                    long &= long >> more;
+                    covered += more;
+                }
+                if long == 0 {
+                    before = if mask == u64::MAX { before + BLOCK } else { mask.leading_ones() as usize };
+                    rest = u64::MAX;
+                    continue;
+                }
+                at * BLOCK + long.trailing_zeros() as usize
+            };
+            let end = end_of(&self.blocks, start, kind).min(until);
+            return (end >= start + LEAST).then_some(start..end);
+        }
+        None
+    }
+
+    /// Where `COUNT` groups of `GROUP` letters and digits each begin, with one other byte between them and no letter or
+    /// digit at either end.
+    pub(super) fn groups<const GROUP: usize, const COUNT: usize>(&self) -> impl Iterator<Item = usize> {
+        let tokens = |at: usize| self.blocks.get(at).map_or(0, Block::tokens);
+        let begin = move |at: usize| {
+            let before = at.checked_sub(1).map_or(0, tokens) >> (BLOCK - 1);
+            let tokens = u128::from(tokens(at + 1)) << BLOCK | u128::from(tokens(at));
+            // A bit where a group begins: a row of just so many.
+            let mut groups = tokens & !(tokens << 1 | u128::from(before)) & !(tokens >> GROUP);
+            for i in 1..GROUP {
+                groups &= tokens >> i;
+            }
+            let mut found = groups;
+            for i in 1..COUNT {
+                found &= groups >> (i * (GROUP + 1));
+                // Words of so many letters are rarely side by side.
+                if found == 0 {
+                    break;
+                }
+            }
+            // The others begin in the next block.
+            found as u64
+        };
+        let bits = |(at, mut found): (usize, u64)| {
+            std::iter::from_fn(move || {
+                let bit = (found != 0).then(|| found.trailing_zeros() as usize)?;
+                found &= found - 1;
+                Some(at * BLOCK + bit)
+            })
+        };
+        (0..self.blocks.len()).map(move |at| (at, begin(at))).filter(|(_, found)| *found != 0).flat_map(bits)
+    }
+
+    /// What is around the byte at `at`.
+    #[inline]
+    pub(super) fn around(&self, at: usize) -> Window {
+        let from = at.saturating_sub(BEFORE);
+        let [low, high] = [0, 1].map(|i| self.blocks.get(from / BLOCK + i).copied().unwrap_or_default());
+        let (shift, outside) = (from % BLOCK, BEFORE.saturating_sub(at));
+        let window = |low: u64, high: u64| ((u128::from(high) << BLOCK | u128::from(low)) >> shift << outside) as u64;
+        Window {
+            digits: window(low.digits, high.digits),
+            letters: window(low.small | low.capital, high.small | high.capital),
+        }
+    }
+
+    /// Whether there is a digit in `span`, or letters of both cases: words written out have neither.
+    #[inline]
+    pub(super) fn vary(&self, span: &Range<usize>) -> bool {
+        let (mut digits, mut small, mut capital) = (0, 0, 0);
+        for (block, within) in self.within(span) {
+            digits |= block.digits & within;
+            small |= block.small & within;
+            capital |= block.capital & within;
+        }
+        digits != 0 || (small != 0 && capital != 0)
+    }
+
+    /// Whether there is a byte of `kind` in `span`.
+    #[inline]
+    pub(super) fn any(&self, span: &Range<usize>, kind: impl Fn(&Block) -> u64) -> bool {
+        self.within(span).any(|(block, within)| kind(block) & within != 0)
+    }
+
+    /// How many bytes of `span` are digits.
+    #[inline]
+    pub(super) fn digits(&self, span: &Range<usize>) -> u32 {
+        self.within(span).map(|(block, within)| (block.digits & within).count_ones()).sum()
+    }
+
+    /// The blocks of `span`, with a bit for each byte in it.
+    #[inline]
+    fn within(&self, span: &Range<usize>) -> impl Iterator<Item = (&Block, u64)> {
+        let (first, last) = (span.start / BLOCK, span.end / BLOCK);
+        let (from, to) = (u64::MAX << (span.start % BLOCK), !(u64::MAX << (span.end % BLOCK)));
+        let blocks = self.blocks.iter().zip(0..).skip(first).take(last + 1 - first);
+        blocks.map(move |(block, at)| {
+            let after = if at == first { from } else { u64::MAX };
+            let before = if at == last { to } else { u64::MAX };
+            (block, after & before)
+        })
+    }
+}
+
+/// Where the run ends that `start` is in.
+#[inline]
+fn end_of(blocks: &[Block], start: usize, kind: impl Fn(&Block) -> u64) -> usize {
+    let mut at = start / BLOCK;
+    let mut out = !kind(&blocks[at]) & (u64::MAX << (start % BLOCK));
+    while out == 0 {
+        at += 1;
+        out = blocks.get(at).map_or(1, |block| !kind(block));
+    }
+    at * BLOCK + out.trailing_zeros() as usize
+}
+
+/// Where the run begins that the byte at `inner` is in.
+#[inline]
+fn start_of(blocks: &[Block], inner: usize, kind: impl Fn(&Block) -> u64) -> usize {
+    let mut at = inner / BLOCK;
+    let mut out = !kind(&blocks[at]) & !(u64::MAX << (inner % BLOCK));
+    while out == 0 {
+        let Some(before) = at.checked_sub(1) else { return 0 };
+        at = before;
+        out = !kind(&blocks[at]);
+    }
+    (at + 1) * BLOCK - out.leading_zeros() as usize
+}
+
+/// The tokens of a text that hold a digit.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens<'t> {
+    blocks: &'t [Block],
+    at: usize,
+    /// The digits of the block at `at` that are behind the last token.
+    digits: u64,
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Token> {
+        while self.digits == 0 {
+            self.at += 1;
+            self.digits = self.blocks.get(self.at)?.digits;
+        }
+        let digit = self.at * BLOCK + self.digits.trailing_zeros() as usize;
+        let start = start_of(self.blocks, digit, Block::tokens);
+        let end = end_of(self.blocks, digit, Block::tokens);
+        let digits = start == digit && (end == digit + 1 || end_of(self.blocks, digit, |block| block.digits) == end);
+        self.at = end / BLOCK;
+        self.digits = self.blocks.get(self.at).map_or(0, |block| block.digits & (u64::MAX << (end % BLOCK)));
+        Some(Token { span: start..end, digits })
+    }
+}
+
+fn read(text: &[[u8; BLOCK]], blocks: &mut Vec<Block>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "the processor has what the function is compiled for: it was asked")]
+        return unsafe { avx2::read(text, blocks) };
+    }
+    blocks.extend(text.iter().map(portable));
+}
+
+/// The classes of a block, sixteen bytes at a time.
+fn portable(text: &[u8; BLOCK]) -> Block {
+    let mut block = Block::default();
+    for (bytes, shift) in text.as_chunks::<16>().0.iter().zip((0..).step_by(16)) {
+        let bytes = u8x16::new(*bytes);
+        let within = |bytes: u8x16, from: u8, count: u8| {
+            let offset = bytes - u8x16::splat(from);
+            offset.min(u8x16::splat(count - 1)).simd_eq(offset)
+        };
+        let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+        let bits = |set: u8x16| u64::from(set.to_bitmask()) << shift;
+        block.digits |= bits(within(bytes, b'0', 10));
+        block.small |= bits(within(bytes, b'a', 26));
+        block.capital |= bits(within(bytes, b'A', 26));
+        block.signs |= bits(is(b'+') | is(b'-') | is(b'/') | is(b'_'));
+        block.equals |= bits(is(b'='));
+    }
+    block
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    //! The same, 32 bytes at a time: the halves of a byte are looked up, and what both allow is its class.
+
+    use std::arch::x86_64::{
+        __m256i, _mm_set_epi64x, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
+        _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
+    };
+
+    use super::{BLOCK, Block};
+
+    const DIGIT: u8 = 1;
+    const SMALL: [u8; 2] = [1 << 1, 1 << 2];
+    const CAPITAL: [u8; 2] = [1 << 3, 1 << 4];
+    const SIGN: u8 = 1 << 5;
+    const UNDERSCORE: u8 = 1 << 6;
+    const EQUALS: u8 = 1 << 7;
+
+    /// What a byte may be whose upper half is the index: rows of the ASCII table.
+    const ROWS: [u8; 16] = {
+        let mut rows = [0; 16];
+        rows[2] = SIGN;
+        rows[3] = DIGIT | EQUALS;
+        rows[4] = CAPITAL[0];
+        rows[5] = CAPITAL[1] | UNDERSCORE;
+        rows[6] = SMALL[0];
+        rows[7] = SMALL[1];
+        rows
+    };
+    /// What a byte may be whose lower half is the index: columns.
+    const COLUMNS: [u8; 16] = {
+        let mut columns = [0; 16];
+        let mut i = 0;
+        while i < 16 {
+            let first = if i > 0 { SMALL[0] | CAPITAL[0] } else { 0 };
+            let second = if i < 11 { SMALL[1] | CAPITAL[1] } else { 0 };
+            columns[i] = first | second | if i < 10 { DIGIT } else { 0 };
+            i += 1;
+        }
+        columns[0xb] |= SIGN;
+        columns[0xd] |= SIGN | EQUALS;
+        columns[0xf] |= SIGN | UNDERSCORE;
+        columns
+    };
+
+    /// Both halves of a register have their own table.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn table(half: [u8; 16]) -> __m256i {
+        _mm256_broadcastsi128_si256(_mm_set_epi64x(
+            (u128::from_le_bytes(half) >> 64) as i64,
+            u128::from_le_bytes(half) as i64,
+        ))
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn classes(bytes: &[u8; 32], tables: [__m256i; 2]) -> __m256i {
+        #[expect(unsafe_code, reason = "32 bytes are read of 32; the instruction needs no alignment")]
+        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+        let half = _mm256_set1_epi8(0xf);
+        let [rows, columns] = tables;
+        let low = _mm256_shuffle_epi8(columns, _mm256_and_si256(bytes, half));
+        let high = _mm256_shuffle_epi8(rows, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half));
+        // What is not ASCII has a row without classes.
+        _mm256_and_si256(low, high)
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn bits(low: __m256i, high: __m256i, class: u8) -> u64 {
+        let class = _mm256_set1_epi8(class.cast_signed());
+        let zero = _mm256_setzero_si256();
+        let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(low, class), zero));
+        let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(high, class), zero));
+        !(u64::from(high.cast_unsigned()) << 32 | u64::from(low.cast_unsigned()))
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn read(text: &[[u8; BLOCK]], blocks: &mut Vec<Block>) {
+        let tables = [table(ROWS), table(COLUMNS)];
+        for block in text {
+            let [low, high] = block.as_chunks::<32>().0 else { continue };
+            let (low, high) = (classes(low, tables), classes(high, tables));
+            blocks.push(Block {
+                digits: bits(low, high, DIGIT),
+                small: bits(low, high, SMALL[0] | SMALL[1]),
+                capital: bits(low, high, CAPITAL[0] | CAPITAL[1]),
+                signs: bits(low, high, SIGN | UNDERSCORE),
+                equals: bits(low, high, EQUALS),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tokens(text: &str) -> Vec<&str> {
+        Classes::of(text.as_bytes()).tokens().map(|t| &text[t.span]).collect()
+    }
+
+    #[test]
+    fn tokens_are_runs_of_letters_and_digits_with_a_digit() {
+        assert_eq!(tokens("pay 4111-1111 to DE89x now 7."), ["4111", "1111", "DE89x", "7"]);
+        assert_eq!(tokens("no digits here"), [""; 0]);
+        assert_eq!(tokens(""), [""; 0]);
+    }
+
+    #[test]
+    fn every_byte_is_told() {
+        for byte in 0..=255u8 {
+            for at in [0, 15, 16, 31, 32, 63] {
+                let mut text = [b'.'; BLOCK];
+                text[at] = byte;
+                let bit = |is: bool| u64::from(is) << at;
+                let expected = Block {
+                    digits: bit(byte.is_ascii_digit()),
+                    small: bit(byte.is_ascii_lowercase()),
+                    capital: bit(byte.is_ascii_uppercase()),
+                    signs: bit(matches!(byte, b'+' | b'-' | b'/' | b'_')),
+                    equals: bit(byte == b'='),
+                };
+                assert_eq!(portable(&text), expected, "{byte:#x} at {at}");
+                assert_eq!(Classes::of(&text).blocks[0], expected, "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_equal_a_simple_reference(text in "[a-z0-9 .-]{0,300}|[a-z0-9]{60,200}|([0-9]{60,70}[ a]){2}") {
+            let reference: Vec<(&str, bool)> = text
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .filter(|t| t.bytes().any(|b| b.is_ascii_digit()))
+                .map(|t| (t, t.bytes().all(|b| b.is_ascii_digit())))
+                .collect();
+            let found: Vec<_> = Classes::of(text.as_bytes()).tokens().map(|t| (&text[t.span], t.digits)).collect();
+            prop_assert_eq!(found, reference);
+        }
+
+        #[test]
+        fn runs_equal_a_simple_reference(
+            text in "[a-zA-Z0-9_+/=., -]{0,200}|([a-z]{1,130}[.]){0,4}",
+            from in 0usize..100,
+            cut in 0usize..100,
+        ) {
+            let until = text.len().saturating_sub(cut);
+            let from = from.min(until);
+            let classes = Classes::of(text.as_bytes());
+            let mut at = from;
+            let mut runs = Vec::new();
+            while let Some(run) = classes.next_run::<11>(Block::keys, at, until) {
+                at = run.end;
+                runs.push(&text[run]);
+            }
+            let reference: Vec<_> = text[from..until]
+                .split(|c: char| !(c.is_ascii_alphanumeric() || "_+/=-".contains(c)))
+                .filter(|run| run.len() >= 11)
+                .collect();
+            prop_assert_eq!(runs, reference);
+        }
+
+        #[test]
+        fn groups_equal_a_simple_reference(text in "([a-f]{1,2}[:. ]){0,60}|([0-9]{4}[. ]){0,40}|[.]{60}(aa[.]){4,9}") {
+            let classes = Classes::of(text.as_bytes());
+            let pairs: Vec<_> = classes.groups::<2, 6>().map(|at| &text[at..at + 17]).collect();
+            let fours: Vec<_> = classes.groups::<4, 3>().map(|at| &text[at..at + 14]).collect();
+            let reference = |group: usize, count: usize| {
+                let width = count * (group + 1) - 1;
+                let bytes = text.as_bytes();
+                let is_token = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+                let fits = |at: &usize| {
+                    (0..width).all(|i| is_token(Some(at + i)) == (i % (group + 1) != group))
+                        && !is_token(at.checked_sub(1))
+                        && !is_token(Some(at + width))
+                };
+                (0..bytes.len()).filter(fits).map(|at| &text[at..at + width]).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(pairs, reference(2, 6));
+            prop_assert_eq!(fours, reference(4, 3));
+        }
+
+        #[test]
+        fn windows_show_what_is_around(text in "[a-c0-9. ]{0,200}", at in 0usize..200) {
+            let at = at.min(text.len());
+            let window = Classes::of(text.as_bytes()).around(at);
+            for bit in 0..BLOCK {
+                let byte = (at + bit).checked_sub(BEFORE).and_then(|i| text.as_bytes().get(i));
+                prop_assert_eq!(window.digits >> bit & 1 == 1, byte.is_some_and(u8::is_ascii_digit));
+                prop_assert_eq!(window.letters >> bit & 1 == 1, byte.is_some_and(u8::is_ascii_alphabetic));
+            }
+        }
+
+        #[test]
+        fn digits_are_counted(text in "[a-c0-9]{0,200}", start in 0usize..200, end in 0usize..200) {
+            let end = end.min(text.len());
+            let start = start.min(end);
+            let expected = text[start..end].bytes().filter(u8::is_ascii_digit).count();
+            prop_assert_eq!(Classes::of(text.as_bytes()).digits(&(start..end)) as usize, expected);
+        }
+    }
+}

@@ -265,7 +265,8 @@ impl Iterator for Tokens<'_> {
 fn read(text: &[[u8; BLOCK]], blocks: &mut Vec<Block>) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        #[expect(unsafe_code, reason = "the processor has what the function is compiled for: it was asked")]
+        // SAFETY: the processor was asked for what the function is compiled for.
+        #[expect(unsafe_code, reason = "only a function that the processor was asked about is called")]
         return unsafe { avx2::read(text, blocks) };
     }
     blocks.extend(text.iter().map(portable));
@@ -349,7 +350,8 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn classes(bytes: &[u8; 32], tables: [__m256i; 2]) -> __m256i {
-        #[expect(unsafe_code, reason = "32 bytes are read of 32; the instruction needs no alignment")]
+        // SAFETY: 32 bytes are read of 32, and the instruction needs no alignment.
+        #[expect(unsafe_code, reason = "vectors are loaded through pointers")]
         let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
         let half = _mm256_set1_epi8(0xf);
         let [rows, columns] = tables;

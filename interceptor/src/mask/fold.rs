@@ -8,7 +8,7 @@ use super::classes::Classes;
 use crate::flow::ByteSpan;
 
 /// Characters between two groups of one number; a longer gap separates two numbers.
-const WIDEST_GAP: usize = 6;
+pub(super) const WIDEST_GAP: usize = 6;
 /// Bytes around a number with wide gaps that are folded with it: groups of letters that belong to it, and what is glued
 /// to it.
 const AROUND: usize = 128;

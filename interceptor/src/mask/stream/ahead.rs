@@ -61,8 +61,11 @@ impl Ahead {
         let states = self.states.get_or_insert_with(|| growth.states());
         let grows = growth.earliest(states, text.as_bytes(), from);
         let held = self.held_from.map_or(grows, |held| held.min(grows));
-        // A number in another dress is short.
-        let tail = text.floor_char_boundary(from.max(text.len().saturating_sub(LONGEST_DRESSED)));
+        // A number in another dress is short, and shorter when its characters are.
+        let plain = text.len().saturating_sub(growth.longest_dressed().min(LONGEST_DRESSED));
+        let is_plain = text.as_bytes()[plain..].is_ascii();
+        let longest = if is_plain { text.len() - plain } else { LONGEST_DRESSED };
+        let tail = text.floor_char_boundary(from.max(text.len().saturating_sub(longest)));
         held.min(tail + earliest_dressed(growth, states, &text[tail..])).max(from)
     }
 

@@ -14,6 +14,7 @@ use regex_automata::{Anchored, Input, MatchKind, PatternID};
 
 use crate::mask::Error;
 use crate::mask::context::BEFORE;
+use crate::mask::fold::WIDEST_GAP;
 use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
 use crate::mask::rules::{Address, Locate, Rule, Source, Special};
@@ -23,8 +24,9 @@ use crate::mask::token;
 const STATES: usize = 4 << 20;
 /// Widest pattern that may introduce a value, and the longest value that is told by its beginning alone.
 const WIDEST: usize = 512;
-/// A name, a domain and what is between (`extent::email`).
-const MAILBOX: &str = r"[A-Za-z0-9._%+-]{1,64}(?:@[A-Za-z0-9.-]{0,254})?";
+/// Bytes of the longest name and the longest domain of a mailbox (`extent::email`).
+const LONGEST_NAME: usize = 64;
+const LONGEST_DOMAIN: usize = 254;
 /// As far as `phone::Written` reads.
 const PHONE: &str = r"[+(]{0,2}[0-9][0-9 ().\x2f-]{0,31}";
 const IPV4: &str = r"[0-9][0-9.]{0,16}(?:/[0-9]{0,4})?";
@@ -46,6 +48,7 @@ pub(in crate::mask) struct Growth {
     of_rule: Vec<Option<PatternID>>,
     /// No value that `beginnings` and `pictures` know is longer.
     longest: usize,
+    longest_picture: usize,
     /// Bytes before a value that may be read to find it.
     lookback: usize,
 }
@@ -65,22 +68,30 @@ impl Growth {
         let mut behind = Vec::new();
         let mut of_rule = Vec::new();
         let mut longest = token::LONGEST;
+        let mut longest_picture = 0;
         let mut lookback = BEFORE + token::LONGEST;
         for rule in rules {
             let (own, rest, reach) = shapes(rule)?;
             of_rule.push(rest.is_some().then_some(PatternID::new(behind.len())).transpose().map_err(failed)?);
             behind.extend(rest);
-            longest = longest.max(reach);
             lookback = lookback.max(reach);
             match &rule.source {
-                Source::Pictures { .. } => pictures.extend(own),
-                _ => beginnings.extend(own),
+                Source::Pictures { .. } => {
+                    longest_picture = longest_picture.max(reach);
+                    pictures.extend(own);
+                }
+                // Every word is the beginning of one; told without an automaton.
+                Source::Pattern { locate: Locate::Special(Special::Email), .. } => {}
+                _ => {
+                    longest = longest.max(reach);
+                    beginnings.extend(own);
+                }
             }
         }
         let beginnings = automaton(&beginnings, MatchKind::All)?;
         let pictures = automaton(&pictures, MatchKind::All)?;
         let behind = automaton(&behind, MatchKind::LeftmostFirst)?;
-        Ok(Self { beginnings, pictures, behind, of_rule, longest, lookback })
+        Ok(Self { beginnings, pictures, behind, of_rule, longest, longest_picture, lookback })
     }
 
     pub(in crate::mask) fn states(&self) -> States {
@@ -105,16 +116,21 @@ impl Growth {
 
     /// The first place at or after `from` where a value may have begun that `text` does not hold the end of.
     pub(super) fn earliest(&self, states: &mut States, text: &[u8], from: usize) -> usize {
+        let earliest = self.earliest_picture(states, text, from).min(earliest_mailbox(text, from));
         let from = from.max(text.len().saturating_sub(self.longest));
-        let pictures = self.earliest_picture(states, text, from);
         let grows = |&at: &usize| lives(&self.beginnings, &mut states.beginnings, Anchored::Yes, text, at..text.len());
-        (from..pictures).find(grows).unwrap_or(pictures)
+        (from..earliest).find(grows).unwrap_or(earliest)
     }
 
     /// As [`Self::earliest`], of pictures alone.
     pub(super) fn earliest_picture(&self, states: &mut States, text: &[u8], from: usize) -> usize {
         let grows = |&at: &usize| lives(&self.pictures, &mut states.pictures, Anchored::Yes, text, at..text.len());
-        (from.max(text.len().saturating_sub(self.longest))..text.len()).find(grows).unwrap_or(text.len())
+        (from.max(text.len().saturating_sub(self.longest_picture))..text.len()).find(grows).unwrap_or(text.len())
+    }
+
+    /// Bytes of ASCII that a number may spread over when its gaps are wide.
+    pub(super) fn longest_dressed(&self) -> usize {
+        self.longest_picture * WIDEST_GAP
     }
 
     /// Whether more than `text[at]` may change what the expression of `rule` finds from the start of `at` on.
@@ -124,11 +140,25 @@ impl Growth {
     }
 }
 
+/// The first place at or after `from` from which all of `text` may be the beginning of a mailbox.
+fn earliest_mailbox(text: &[u8], from: usize) -> usize {
+    let is_domain = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let is_name = |b: &&u8| is_domain(b) || matches!(b, b'_' | b'%' | b'+');
+    let name_before = |end: usize| {
+        let name = text[from..end].iter().rev().take(LONGEST_NAME).take_while(is_name).count();
+        (name > 0).then_some(end - name)
+    };
+    let domain = text[from..].iter().rev().take(LONGEST_DOMAIN + 1).take_while(is_domain).count();
+    let sign = text[from..text.len() - domain].ends_with(b"@").then(|| text.len() - domain - 1);
+    let behind_name = sign.filter(|_| domain <= LONGEST_DOMAIN).and_then(name_before);
+    behind_name.or_else(|| name_before(text.len())).unwrap_or(text.len())
+}
+
 /// What a rule's values begin with; the expression that is tried behind a match; and how long a beginning can be.
 fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
     Ok(match &rule.source {
         Source::Pattern { locate: Locate::Special(Special::Email), .. } => {
-            (vec![MAILBOX.to_owned()], None, 64 + 1 + 254)
+            (Vec::new(), None, LONGEST_NAME + 1 + LONGEST_DOMAIN)
         }
         Source::Pattern { pattern, locate, .. } => {
             let width = hyperscan::width(pattern)?.1;
@@ -202,4 +232,24 @@ fn lives(dfa: &DFA, cache: &mut Cache, anchored: Anchored, text: &[u8], at: Rang
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Stream(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn mailboxes_begin_where_an_expression_says(
+            text in "[a-c.%@ -]{0,40}|[a-c]{0,70}@[a-c.]{240,260}|[a-c.%]{50,80}(@[a-c]{0,4})?",
+            from in 0usize..40,
+        ) {
+            let from = from.min(text.len());
+            let whole = regex::bytes::Regex::new(r"\A[A-Za-z0-9._%+-]{1,64}(?:@[A-Za-z0-9.-]{0,254})?\z").unwrap();
+            let expected = (from..text.len()).find(|&at| whole.is_match(&text.as_bytes()[at..])).unwrap_or(text.len());
+            prop_assert_eq!(earliest_mailbox(text.as_bytes(), from), expected);
+        }
+    }
 }

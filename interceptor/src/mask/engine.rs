@@ -11,6 +11,7 @@ use super::rules::set::RuleSet;
 use super::rules::{Address, Allow, Rule, Source};
 use super::shapes::Shapes;
 use super::stream::Growth;
+use super::vocabulary::{Listed, Vocabulary};
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
 
@@ -32,6 +33,9 @@ pub struct Engine {
     shapes: Shapes,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
+    /// The words of all rules, and of each.
+    vocabulary: Vocabulary,
+    listed: Vec<Listed>,
     /// Made for the first stream.
     growth: OnceLock<Result<Growth, Error>>,
 }
@@ -164,7 +168,21 @@ impl Engine {
             return Err(Mistake::of_set(Fault::Database { bytes, limit: DATABASE_BYTES }).into());
         }
         let shapes = Shapes::new(pictures.into_iter());
-        Ok(Self { rules, builtin, allow, database, patterns, shapes, phones, addresses, growth: OnceLock::new() })
+        let words = rules.iter().map(|rule| rule.words.as_ref());
+        let (vocabulary, listed) = Vocabulary::new(words).map_err(Error::Hyperscan)?;
+        Ok(Self {
+            rules,
+            builtin,
+            allow,
+            database,
+            patterns,
+            shapes,
+            phones,
+            addresses,
+            vocabulary,
+            listed,
+            growth: OnceLock::new(),
+        })
     }
 
     /// Every example of the rules that do not come with the program is found, and no counter-example is.
@@ -209,6 +227,11 @@ impl Engine {
 
     pub(super) fn rule(&self, index: u32) -> &Rule {
         &self.rules[index as usize]
+    }
+
+    /// The words around a value of a rule.
+    pub(super) fn words(&self, index: u32) -> (&Vocabulary, &Listed) {
+        (&self.vocabulary, &self.listed[index as usize])
     }
 
     pub(super) fn database(&self) -> &Database {

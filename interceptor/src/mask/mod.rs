@@ -39,6 +39,7 @@ mod surrogate;
 mod token;
 mod validate;
 mod verify;
+mod vocabulary;
 
 #[cfg(test)]
 mod kinds;

@@ -464,7 +464,7 @@ impl<'v> View<'v> {
     fn weigh(&mut self, rule: &Rule, mut candidate: Candidate, folded: bool) -> Result<(), Error> {
         if !self.copy {
             self.awaits_words(rule, &candidate.span);
-            let near = self.words_are_near(rule, &candidate.span)?;
+            let near = self.words_are_near(rule, candidate.rule, &candidate.span)?;
             let enough = match rule.need {
                 Need::Nothing => true,
                 Need::Words => near,
@@ -495,10 +495,12 @@ impl<'v> View<'v> {
         }
     }
 
-    fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {
-        let Some(words) = &rule.words else { return Ok(false) };
+    fn words_are_near(&mut self, rule: &Rule, index: u32, span: &Range<usize>) -> Result<bool, Error> {
+        if rule.words.is_none() {
+            return Ok(false);
+        }
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
-        let (near, work) = self.context.has_any(self.text, tokens, span, words);
+        let (near, work) = self.context.has_any(self.text, tokens, span, self.engine.words(index));
         self.spend(work)?;
         Ok(near)
     }

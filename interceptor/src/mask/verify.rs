@@ -58,6 +58,8 @@ struct Done {
     email: usize,
     ipv6: usize,
     pem: usize,
+    /// The last value that was judged, and for which rule.
+    judged: (u32, Range<usize>),
 }
 
 impl<'v> View<'v> {
@@ -231,10 +233,13 @@ impl<'v> View<'v> {
                 self.awaits_rest(index, start..start + 1, start + rule.reach);
                 verify.find(self.window(start..start + rule.reach)?).map(|m| start..start + m.end())
             }
-            Locate::Window { back, verify } => {
+            Locate::Window { back, begins, verify } => {
                 let from = end.saturating_sub(*back);
                 self.awaits_rest(index, from..end, end + rule.reach);
                 let window = self.window(from..end + rule.reach)?;
+                if begins.as_ref().is_some_and(|begins| !begins.is_match(window)) {
+                    return Ok(());
+                }
                 let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
@@ -414,9 +419,11 @@ impl<'v> View<'v> {
 
     /// The checks that every candidate passes: right edge, allow-lists, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        if span.is_empty() {
+        // Of a run of letters each end may be a match, and all of them one value.
+        if span.is_empty() || self.done.judged == (index, span.clone()) {
             return Ok(());
         }
+        self.done.judged = (index, span.clone());
         self.awaits_edge(rule, &span);
         let mut tried = Tried { span: span.clone(), rule: index, checks: Checks::default(), failed: None };
         let verdict = match self.judge(rule, &span)? {

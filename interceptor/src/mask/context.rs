@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
+use super::vocabulary::{Listed, Vocabulary};
+
 /// Bytes read before a candidate.
 pub(super) const BEFORE: usize = 60;
 /// Bytes read after it.
@@ -16,12 +18,20 @@ pub(super) struct Context {
     flat: Vec<u8>,
     /// With a blank between a small letter and a capital too (`accountNumber`); empty where that changes nothing.
     split: Vec<u8>,
+    /// The words of any rule that are there.
+    found: Vec<u32>,
+    /// Bytes read so far around candidates of this text.
+    read: usize,
+    /// Where words of any rule end in the text, once so much was read that it pays to look for all of them at once.
+    ends: Option<Vec<usize>>,
 }
 
 impl Context {
     /// Forgets the last candidate; a new text follows.
     pub(super) fn reset(&mut self) {
         self.of = None;
+        self.read = 0;
+        self.ends = None;
     }
 
     /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of the value beside them.
@@ -31,15 +41,39 @@ impl Context {
         text: &[u8],
         tokens: &[Range<usize>],
         span: &Range<usize>,
-        words: &Words,
+        (vocabulary, words): (&Vocabulary, &Listed),
     ) -> (bool, usize) {
-        let mut work = BEFORE + AFTER;
-        if self.of.as_ref() != Some(span) {
-            work += BEFORE + AFTER;
-            self.read(text, tokens, span);
-            self.of = Some(span.clone());
+        if self.of.as_ref() == Some(span) {
+            return (words.holds_any(&self.found), 1);
         }
-        (words.are_in(&self.flat) || (!self.split.is_empty() && words.are_in(&self.split)), work)
+        self.of = Some(span.clone());
+        let before = self.read;
+        if self.may_be_near(text, span, vocabulary) {
+            self.read += BEFORE + AFTER;
+            self.read(text, tokens, span);
+            self.found.clear();
+            vocabulary.find(&self.flat, &mut self.found);
+            vocabulary.find(&self.split, &mut self.found);
+        } else {
+            self.flat.clear();
+            self.split.clear();
+            self.found.clear();
+        }
+        (words.holds_any(&self.found), 1 + self.read - before)
+    }
+
+    /// Whether any word at all ends near `span`. In a text of many candidates that spares most of them.
+    fn may_be_near(&mut self, text: &[u8], span: &Range<usize>, vocabulary: &Vocabulary) -> bool {
+        if self.ends.is_none() {
+            if self.read < text.len() {
+                return true;
+            }
+            self.read += text.len();
+            self.ends = Some(vocabulary.ends(text));
+        }
+        let ends = self.ends.as_deref().unwrap_or_default();
+        let next = ends.partition_point(|&end| end <= span.start.saturating_sub(BEFORE));
+        ends.get(next).is_some_and(|&end| end <= span.end + AFTER)
     }
 
     /// The one of `words` that [`has_any`](Self::has_any) found last.
@@ -114,6 +148,11 @@ impl Words {
             .map_err(|error| format!("words: {error}"))
     }
 
+    /// As they are written in the rule.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
     /// Whether `name` is one of them, in either case.
     pub(super) fn contain(&self, name: &[u8]) -> bool {
         self.words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
@@ -123,10 +162,6 @@ impl Words {
         let found = self.expression.find(text)?;
         let word = String::from_utf8_lossy(found.as_bytes());
         Some(word.trim_matches(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && c != '#').to_owned())
-    }
-
-    fn are_in(&self, text: &[u8]) -> bool {
-        self.expression.is_match(text)
     }
 }
 
@@ -138,7 +173,13 @@ mod tests {
         let start = text.find(value).unwrap();
         let tokens = crate::mask::token::find(text.as_bytes());
         let words = Words::new(&[word.to_owned()]).unwrap();
-        Context::default().has_any(text.as_bytes(), &tokens, &(start..start + value.len()), &words).0
+        let (vocabulary, listed) = Vocabulary::new([Some(&words)].into_iter()).unwrap();
+        let span = start..start + value.len();
+        let mut context = Context::default();
+        let near = context.has_any(text.as_bytes(), &tokens, &span, (&vocabulary, &listed[0])).0;
+        // What all rules' words at once say is what the rule's own expression says.
+        assert_eq!(near, context.word(&words).is_some());
+        near
     }
 
     #[test]

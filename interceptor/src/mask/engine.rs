@@ -11,6 +11,7 @@ use super::rules::set::RuleSet;
 use super::rules::{Address, Allow, Rule, Source};
 use super::shapes::Shapes;
 use super::stream::Growth;
+use super::vocabulary::{Listed, Vocabulary};
 use super::{Error, Scanner};
 use crate::flow::RuleMeta;
 
@@ -40,6 +41,9 @@ pub struct Engine {
     shapes: Shapes,
     phones: Vec<(u32, Plan)>,
     addresses: Vec<(u32, Address)>,
+    /// The words of all rules, and of each.
+    vocabulary: Vocabulary,
+    listed: Vec<Listed>,
     /// Made for the first stream.
     growth: OnceLock<Result<Growth, Error>>,
 }
@@ -186,6 +190,8 @@ impl Engine {
         let runs_from = anywhere.len();
         let patterns = anywhere.into_iter().chain(runs).map(|(pattern, _)| pattern).collect();
         let shapes = Shapes::new(pictures.into_iter());
+        let words = rules.iter().map(|rule| rule.words.as_ref());
+        let (vocabulary, listed) = Vocabulary::new(words).map_err(Error::Hyperscan)?;
         Ok(Self {
             rules,
             builtin,
@@ -198,6 +204,8 @@ impl Engine {
             shapes,
             phones,
             addresses,
+            vocabulary,
+            listed,
             growth: OnceLock::new(),
         })
     }
@@ -263,14 +271,12 @@ impl Engine {
 
     /// All patterns in one database.
     pub(super) fn whole(&self) -> Result<&Database, Error> {
-        let compile = || {
-            Database::compile(self.rules.iter().flat_map(|rule| match &rule.source {
-                Source::Pattern { pattern, .. } => vec![pattern.as_str()],
-                Source::Dictionary(of) => of.expressions.iter().map(|(expression, _)| expression.as_str()).collect(),
-                Source::Pictures { .. } | Source::Phone(_) | Source::Address(_) => Vec::new(),
-            }))
-        };
-        self.whole.get_or_init(compile).as_ref().map_err(Clone::clone)
+        self.whole.get_or_init(|| Database::compile(self.expressions())).as_ref().map_err(Clone::clone)
+    }
+
+    /// The words around a value of a rule.
+    pub(super) fn words(&self, index: u32) -> (&Vocabulary, &Listed) {
+        (&self.vocabulary, &self.listed[index as usize])
     }
 
     /// What can still become a value.

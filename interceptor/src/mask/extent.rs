@@ -154,7 +154,9 @@ pub(super) fn pem(text: &[u8], end: usize, done: &mut usize) -> Walk {
         return Walk::nothing(end - floor);
     };
     let rest = &text[end..text.len().min(end + LONGEST_PEM)];
-    let body = &rest[..key_like(rest)];
+    // Behind the first dashes nothing belongs to it.
+    let reach = memchr::memmem::find(rest, DASHES).map_or(rest.len(), |i| i + DASHES.len());
+    let body = &rest[..key_like(&rest[..reach])];
     let dashes = memchr::memmem::find(body, DASHES);
     let (length, cut) = match dashes.map(|i| (i, &rest[i..])) {
         Some((i, line)) if line.starts_with(END) => {

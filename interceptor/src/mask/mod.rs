@@ -41,6 +41,7 @@ mod surrogate;
 mod token;
 mod validate;
 mod verify;
+mod vocabulary;
 
 #[cfg(test)]
 mod kinds;

@@ -1,5 +1,7 @@
 //! Telephone numbers by numbering plan (ITU-T E.164; NANPA; national trunk prefixes).
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 
 use super::classes::{BEFORE, Window};
@@ -18,6 +20,19 @@ pub(super) enum Plan {
     Trunk,
     /// Ten digits of the Turkish plan without the trunk zero, or behind the country's 90.
     Turkish,
+}
+
+impl Plan {
+    /// How many digits a number has, country code and trunk zero included.
+    fn digits(self) -> RangeInclusive<usize> {
+        match self {
+            Self::E164 => 1..=MOST_DIGITS,
+            Self::Nanp => 10..=11,
+            Self::National => 7..=13,
+            Self::Trunk => 10..=11,
+            Self::Turkish => 10..=12,
+        }
+    }
 }
 
 /// Most digits that E.164 allows.
@@ -168,8 +183,8 @@ impl Written {
     /// Where the number ends if it belongs to `plan`. Groups behind a blank may belong to the next number.
     pub(super) fn end(&self, plan: Plan) -> Option<usize> {
         let mut count = self.count;
+        let mut digits = self.lengths[..count].iter().map(|&len| usize::from(len)).sum::<usize>();
         loop {
-            let digits = self.lengths[..count].iter().map(|&len| usize::from(len)).sum::<usize>();
             let groups = Groups {
                 digits: &self.digits[..digits],
                 lengths: &self.lengths[..count],
@@ -177,10 +192,12 @@ impl Written {
                 plus: self.plus,
                 parentheses: self.parentheses,
             };
-            if groups.fit(plan) {
+            if plan.digits().contains(&digits) && groups.fit(plan) {
                 return Some(self.end_of(count - 1));
             }
-            count = self.before_blank(count)?;
+            let fewer = self.before_blank(count)?;
+            digits -= self.lengths[fewer..count].iter().map(|&len| usize::from(len)).sum::<usize>();
+            count = fewer;
         }
     }
 }

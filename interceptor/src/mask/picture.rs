@@ -141,17 +141,17 @@ impl Picture {
         let mut at = start;
         for run in &self.runs {
             let window = &text[at.min(text.len())..text.len().min(at + run.most)];
-            let fits = window.iter().take_while(|&&byte| match run.cell {
-                Cell::Separator => match separator {
-                    Some(first) => byte == first,
-                    None => {
-                        separator = Some(byte);
-                        self.separators.contains(&byte)
-                    }
-                },
-                cell => cell.holds(byte),
-            });
-            let count = fits.count();
+            // What a cell holds is decided once a run: this is what texts full of numbers spend their time on.
+            let count = match run.cell {
+                Cell::Separator => {
+                    let &first = window.first()?;
+                    let expected = *separator.get_or_insert(first);
+                    let known = expected == first && self.separators.contains(&first);
+                    if known { window.iter().take_while(|&&byte| byte == expected).count() } else { 0 }
+                }
+                Cell::Digit => window.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+                cell => window.iter().take_while(|&&byte| cell.holds(byte)).count(),
+            };
             if count < run.least {
                 return None;
             }

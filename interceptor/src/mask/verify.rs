@@ -60,6 +60,8 @@ struct Done {
     email: usize,
     ipv6: usize,
     pem: usize,
+    /// The last value that was judged, and for which rule.
+    judged: (u32, Range<usize>),
 }
 
 impl<'v> View<'v> {
@@ -241,10 +243,13 @@ impl<'v> View<'v> {
                 self.awaits_rest(index, start..start + 1, start + rule.reach);
                 verify.find(self.window(start..start + rule.reach)?).map(|m| start..start + m.end())
             }
-            Locate::Window { back, verify } => {
+            Locate::Window { back, begins, verify } => {
                 let from = end.saturating_sub(*back);
                 self.awaits_rest(index, from..end, end + rule.reach);
                 let window = self.window(from..end + rule.reach)?;
+                if begins.as_ref().is_some_and(|begins| !begins.is_match(window)) {
+                    return Ok(());
+                }
                 let reaches = |m: &regex::bytes::Match<'_>| from + m.end() >= end && from + m.start() < end;
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
@@ -462,9 +467,11 @@ impl<'v> View<'v> {
 
     /// The checks that every candidate passes: right edge, allow-lists, validator, words.
     fn propose(&mut self, index: u32, rule: &Rule, span: Range<usize>) -> Result<(), Error> {
-        if span.is_empty() {
+        // Of a run of letters each end may be a match, and all of them one value.
+        if span.is_empty() || self.done.judged == (index, span.clone()) {
             return Ok(());
         }
+        self.done.judged = (index, span.clone());
         self.awaits_edge(rule, &span);
         let mut tried = Tried { span: span.clone(), rule: index, checks: Checks::default(), failed: None };
         let verdict = match self.judge(rule, &span)? {
@@ -512,7 +519,7 @@ impl<'v> View<'v> {
     fn weigh(&mut self, rule: &Rule, mut candidate: Candidate, folded: bool) -> Result<(), Error> {
         if !self.copy {
             self.awaits_words(rule, &candidate.span);
-            let near = self.words_are_near(rule, &candidate.span)?;
+            let near = self.words_are_near(rule, candidate.rule, &candidate.span)?;
             let enough = match rule.need {
                 Need::Nothing => true,
                 Need::Words => near,
@@ -543,10 +550,12 @@ impl<'v> View<'v> {
         }
     }
 
-    fn words_are_near(&mut self, rule: &Rule, span: &Range<usize>) -> Result<bool, Error> {
-        let Some(words) = &rule.words else { return Ok(false) };
+    fn words_are_near(&mut self, rule: &Rule, index: u32, span: &Range<usize>) -> Result<bool, Error> {
+        if rule.words.is_none() {
+            return Ok(false);
+        }
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
-        let (near, work) = self.context.has_any(self.text, tokens, span, words);
+        let (near, work) = self.context.has_any(self.text, tokens, span, self.engine.words(index));
         self.spend(work)?;
         Ok(near)
     }

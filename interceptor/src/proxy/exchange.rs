@@ -275,7 +275,7 @@ async fn inspect(
     let body = Body::Whole(received.content.clone());
     let content_type = head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned());
     let request = inspect::Request { content_type, ..inspect::Request::of(connection, id, operation, found, body) };
-    inspect::run(&worker.shared, &worker.scanner, record, request).await
+    inspect::run(worker, record, request).await
 }
 
 /// Makes the record durable. The plaintext copy that is sealed lives no longer than this.

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connection::Connection;
+use super::desk::LARGE;
 use super::exchange::Rejection;
 use super::record;
 use super::safe::Safe;
-use super::worker::Shared;
+use super::worker::{Shared, Worker};
 use crate::audit::Record;
 use crate::flow::{Action, ExchangeId, Finding, Provider};
 use crate::mask::{self, Exemption, Masked, Orders, Scanner};
 use crate::policy::{Allowed, Facts, Findings, Verdict};
 use crate::wire::{self, Kind, Operation};
-
-/// Bodies above this are inspected on a thread of their own, so that other connections of the worker are not held up.
-const LARGE: usize = 256 << 10;
 
 /// One request, as far as the decision depends on it.
 pub(super) struct Request {
@@ -71,32 +69,19 @@ pub(super) struct Inspected {
 }
 
 /// The verdict on `request`; `record` is filled with what was found and decided, also when it is refused.
-pub(super) async fn run(
-    shared: &Arc<Shared>,
-    scanner: &std::cell::RefCell<Scanner>,
-    record: &mut Record,
-    request: Request,
-) -> Result<Inspected, Rejection> {
+pub(super) async fn run(worker: &Worker, record: &mut Record, request: Request) -> Result<Inspected, Rejection> {
     let large = matches!(&request.body, Body::Whole(body) if body.len() > LARGE);
     if !large {
-        return inspect(shared, &mut scanner.borrow_mut(), record, &request);
+        return inspect(&worker.shared, &mut worker.desk.own().borrow_mut(), record, &request);
     }
-    let (shared, mut moved) = (Arc::clone(shared), record.clone());
-    let task = tokio::task::spawn_blocking(move || {
-        let result = shared
-            .engine
-            .scanner()
-            .map_err(Rejection::from)
-            .and_then(|mut scanner| inspect(&shared, &mut scanner, &mut moved, &request));
+    let (shared, mut moved) = (Arc::clone(&worker.shared), record.clone());
+    let inspected = worker.desk.away(move |scanner| {
+        let result = inspect(&shared, scanner, &mut moved, &request);
         (moved, result)
     });
-    match task.await {
-        Ok((filled, result)) => {
-            *record = filled;
-            result
-        }
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
-    }
+    let (filled, result) = inspected.await?;
+    *record = filled;
+    result
 }
 
 fn unreadable(error: &wire::Error) -> Rejection {

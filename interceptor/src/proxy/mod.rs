@@ -5,7 +5,7 @@
 //! `exchange` takes one request through the stages, `relay` brings the response back. A WebSocket is a `session`, passed by
 //! `socket`; what streams up as well as down is an `upload`. What is passed on becomes a `passage`; `plain` does so with HTTP without TLS, request
 //! by request, and reads the CONNECT requests of clients of a proxy. What the proxy answers itself is in `reply`, what it
-//! writes down in `record`, whom it turns away unheard in `refused`, or in
+//! writes down in `record`, where large bodies are inspected in `desk`, whom it turns away unheard in `refused`, or in
 //! `overload` with a word of why.
 
 mod arrival;
@@ -13,6 +13,7 @@ mod budget;
 mod canary;
 mod client;
 mod connection;
+mod desk;
 mod drain;
 mod endpoint_tls;
 mod exchange;

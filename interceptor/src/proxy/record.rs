@@ -37,7 +37,7 @@ pub(super) struct StoredHead {
 
 impl StoredHead {
     pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
-        let mut scanner = worker.scanner.borrow_mut();
+        let mut scanner = worker.desk.own().borrow_mut();
         let key = worker.shared.tokens.current();
         let mut safe = Safe { scanner: &mut scanner, key: &key };
         let version = match head.version() {
@@ -65,7 +65,7 @@ impl StoredHead {
         if section.is_empty() {
             return;
         }
-        let mut scanner = worker.scanner.borrow_mut();
+        let mut scanner = worker.desk.own().borrow_mut();
         let key = worker.shared.tokens.current();
         let mut safe = Safe { scanner: &mut scanner, key: &key };
         for (name, value) in trailer_lines(section) {
@@ -132,7 +132,7 @@ pub(super) fn is_known_method(method: &str) -> bool {
 
 /// Findings in the target, in header fields and in trailers. Credentials for the endpoint are not findings.
 pub(super) fn scan_head(worker: &Worker, head: &RequestHead, trailers: &[u8]) -> Result<Vec<Finding>, mask::Error> {
-    let mut scanner = worker.scanner.borrow_mut();
+    let mut scanner = worker.desk.own().borrow_mut();
     let key = worker.shared.tokens.current();
     let mut safe = Safe { scanner: &mut scanner, key: &key };
     let mut found = Vec::new();
@@ -157,7 +157,7 @@ pub(super) fn opened(connection: &Connection, id: ExchangeId) -> Record {
 
 /// The caller as every record of its connection names it: masking it takes several scans, so it is done once.
 pub(super) fn caller(worker: &Worker, caller: &Caller) -> audit::Caller {
-    let mut scanner = worker.scanner.borrow_mut();
+    let mut scanner = worker.desk.own().borrow_mut();
     let key = worker.shared.tokens.current();
     let mut safe = Safe { scanner: &mut scanner, key: &key };
     audit::Caller {
@@ -265,7 +265,7 @@ pub(super) async fn turned_away(worker: &Worker, flow: Option<&Flow>, rule: &str
 /// A text of the request, for the record.
 pub(super) fn safe_text(worker: &Worker, text: &str) -> String {
     let key = worker.shared.tokens.current();
-    Safe { scanner: &mut worker.scanner.borrow_mut(), key: &key }.text(text)
+    Safe { scanner: &mut worker.desk.own().borrow_mut(), key: &key }.text(text)
 }
 
 /// What of the body was looked at. The model's name is the client's own text: it is to be masked by the caller.

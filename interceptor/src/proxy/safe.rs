@@ -116,7 +116,7 @@ impl Safe<'_> {
 
 /// Whether a text that cannot be edited holds a value that must not leave in it.
 pub(super) fn finds_more_than_little(worker: &Worker, text: &str) -> Result<bool, mask::Error> {
-    let mut scanner = worker.scanner.borrow_mut();
+    let mut scanner = worker.desk.own().borrow_mut();
     let key = worker.shared.tokens.current();
     let mut found = Vec::new();
     Safe { scanner: &mut scanner, key: &key }.scan(text, &mut found)?;

@@ -182,8 +182,7 @@ impl Messages<'_> {
         };
         let body = Body::Whole(message.content.clone());
         let request = inspect::Request::of(self.connection, progress.id, operation, Vec::new(), body);
-        let worker = &self.connection.worker;
-        inspect::run(&worker.shared, &worker.scanner, &mut progress.record, request).await
+        inspect::run(&self.connection.worker, &mut progress.record, request).await
     }
 
     /// Makes the record durable; the content may leave then.

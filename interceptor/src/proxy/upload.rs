@@ -93,7 +93,7 @@ pub(super) async fn run(
 async fn inspect(connection: &Connection, progress: &mut Progress, head: &RequestHead) -> Result<Inspected, Rejection> {
     let findings = record::scan_head(&connection.worker, head, &[])?;
     let request = inspect::Request::of(connection, progress.id, Operation::Unknown, findings, Body::Streamed);
-    inspect::run(&connection.worker.shared, &connection.worker.scanner, &mut progress.record, request).await
+    inspect::run(&connection.worker, &mut progress.record, request).await
 }
 
 async fn open(

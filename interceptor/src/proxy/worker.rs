@@ -1,6 +1,5 @@
 //! A worker thread: its listeners, its scanner, its sealing key, and the connections it accepted.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use super::desk::Desk;
 use super::refused::Refused;
 use super::{Budget, Drain, EndpointsTls, Order, Pulse, Settings, Tokens, arrival};
 use crate::audit;
@@ -70,7 +70,7 @@ pub struct Shared {
 /// The state of one thread.
 pub struct Worker {
     pub(super) shared: Arc<Shared>,
-    pub(super) scanner: RefCell<Scanner>,
+    pub(super) desk: Desk,
     pub(super) audit: audit::Worker,
     pub(super) dialer: Dialer,
     pub(super) pool: Pool,
@@ -88,7 +88,8 @@ impl Worker {
             idle: POOLED,
             per_route: POOLED_PER_ROUTE,
         });
-        Rc::new(Self { shared, scanner: RefCell::new(scanner), audit, dialer, pool, refused: Refused::default() })
+        let desk = Desk::new(Arc::clone(&shared.engine), scanner);
+        Rc::new(Self { shared, desk, audit, dialer, pool, refused: Refused::default() })
     }
 
     /// Accepts where it is told to, until nobody can tell it anything any more. Gives signs of life meanwhile.

@@ -16,6 +16,8 @@ use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
 use crate::mask::run;
 
+/// Bytes before the end of a match in which it is asked first whether any value begins.
+const NARROW: usize = 64;
 /// Widest match whose start is searched for.
 const WIDEST: usize = 512;
 /// Longest pattern that is compiled, in bytes.
@@ -170,7 +172,9 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
                 return Err(KeyFault::new("pattern", Fault::Wide(Width(back))));
             }
             let (key, verify) = raw.verify.as_deref().map_or(("pattern", pattern), |verify| ("verify", verify));
-            Ok(Locate::Window { back, verify: build(key, verify)? })
+            let begins = format!(r"\A(?s:.{{0,{}}}?)(?:{verify})", back - 1);
+            let begins = (back <= NARROW).then(|| build(key, &begins)).transpose()?;
+            Ok(Locate::Window { back, begins, verify: build(key, verify)? })
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::mask::Engine;
+
 /// Characters that one piece may stand for.
 const LONGEST_PIECE: usize = 4096;
 
@@ -68,6 +70,18 @@ impl Expander {
         // Knuth's MMIX generator; the high bits are the good ones.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n
+    }
+}
+
+impl Engine {
+    /// The examples of each rule, by its id: a text, and where in it the value is. Benchmarks make hostile texts of them.
+    pub fn examples(&self) -> impl Iterator<Item = (&str, Vec<(String, Range<usize>)>)> {
+        (0u32..).zip(self.rules()).map(|(index, meta)| {
+            let mut expander = Expander::new();
+            let texts = self.rule(index).examples.iter().map(|example| marked(&expander.expand(&example.text)));
+            let texts = texts.filter_map(|(text, spans)| Some((text, spans.into_iter().next()?)));
+            (meta.id.as_str(), texts.collect())
+        })
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn us_itin(value: &[u8]) -> bool {
 /// US national provider identifier: Luhn with the prefix 80840 (45 CFR 162.406).
 pub(super) fn us_npi(value: &[u8]) -> bool {
     let d = digits(value);
-    d.len() == 10 && matches!(d[0], 1 | 2) && luhn(&[&[8, 0, 8, 4, 0], d.as_slice()].concat())
+    d.len() == 10 && matches!(d[0], 1 | 2) && luhn(&[&[8, 0, 8, 4, 0], &d[..]].concat())
 }
 
 /// US Medicare beneficiary identifier: the letters S, L, O, I, B and Z are not used (CMS).

@@ -1,12 +1,43 @@
 //! Check digits shared by many kinds of number.
 
+use std::ops::Deref;
+
+/// Bytes of a [`Short`]: more than any number has, so what is longer is none.
+const LONGEST: usize = 64;
+
+/// A few bytes without an allocation: texts full of numbers have many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Short {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl Deref for Short {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl FromIterator<u8> for Short {
+    fn from_iter<I: IntoIterator<Item = u8>>(bytes: I) -> Self {
+        let mut short = Self { bytes: [0; LONGEST], len: 0 };
+        for (to, byte) in short.bytes.iter_mut().zip(bytes) {
+            *to = byte;
+            short.len += 1;
+        }
+        short
+    }
+}
+
 /// The values of the ASCII digits of `text`; anything else is skipped.
-pub(super) fn digits(text: &[u8]) -> Vec<u8> {
+pub(super) fn digits(text: &[u8]) -> Short {
     text.iter().filter(|b| b.is_ascii_digit()).map(|b| b - b'0').collect()
 }
 
 /// The ASCII letters and digits of `text`, letters as capitals.
-pub(super) fn alphanumerics(text: &[u8]) -> Vec<u8> {
+pub(super) fn alphanumerics(text: &[u8]) -> Short {
     text.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect()
 }
 

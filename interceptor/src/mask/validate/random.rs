@@ -29,6 +29,7 @@ pub(super) fn entropy(value: &[u8]) -> bool {
 
 /// Neither `xxxx`, `your-api-key`, `EXAMPLE` nor `0123456789abcdef`.
 pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
+    const AWS_EXAMPLE: &[u8] = b"examplekey";
     const WORDS: [&[u8]; 13] = [
         b"example",
         b"placeholder",
@@ -44,18 +45,31 @@ pub(super) fn not_a_placeholder(value: &[u8]) -> bool {
         b"dummy",
         b"<",
     ];
-    let lower = value.to_ascii_lowercase();
+    const FIRST: [bool; 256] = {
+        let mut first = [false; 256];
+        let mut i = 0;
+        while i < WORDS.len() {
+            first[WORDS[i][0] as usize] = true;
+            first[WORDS[i][0].to_ascii_uppercase() as usize] = true;
+            i += 1;
+        }
+        first
+    };
+    let head = |text: &[u8], word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     // AWS's own documentation spells EXAMPLE into keys; masking those is harmless, missing a real one is not.
-    let aws = [&b"akia"[..], b"a3t"].iter().any(|id| lower.starts_with(id)) || lower.ends_with(b"examplekey");
-    let says = |word: &&[u8]| memchr::memmem::find(&lower, word).is_some() && !(aws && *word != b"xxxxxx");
-    !masked(value) && (aws || !counts_up(&lower)) && !WORDS.iter().any(says)
+    let tail = &value[value.len().saturating_sub(AWS_EXAMPLE.len())..];
+    let aws = head(value, b"akia") || head(value, b"a3t") || head(tail, AWS_EXAMPLE);
+    let says = |text: &[u8]| WORDS.iter().any(|word| head(text, word) && !(aws && *word != b"xxxxxx"));
+    let is_one = || (0..value.len()).any(|at| FIRST[usize::from(value[at])] && says(&value[at..]));
+    !masked(value) && (aws || !counts_up(value)) && !is_one()
 }
 
 /// `123456789012345`, `abcdefghijklmno` and the like, anywhere.
-fn counts_up(lower: &[u8]) -> bool {
+fn counts_up(value: &[u8]) -> bool {
     const LONG: usize = 15;
     let mut run = 1;
-    lower.windows(2).any(|pair| {
+    value.windows(2).any(|pair| {
+        let pair = [pair[0].to_ascii_lowercase(), pair[1].to_ascii_lowercase()];
         let next = if pair[0] == b'9' { b'0' } else { pair[0].wrapping_add(1) };
         run = if pair[0].is_ascii_alphanumeric() && pair[1] == next { run + 1 } else { 1 };
         run >= LONG

@@ -1,0 +1,105 @@
+//! The words of all rules in one automaton: a text full of candidates is read once for all of them, not by every rule
+//! around every candidate.
+
+use std::collections::BTreeMap;
+
+use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, Input};
+
+use super::context::Words;
+
+/// All rules' words.
+#[derive(Debug)]
+pub(super) struct Vocabulary {
+    words: DFA,
+    /// Which of them are of a script with blanks between words, and so have a beginning and an end.
+    bounded: Vec<bool>,
+}
+
+/// The words of one rule: a bit for each word of the vocabulary.
+#[derive(Debug, Default)]
+pub(super) struct Listed(Vec<u64>);
+
+impl Listed {
+    /// Whether one of `found` is among them.
+    pub(super) fn holds_any(&self, found: &[u32]) -> bool {
+        found.iter().any(|&word| self.0.get(word as usize / 64).is_some_and(|bits| bits >> (word % 64) & 1 == 1))
+    }
+
+    fn add(&mut self, word: u32) {
+        let at = word as usize / 64;
+        self.0.resize(self.0.len().max(at + 1), 0);
+        self.0[at] |= 1 << (word % 64);
+    }
+}
+
+impl Vocabulary {
+    /// Of the words of all `rules`; and what each of them lists.
+    pub(super) fn new<'w>(rules: impl Iterator<Item = Option<&'w Words>>) -> Result<(Self, Vec<Listed>), String> {
+        let mut numbers = BTreeMap::new();
+        let mut words: Vec<&str> = Vec::new();
+        let mut listed = Vec::new();
+        for rule in rules {
+            let mut list = Listed::default();
+            for word in rule.into_iter().flat_map(Words::iter).filter(|word| !word.is_empty()) {
+                list.add(*numbers.entry(word).or_insert_with(|| {
+                    words.push(word);
+                    words.len() as u32 - 1
+                }));
+            }
+            listed.push(list);
+        }
+        let bounded = words.iter().map(|word| word.is_ascii()).collect();
+        let words = DFA::new(&words).map_err(|error| format!("words: {error}"))?;
+        Ok((Self { words, bounded }, listed))
+    }
+
+    /// Appends the words in `flat`, a stretch in lower case with blanks only. A word starts where no letter or digit
+    /// stands before it and may go on by a plural `s` only; see [`Words::new`].
+    pub(super) fn find(&self, flat: &[u8], found: &mut Vec<u32>) {
+        let mut state = OverlappingState::start();
+        let input = Input::new(flat);
+        // It fails for anchored searches alone.
+        while self.words.try_find_overlapping(&input, &mut state).is_ok()
+            && let Some(word) = state.get_match()
+        {
+            let number = word.pattern().as_u32();
+            if !self.bounded[word.pattern()] || stands_alone(flat, word.start(), word.end()) {
+                found.push(number);
+            }
+        }
+    }
+
+    /// Where words end in `text` as it is, whatever is around them, in order: no word is found around a candidate that
+    /// is not among these.
+    pub(super) fn ends(&self, text: &[u8]) -> Vec<usize> {
+        let mut ends = Vec::new();
+        let Ok(mut flat) = self.words.start_state(Anchored::No) else { return (0..=text.len()).collect() };
+        // The state of the form with a blank before a capital, while it differs.
+        let mut split = None;
+        let mut last_small = false;
+        let step = |state, byte| self.words.next_state(Anchored::No, state, byte);
+        for (&byte, end) in text.iter().zip(1..) {
+            let plain = if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() };
+            if last_small && byte.is_ascii_uppercase() {
+                split = Some(step(split.unwrap_or(flat), b' '));
+            }
+            last_small = byte.is_ascii_lowercase();
+            flat = step(flat, plain);
+            split = split.map(|state| step(state, plain)).filter(|state| *state != flat);
+            if self.words.is_special(flat) && self.words.is_match(flat) || split.is_some_and(|s| self.words.is_match(s))
+            {
+                ends.push(end);
+            }
+        }
+        ends
+    }
+}
+
+/// Whether `flat[start..end]` is a word of its own, or the plural of one.
+fn stands_alone(flat: &[u8], start: usize, end: usize) -> bool {
+    let begins = !flat[..start].last().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let ends = |rest: &[u8]| !rest.first().is_some_and(u8::is_ascii_lowercase);
+    begins && (ends(&flat[end..]) || flat[end..].strip_prefix(b"s").is_some_and(ends))
+}

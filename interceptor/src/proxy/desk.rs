@@ -1,0 +1,124 @@
+//! Where large bodies are inspected: on threads of their own, so that no hostile text holds up a worker's other connections.
+//!
+//! The worst text takes a fraction of a microsecond a byte (see BENCHMARKS.md), so a body up to [`LARGE`] takes a worker
+//! about ten milliseconds at most. Of larger ones each worker has a few in hand, and the others wait their turn.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::mask::{self, Engine, Scanner};
+
+/// Bodies above this are not inspected on the worker's own thread.
+pub(super) const LARGE: usize = 32 << 10;
+/// Large bodies that are inspected at a time, for each worker.
+const AT_ONCE: usize = 4;
+
+/// The scanners of a worker.
+#[derive(Debug)]
+pub(super) struct Desk {
+    engine: Arc<Engine>,
+    own: RefCell<Scanner>,
+    /// For large bodies, made when they are first needed.
+    spare: RefCell<Vec<Scanner>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Desk {
+    pub(super) fn new(engine: Arc<Engine>, own: Scanner) -> Self {
+        let (own, spare) = (RefCell::new(own), RefCell::default());
+        Self { engine, own, spare, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// The scanner for small texts.
+    pub(super) fn own(&self) -> &RefCell<Scanner> {
+        &self.own
+    }
+
+    /// Does `job` on a thread of its own once it is its turn.
+    ///
+    /// # Errors
+    /// When Hyperscan cannot allocate: then nothing was inspected.
+    pub(super) async fn away<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Scanner) -> T + Send + 'static,
+    ) -> Result<T, mask::Error> {
+        // It is never closed. The turn ends with the job, also when nobody waits for that any more.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let spare = self.spare.borrow_mut().pop();
+        let mut scanner = spare.map_or_else(|| self.engine.scanner(), Ok)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = job(&mut scanner);
+            drop(turn);
+            (scanner, done)
+        });
+        let (scanner, done) = done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        self.spare.borrow_mut().push(scanner);
+        Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn desk() -> Rc<Desk> {
+        let engine = Engine::builtin().unwrap();
+        let scanner = engine.scanner().unwrap();
+        Rc::new(Desk::new(engine, scanner))
+    }
+
+    /// On one thread, as a worker has it.
+    fn block_on(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn a_small_text_does_not_wait_for_a_large_hostile_one() {
+        block_on(async {
+            let desk = desk();
+            // Held until the small text was scanned: on the worker's thread this would never end.
+            let (scanned, wait) = std::sync::mpsc::channel();
+            let hostile = "4111 1111 1111 1112 ".repeat(LARGE / 10);
+            let large = tokio::task::spawn_local({
+                let desk = Rc::clone(&desk);
+                async move {
+                    let job = move |scanner: &mut Scanner| {
+                        wait.recv().unwrap();
+                        scanner.scan(&hostile, &mut Vec::new())
+                    };
+                    desk.away(job).await
+                }
+            });
+            tokio::task::yield_now().await;
+            let mut found = Vec::new();
+            desk.own().borrow_mut().scan("card 4111 1111 1111 1111", &mut found).unwrap();
+            assert_eq!(found.len(), 1);
+            scanned.send(()).unwrap();
+            large.await.unwrap().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn more_large_texts_than_turns_are_all_scanned_by_few_scanners() {
+        block_on(async {
+            let desk = desk();
+            let job = |scanner: &mut Scanner| {
+                let mut found = Vec::new();
+                scanner.scan("card 4111 1111 1111 1111", &mut found).map(|()| found.len())
+            };
+            let tasks: Vec<_> = (0..4 * AT_ONCE)
+                .map(|_| Rc::clone(&desk))
+                .map(|desk| tokio::task::spawn_local(async move { desk.away(job).await }))
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap(), Ok(Ok(1)));
+            }
+            assert!(desk.spare.borrow().len() <= AT_ONCE);
+        });
+    }
+}

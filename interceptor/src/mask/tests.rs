@@ -505,7 +505,7 @@ fn hostile_texts_cost_no_more_than_their_length_allows() {
         let mut found = Vec::new();
         let result = scanner.scan(&text, &mut found);
         // Either within the bound, or refused for exceeding it; never unbounded.
-        assert!(scanner.work() <= (4 << 20) + 33 * text.len() + 512, "{piece:?}: {} units", scanner.work());
+        assert!(scanner.work() <= (4 << 20) + 257 * text.len() + 512, "{piece:?}: {} units", scanner.work());
         if let Err(error) = result {
             assert!(matches!(error, Error::TooManyMatches { .. } | Error::TooMuchWork { .. }), "{piece:?}: {error}");
             assert!(found.is_empty());
@@ -514,10 +514,15 @@ fn hostile_texts_cost_no_more_than_their_length_allows() {
 }
 
 #[test]
-fn a_long_text_of_near_misses_is_refused_and_a_log_is_not() {
+fn a_text_without_end_of_keys_is_refused_and_lists_are_masked() {
     let mut scanner = Engine::builtin().unwrap().scanner().unwrap();
     let mut scan = |piece: &str| scanner.scan(&piece.repeat((1 << 20) / piece.len()), &mut Vec::new());
-    assert!(matches!(scan("4111 1111 1111 1112 "), Err(Error::TooMuchWork { .. })));
+    assert!(matches!(scan("eyJhbGciOiJI."), Err(Error::TooMuchWork { .. })));
+    assert_eq!(scan("4111 1111 1111 1112 "), Ok(()));
+    assert_eq!(scan("4111111111111111\n"), Ok(()));
+    assert_eq!(scan("4111 1111 1111 1111\n"), Ok(()));
+    assert_eq!(scan("jane.doe@corp.example\n"), Ok(()));
+    assert_eq!(scan("postgres://app:k7Q2m9xh@db.corp.example:5432/main\n"), Ok(()));
     assert_eq!(
         scan("2026-11-23T15:46:10.123Z INFO req=8f3a9c21 took 132 ms status 200 bytes 48213 from 10.2.3.4\n"),
         Ok(())

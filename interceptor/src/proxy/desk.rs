@@ -44,16 +44,15 @@ impl Desk {
         &self,
         job: impl FnOnce(&mut Scanner) -> T + Send + 'static,
     ) -> Result<T, mask::Error> {
-        // It is never closed. The turn ends with the job, also when nobody waits for that any more.
+        // It is never closed. The turn comes back with the scanner, and ends with the job when nobody waits for that.
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let spare = self.spare.borrow_mut().pop();
         let mut scanner = spare.map_or_else(|| self.engine.scanner(), Ok)?;
         let done = tokio::task::spawn_blocking(move || {
             let done = job(&mut scanner);
-            drop(turn);
-            (scanner, done)
+            (scanner, done, turn)
         });
-        let (scanner, done) = done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        let (scanner, done, _turn) = done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
         self.spare.borrow_mut().push(scanner);
         Ok(done)
     }

@@ -140,7 +140,7 @@ mod tests {
         let good = digits(b"4111 1111 1111 1111");
         assert!(luhn(&good));
         for at in 0..good.len() {
-            let mut bad = good.clone();
+            let mut bad = good.to_vec();
             bad[at] = (bad[at] + 1) % 10;
             assert!(!luhn(&bad));
         }
@@ -152,9 +152,9 @@ mod tests {
         let good = digits(b"2363");
         assert!(verhoeff(&good));
         for at in 0..3 {
-            let mut bad = good.clone();
+            let mut bad = good.to_vec();
             bad.swap(at, at + 1);
-            assert_eq!(verhoeff(&bad), good == bad);
+            assert_eq!(verhoeff(&bad), *good == *bad);
         }
     }
 

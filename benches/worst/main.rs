@@ -74,7 +74,12 @@ fn scan(scanner: &mut Scanner, text: &str) -> Result<usize, Error> {
     scanner.scan(text, &mut found).map(|()| found.len())
 }
 
-fn measure<E: std::fmt::Display>(c: &mut Criterion, kind: &str, bytes: usize, mut run: impl FnMut() -> Result<usize, E>) {
+fn measure<E: std::fmt::Display>(
+    c: &mut Criterion,
+    kind: &str,
+    bytes: usize,
+    mut run: impl FnMut() -> Result<usize, E>,
+) {
     if let Err(error) = run() {
         println!("worst/{kind}: refused, {error}");
     }

@@ -7,7 +7,8 @@ use interceptor::mask::Engine;
 /// Bytes of each text, at least.
 pub(crate) const LENGTH: usize = 1 << 20;
 /// Prose, for what is encoded.
-const PROSE: &str = "Could you explain why the second query is so much slower than the first one? Write to jane@corp.example. ";
+const PROSE: &str =
+    "Could you explain why the second query is so much slower than the first one? Write to jane@corp.example. ";
 
 /// Texts by name.
 pub(crate) fn all() -> Vec<(String, String)> {
@@ -147,8 +148,10 @@ fn encoded() -> Vec<(&'static str, String)> {
     let cards = || fill(|at| format!("{}\n", card(at, false)));
     let b64 = |text: &str| STANDARD.encode(text);
     let percent = |text: &str| text.bytes().map(|b| format!("%{b:02x}")).collect::<String>();
-    let wrap = |text: &str| text.as_bytes().chunks(76).map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>().join("\n");
-    let lines = |count: usize, code: &dyn Fn(&str) -> String| fill(|at| format!("{} ", code(&card(at, true).repeat(count))));
+    let wrap =
+        |text: &str| text.as_bytes().chunks(76).map(|l| String::from_utf8_lossy(l)).collect::<Vec<_>>().join("\n");
+    let lines =
+        |count: usize, code: &dyn Fn(&str) -> String| fill(|at| format!("{} ", code(&card(at, true).repeat(count))));
     vec![
         ("base64", b64(&prose())),
         ("base64 twice", b64(&b64(&prose()))),

@@ -81,7 +81,7 @@ fn measure<E: std::fmt::Display>(
     mut run: impl FnMut() -> Result<usize, E>,
 ) {
     if let Err(error) = run() {
-        println!("worst/{kind}: refused, {error}");
+        eprintln!("worst/{kind}: refused, {error}");
     }
     let mut group = c.benchmark_group("worst");
     group.throughput(Throughput::Bytes(bytes as u64)).sample_size(10).sampling_mode(SamplingMode::Flat);

@@ -21,7 +21,7 @@ use crate::flow::{Field, Finding, Located};
 const CANDIDATES: usize = 4096;
 const BYTES_PER_CANDIDATE: usize = 4;
 /// Bytes that verifying may look at in any text, and so many more for each byte of it: about what a list of nothing but
-/// secrets of the longest kinds takes, and some 0.3 seconds a megabyte. Lists of cards or addresses take a tenth.
+/// secrets of the longest kinds takes, and 0.2 to 0.5 seconds a megabyte. Lists of cards or addresses take a tenth.
 const WORK: usize = 4 << 20;
 const WORK_PER_BYTE: usize = 256;
 /// Between the name of a field and its text when they are scanned together, as in JSON.

@@ -1,7 +1,7 @@
 //! Where large bodies are inspected: on threads of their own, so that no hostile text holds up a worker's other connections.
 //!
-//! The worst text takes a fraction of a microsecond a byte (see BENCHMARKS.md), so a body up to [`LARGE`] takes a worker
-//! about ten milliseconds at most. Of larger ones each worker has a few in hand, and the others wait their turn.
+//! The worst text known takes less than half a microsecond a byte (see BENCHMARKS.md), so a body up to [`LARGE`] takes a
+//! worker less than ten milliseconds. Of larger ones each worker has a few in hand, and the others wait their turn.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::mask::{self, Engine, Scanner};
 
 /// Bodies above this are not inspected on the worker's own thread.
-pub(super) const LARGE: usize = 32 << 10;
+pub(super) const LARGE: usize = 16 << 10;
 /// Large bodies that are inspected at a time, for each worker.
 const AT_ONCE: usize = 4;
 

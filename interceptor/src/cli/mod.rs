@@ -4,6 +4,7 @@ mod ca;
 mod keys;
 mod log;
 mod mask;
+mod progress;
 mod rules;
 mod run;
 mod scan;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::rules::RuleArgs;
-use super::{Failure, Global, NEGATIVE};
+use super::{Failure, Global, NEGATIVE, progress};
 use crate::flow::Finding;
 use crate::mask::Scanner;
 
@@ -92,7 +92,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let mut scanner = args.rules.engine(global)?.scanner()?;
     let mut stdout = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
     let scanned = if args.files.is_empty() {
-        scan(std::io::stdin().lock(), &mut stdout, args.explain, &mut scanner)
+        let bar = progress::of_input();
+        let scanned = scan(bar.wrap_read(std::io::stdin().lock()), &mut stdout, args.explain, &mut scanner);
+        bar.finish_and_clear();
+        scanned
     } else {
         files::scan(&args.files, args.format, args.explain, &mut scanner, &mut stdout)
     };

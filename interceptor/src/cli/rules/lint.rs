@@ -1,13 +1,13 @@
 //! `interceptor rules lint`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::{Failure, Global, NEGATIVE};
+use super::super::{Failure, Global, NEGATIVE, progress};
 use super::cost::{self, Comparison, percent};
 use super::load::{self, LoadError};
 use crate::config::Rules;
@@ -92,8 +92,8 @@ impl Report {
         report.throughput = Some(Comparison::of(&base, engine, 0.0)?.throughput());
         let own: Vec<_> = cost::own(engine).map(|(index, _)| index).collect();
         let measures_builtin = own.is_empty();
+        let bar = progress::of(if measures_builtin { engine.loaded().len() } else { own.len() }, "rules");
         for (index, rule) in engine.loaded().enumerate().filter(|(_, rule)| measures_builtin || !rule.builtin) {
-            progress(index, engine.loaded().len());
             let mut others = 0..;
             let (without, with) = if measures_builtin {
                 (engine.only(|_| others.next() != Some(index), None)?, Arc::clone(engine))
@@ -106,8 +106,9 @@ impl Report {
             }
             let (id, place) = (rule.meta.id.clone(), rule.origin.to_string());
             report.rules.push(Measured { id, place, cost, allow_slow: rule.allow_slow });
+            bar.inc(1);
         }
-        progress(engine.loaded().len(), engine.loaded().len());
+        bar.finish_and_clear();
         // The costly ones are what one looks for.
         report.rules.sort_by(|a, b| b.cost.total_cmp(&a.cost));
         Ok(report)
@@ -144,15 +145,5 @@ impl Report {
             writeln!(out, "one core: {without:.0} MB/s without the rules of files, {with:.0} MB/s with them")?;
         }
         self.mistakes.iter().try_for_each(|mistake| writeln!(out, "{mistake}"))
-    }
-}
-
-/// Says how far it is, to who looks on; the line is gone when all is done.
-fn progress(done: usize, of: usize) {
-    let mut err = io::stderr();
-    if err.is_terminal() {
-        let text = if done < of { format!("{done} of {of} rules") } else { String::new() };
-        // Nothing depends on it.
-        let _ = write!(err, "\r\x1b[K{text}");
     }
 }

@@ -126,14 +126,13 @@ impl Classes {
     }
 
     /// Where `COUNT` groups of `GROUP` letters and digits each begin, with one other byte between them and no letter or
-    /// digit at either end.
+    /// digit behind; the first may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
     pub(super) fn groups<const GROUP: usize, const COUNT: usize>(&self) -> impl Iterator<Item = usize> {
         let tokens = |at: usize| self.blocks.get(at).map_or(0, Block::tokens);
         let begin = move |at: usize| {
-            let before = at.checked_sub(1).map_or(0, tokens) >> (BLOCK - 1);
             let tokens = u128::from(tokens(at + 1)) << BLOCK | u128::from(tokens(at));
-            // A bit where a group begins: a row of just so many.
-            let mut groups = tokens & !(tokens << 1 | u128::from(before)) & !(tokens >> GROUP);
+            // A bit where a row of so many ends a token.
+            let mut groups = tokens & !(tokens >> GROUP);
             for i in 1..GROUP {
                 groups &= tokens >> i;
             }
@@ -200,7 +199,7 @@ impl Classes {
     fn within(&self, span: &Range<usize>) -> impl Iterator<Item = (&Block, u64)> {
         let (first, last) = (span.start / BLOCK, span.end / BLOCK);
         let (from, to) = (u64::MAX << (span.start % BLOCK), !(u64::MAX << (span.end % BLOCK)));
-        let blocks = self.blocks.iter().zip(0..).skip(first).take(last + 1 - first);
+        let blocks = self.blocks[first..].iter().zip(first..).take(last + 1 - first);
         blocks.map(move |(block, at)| {
             let after = if at == first { from } else { u64::MAX };
             let before = if at == last { to } else { u64::MAX };
@@ -470,7 +469,6 @@ mod tests {
                 let is_token = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
                 let fits = |at: &usize| {
                     (0..width).all(|i| is_token(Some(at + i)) == (i % (group + 1) != group))
-                        && !is_token(at.checked_sub(1))
                         && !is_token(Some(at + width))
                 };
                 (0..bytes.len()).filter(fits).map(|at| &text[at..at + width]).collect::<Vec<_>>()

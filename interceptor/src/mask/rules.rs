@@ -110,7 +110,7 @@ pub(super) enum Special {
     Pem,
 }
 
-/// Addresses of hosts and of network cards, found by their digits.
+/// Addresses of hosts, found by their digits, and of network cards, found by their groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Address {

@@ -1,7 +1,7 @@
 //! Long runs: nearly every key of a vendor is one, or stands behind a name that introduces one.
 //!
 //! Hundreds of literals cost Hyperscan half of its speed, while ordinary text has few runs of sixteen letters, digits
-//! and `_+/=-` with a digit or with letters of both cases. So the patterns whose values surely hold such a run are a
+//! and `_+/=-` with a digit or with letters of both cases. So the patterns whose values hold such a run, all but surely, are a
 //! database of their own, and only what is around a run is scanned with it.
 
 use std::ops::Range;
@@ -16,6 +16,9 @@ const LONG: usize = 16;
 /// What is around a run: bytes before it, where what introduces it begins, and behind it, where its pattern ends.
 pub(super) const BEFORE: usize = 192;
 const AFTER: usize = 64;
+/// Digits that values have on average at least, so that hardly one of a thousand is taken for words: 22 letters and digits
+/// of both cases, 6 hexadecimal ones. Letters that are written out in a pattern do not count.
+const FEWEST_DIGITS: f32 = 3.5;
 /// How often the case changes in a word that is made of some: `fromUtcDateTime` has six changes.
 const MOST_TURNS: usize = 7;
 
@@ -100,10 +103,12 @@ pub(super) struct Shape {
     most: usize,
     /// It says what is around it.
     looks: bool,
+    /// Digits that it has on average, where each byte of a class is as likely as the others.
+    digits: f32,
 }
 
 impl Shape {
-    const EMPTY: Self = Self { is_run: true, head: 0, tail: 0, long_by: None, most: 0, looks: false };
+    const EMPTY: Self = Self { is_run: true, head: 0, tail: 0, long_by: None, most: 0, looks: false, digits: 0.0 };
 
     /// Of an expression as the `regex` crate and Hyperscan write it; none where it is not understood. With `groups`, what
     /// is outside of groups is no run.
@@ -118,7 +123,7 @@ impl Shape {
 
     fn run(bytes: usize) -> Self {
         let long_by = (bytes >= LONG).then_some(0);
-        Self { is_run: true, head: bytes, tail: bytes, long_by, most: bytes, looks: false }
+        Self { head: bytes, tail: bytes, long_by, most: bytes, ..Self::EMPTY }
     }
 
     fn then(self, next: Self) -> Self {
@@ -132,6 +137,7 @@ impl Shape {
             long_by: self.long_by.or(joined).or(later),
             most: self.most.saturating_add(next.most),
             looks: self.looks || next.looks,
+            digits: self.digits + next.digits,
         }
     }
 
@@ -143,10 +149,12 @@ impl Shape {
             long_by: self.long_by.zip(other.long_by).map(|(a, b)| a.max(b)),
             most: self.most.max(other.most),
             looks: self.looks || other.looks,
+            digits: self.digits.min(other.digits),
         }
     }
 
     fn times(self, least: u32, most: Option<u32>) -> Self {
+        let digits = self.digits * least as f32;
         let least = least as usize;
         let total = most.map_or(usize::MAX, |most| self.most.saturating_mul(most as usize));
         let shape = match (self.is_run, least) {
@@ -154,12 +162,12 @@ impl Shape {
             (false, 0) => Self::other(0),
             (false, _) => self,
         };
-        Self { most: total, looks: self.looks, ..shape }
+        Self { most: total, looks: self.looks, digits, ..shape }
     }
 
     /// Whether values of this shape hold a long run near the `before` bytes at most that introduce them.
     pub(super) fn is_behind(&self, before: usize) -> bool {
-        self.long_by.is_some_and(|by| by.saturating_add(before) <= BEFORE)
+        self.digits >= FEWEST_DIGITS && self.long_by.is_some_and(|by| by.saturating_add(before) <= BEFORE)
     }
 
     /// Whether all of a match is around its run.
@@ -189,7 +197,11 @@ fn of(hir: &Hir, counts: bool) -> Shape {
                     .iter()
                     .all(|range| range.end().is_ascii() && (range.start()..=range.end()).all(|c| joins(c as u8))),
             };
-            if counts && joined { Shape::run(1) } else { Shape::other(class.maximum_len().unwrap_or(4)) }
+            if counts && joined {
+                Shape { digits: share_of_digits(class), ..Shape::run(1) }
+            } else {
+                Shape::other(class.maximum_len().unwrap_or(4))
+            }
         }
         HirKind::Repetition(repetition) => of(&repetition.sub, counts).times(repetition.min, repetition.max),
         HirKind::Capture(capture) => of(&capture.sub, true),
@@ -198,6 +210,18 @@ fn of(hir: &Hir, counts: bool) -> Shape {
             parts.iter().map(|part| of(part, counts)).reduce(Shape::or).unwrap_or(Shape::EMPTY)
         }
     }
+}
+
+/// The part of a class that is digits.
+fn share_of_digits(class: &Class) -> f32 {
+    let ranges: Vec<(u32, u32)> = match class {
+        Class::Bytes(class) => class.iter().map(|range| (range.start().into(), range.end().into())).collect(),
+        Class::Unicode(class) => class.iter().map(|range| (range.start().into(), range.end().into())).collect(),
+    };
+    let all = ranges.iter().map(|(start, end)| end - start + 1).sum::<u32>();
+    let of = |&(start, end): &(u32, u32)| (end.min(b'9'.into()) + 1).saturating_sub(start.max(b'0'.into()));
+    let digits = ranges.iter().map(of).sum::<u32>();
+    digits as f32 / all.max(1) as f32
 }
 
 #[cfg(test)]
@@ -221,6 +245,14 @@ mod tests {
         assert_eq!(long_by("[a-z]{0,20}"), None);
         assert_eq!(long_by("(?i)[a-z]{8}[0-9]{0,4}[A-Z]{8}"), Some(0));
         assert_eq!(long_by(r"\s*[a-z]{16}"), Some(usize::MAX));
+    }
+
+    #[test]
+    fn only_values_with_enough_digits_are_told_by_their_runs() {
+        let is_told = |expression: &str| Shape::of(expression, false).unwrap().is_around();
+        assert!(is_told("ghp_[A-Za-z0-9]{36}") && is_told("[0-9a-f]{32}") && is_told("[a-z0-9]{20}"));
+        assert!(!is_told("rzp_live_[A-Za-z0-9]{14}") && !is_told("LTAI[A-Za-z0-9]{12,20}"));
+        assert!(!is_told("PROJECT-[a-z]{30}") && !is_told("(?:[0-9a-f]{32}|[A-Za-z0-9]{16})"));
     }
 
     #[test]

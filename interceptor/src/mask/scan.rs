@@ -24,6 +24,8 @@ const BYTES_PER_CANDIDATE: usize = 4;
 /// secrets of the longest kinds takes, and 0.2 to 0.5 seconds a megabyte. Lists of cards or addresses take a tenth.
 const WORK: usize = 4 << 20;
 const WORK_PER_BYTE: usize = 256;
+/// Hits and candidates for which an idle scanner keeps memory.
+const SPARE: usize = 4096;
 /// Between the name of a field and its text when they are scanned together, as in JSON.
 pub(super) const INTRODUCES: &str = "\": \"";
 
@@ -304,6 +306,16 @@ impl Scanner {
         }
         self.undecoded = undecoded;
         Ok(located)
+    }
+
+    /// Gives back the memory that a long text took.
+    pub fn shrink(&mut self) {
+        self.hits.clear();
+        self.hits.shrink_to(SPARE);
+        self.candidates.clear();
+        self.candidates.shrink_to(SPARE);
+        self.classes = Classes::default();
+        self.context = Context::default();
     }
 
     /// Bytes that were still encoded after all rounds of decoding in the last scan, of all its fields: what they stand

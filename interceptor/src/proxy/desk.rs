@@ -1,7 +1,9 @@
 //! Where large bodies are inspected: on threads of their own, so that no hostile text holds up a worker's other connections.
 //!
 //! The worst text known takes less than half a microsecond a byte (see BENCHMARKS.md), so a body up to [`LARGE`] takes a
-//! worker less than ten milliseconds. Of larger ones each worker has a few in hand, and the others wait their turn.
+//! worker less than ten milliseconds; one of thousands of short fields with long names, each scanned with its name, some
+//! hundred. Of larger ones each worker has a few in hand, and the others wait their turn; the very large ones have turns
+//! of their own, so that who sends those does not hold up everybody's ordinary requests.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,8 +14,11 @@ use crate::mask::{self, Engine, Scanner};
 
 /// Bodies above this are not inspected on the worker's own thread.
 pub(super) const LARGE: usize = 16 << 10;
-/// Large bodies that are inspected at a time, for each worker.
+/// Bodies above this wait for each other alone.
+const HUGE: usize = 512 << 10;
+/// Large bodies, and huge ones, that are inspected at a time, for each worker.
 const AT_ONCE: usize = 4;
+const HUGE_AT_ONCE: usize = 2;
 
 /// The scanners of a worker.
 #[derive(Debug)]
@@ -23,12 +28,14 @@ pub(super) struct Desk {
     /// For large bodies, made when they are first needed.
     spare: RefCell<Vec<Scanner>>,
     turns: Arc<Semaphore>,
+    turns_of_huge: Arc<Semaphore>,
 }
 
 impl Desk {
     pub(super) fn new(engine: Arc<Engine>, own: Scanner) -> Self {
         let (own, spare) = (RefCell::new(own), RefCell::default());
-        Self { engine, own, spare, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        let [turns, turns_of_huge] = [AT_ONCE, HUGE_AT_ONCE].map(|turns| Arc::new(Semaphore::new(turns)));
+        Self { engine, own, spare, turns, turns_of_huge }
     }
 
     /// The scanner for small texts.
@@ -36,20 +43,23 @@ impl Desk {
         &self.own
     }
 
-    /// Does `job` on a thread of its own once it is its turn.
+    /// Does `job`, for a body of so many bytes, on a thread of its own once it is its turn.
     ///
     /// # Errors
     /// When Hyperscan cannot allocate: then nothing was inspected.
     pub(super) async fn away<T: Send + 'static>(
         &self,
+        bytes: usize,
         job: impl FnOnce(&mut Scanner) -> T + Send + 'static,
     ) -> Result<T, mask::Error> {
         // It is never closed. The turn comes back with the scanner, and ends with the job when nobody waits for that.
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turns = if bytes > HUGE { &self.turns_of_huge } else { &self.turns };
+        let turn = Arc::clone(turns).acquire_owned().await;
         let spare = self.spare.borrow_mut().pop();
         let mut scanner = spare.map_or_else(|| self.engine.scanner(), Ok)?;
         let done = tokio::task::spawn_blocking(move || {
             let done = job(&mut scanner);
+            scanner.shrink();
             (scanner, done, turn)
         });
         let (scanner, done, _turn) = done.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
@@ -90,7 +100,7 @@ mod tests {
                         wait.recv().unwrap();
                         scanner.scan(&hostile, &mut Vec::new())
                     };
-                    desk.away(job).await
+                    desk.away(LARGE, job).await
                 }
             });
             tokio::task::yield_now().await;
@@ -111,13 +121,13 @@ mod tests {
                 scanner.scan("card 4111 1111 1111 1111", &mut found).map(|()| found.len())
             };
             let tasks: Vec<_> = (0..4 * AT_ONCE)
-                .map(|_| Rc::clone(&desk))
-                .map(|desk| tokio::task::spawn_local(async move { desk.away(job).await }))
+                .map(|n| (Rc::clone(&desk), n % 2 * 2 * HUGE))
+                .map(|(desk, bytes)| tokio::task::spawn_local(async move { desk.away(bytes, job).await }))
                 .collect();
             for task in tasks {
                 assert_eq!(task.await.unwrap(), Ok(Ok(1)));
             }
-            assert!(desk.spare.borrow().len() <= AT_ONCE);
+            assert!(desk.spare.borrow().len() <= AT_ONCE + HUGE_AT_ONCE);
         });
     }
 }

@@ -70,12 +70,15 @@ pub(super) struct Inspected {
 
 /// The verdict on `request`; `record` is filled with what was found and decided, also when it is refused.
 pub(super) async fn run(worker: &Worker, record: &mut Record, request: Request) -> Result<Inspected, Rejection> {
-    let large = matches!(&request.body, Body::Whole(body) if body.len() > LARGE);
-    if !large {
+    let bytes = match &request.body {
+        Body::Whole(body) => body.len(),
+        Body::Streamed => 0,
+    };
+    if bytes <= LARGE {
         return inspect(&worker.shared, &mut worker.desk.own().borrow_mut(), record, &request);
     }
     let (shared, mut moved) = (Arc::clone(&worker.shared), record.clone());
-    let inspected = worker.desk.away(move |scanner| {
+    let inspected = worker.desk.away(bytes, move |scanner| {
         let result = inspect(&shared, scanner, &mut moved, &request);
         (moved, result)
     });

@@ -172,9 +172,11 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
                 return Err(KeyFault::new("pattern", Fault::Wide(Width(back))));
             }
             let (key, verify) = raw.verify.as_deref().map_or(("pattern", pattern), |verify| ("verify", verify));
-            let begins = format!(r"\A(?s:.{{0,{}}}?)(?:{verify})", back - 1);
-            let begins = (back <= NARROW).then(|| build(key, &begins)).transpose()?;
-            Ok(Locate::Window { back, begins, verify: build(key, verify)? })
+            let anywhere = format!(r"\A(?s:.{{0,{}}}?)(?:{verify})", back - 1);
+            let verify = build(key, verify)?;
+            // A shortcut, which a very long pattern does without.
+            let begins = (back <= NARROW).then(|| build(key, &anywhere).ok()).flatten();
+            Ok(Locate::Window { back, begins, verify })
         }
     }
 }

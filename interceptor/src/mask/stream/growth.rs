@@ -46,7 +46,7 @@ pub(in crate::mask) struct Growth {
     behind: DFA,
     /// The expression of each rule in `behind`.
     of_rule: Vec<Option<PatternID>>,
-    /// No value that `beginnings` and `pictures` know is longer.
+    /// No value that `beginnings` knows is longer, and none of `pictures`.
     longest: usize,
     longest_picture: usize,
     /// Bytes before a value that may be read to find it.

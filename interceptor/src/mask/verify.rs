@@ -1,30 +1,27 @@
 //! Verifying candidates: exact span, edges, validator, words around it; and what all of that may cost.
 
+mod numbers;
+
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::classes::{Classes, Token, Window};
+use super::classes::Classes;
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
 use super::extent::{self, Walk};
 use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::lone::Lone;
-use super::phone::{self, MOST_DIGITS, Written};
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
 use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
 use super::run;
 use super::scan::Limit;
-use super::shapes::Follows;
 use super::stream::{Ahead, Growth};
 use super::validate::Verdict;
 use super::{Error, token};
 use crate::flow::Severity;
 
-/// Digits of the shortest number to which a name may be glued, and of its first group.
-const LONG_NUMBER: usize = 15;
-const FIRST_GROUP: usize = 4;
 /// Longest name that may be glued to a number.
 const LONGEST_NAME: usize = 24;
 /// What context and a checksum add to a rule's confidence.
@@ -295,174 +292,6 @@ impl<'v> View<'v> {
         // A character has up to four bytes.
         self.awaits(span.start, span.end + 4);
         if Dictionary::stands_alone(self.text, &span) { self.propose(index, rule, span) } else { Ok(()) }
-    }
-
-    /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
-    fn token(&mut self, token: &Token) -> Result<(), Error> {
-        let follows = self.follows(token);
-        let window = self.classes.around(token.span.start);
-        self.pictures(token, &window, follows, |_| true)?;
-        if token.digits && token.span.len() <= MOST_DIGITS {
-            self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
-        }
-        let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
-        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
-        let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
-        let goes_on = matches!(next, Some(b')' | b' ' | b'('))
-            || (follows == Follows::Digit && next.is_some_and(|b| phone::joins(*b)));
-        if token.digits && !ends && (token.span.len() >= 7 || goes_on) && phone::may_begin(&window) {
-            self.phone(token.span.start)?;
-        }
-        if self.may_be_address(token, follows) { self.address(token) } else { Ok(()) }
-    }
-
-    fn follows(&self, token: &Token) -> Follows {
-        match self.text.get(token.span.end + 1) {
-            Some(b) if b.is_ascii_digit() => Follows::Digit,
-            Some(b) if b.is_ascii_alphabetic() => Follows::Letter,
-            _ => Follows::Nothing,
-        }
-    }
-
-    /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
-    fn pictures(
-        &mut self,
-        token: &Token,
-        window: &Window,
-        follows: Follows,
-        which: impl Fn(&Rule) -> bool,
-    ) -> Result<(), Error> {
-        self.shapes(token, window, follows, &which)?;
-        let end = token.span.end;
-        let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
-        if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
-            return Ok(());
-        }
-        let mut from = token.span.start;
-        while from < end {
-            let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
-            if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
-                let run = Token { span: from..from + len, digits: true };
-                let follows = self.follows(&run);
-                self.shapes(&run, &self.classes.around(from), follows, |rule| rule.left == Edge::Glued && which(rule))?;
-            }
-            from += len + 1;
-        }
-        Ok(())
-    }
-
-    fn shapes(
-        &mut self,
-        token: &Token,
-        window: &Window,
-        follows: Follows,
-        which: impl Fn(&Rule) -> bool,
-    ) -> Result<(), Error> {
-        let engine = self.engine;
-        for shape in engine.shapes().around(self.text, window, token, follows) {
-            let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
-            let rule = engine.rule(shape.rule);
-            let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
-            let fit = || pictures[shape.picture as usize].fit(self.text, start);
-            let Some(mut end) = which(rule).then(fit).flatten() else { continue };
-            self.spend(end - start)?;
-            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
-                continue;
-            }
-            if let Some(extend) = extend {
-                end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
-            }
-            self.awaits_edge(rule, &(start..end));
-            let is_free = self.edge_is_free(rule, start) || self.is_glued(rule, &(start..end));
-            if is_free && !self.number_goes_on(start, end) {
-                self.propose(shape.rule, rule, start..end)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a long number stands between names, not within a hexadecimal string: each neighbour is no letter or
-    /// digit, or a letter of a name.
-    fn is_glued(&self, rule: &Rule, span: &Range<usize>) -> bool {
-        let digits = || self.text[span.clone()].iter().filter(|b| b.is_ascii_digit()).count();
-        if rule.left != Edge::Glued || !(LONG_NUMBER..=LONG_NUMBER + 1).contains(&digits()) {
-            return false;
-        }
-        let is_name = |name: &[u8]| {
-            let says_more_than_hex = name.iter().any(|b| !b.is_ascii_hexdigit()) && !name.eq_ignore_ascii_case(b"x");
-            says_more_than_hex || rule.words.as_ref().is_some_and(|words| words.contain(name))
-        };
-        let (before, after) = (&self.text[..span.start], &self.text[span.end..]);
-        let letter = |b: &&u8| b.is_ascii_alphabetic();
-        let left = before.iter().rev().take(LONGEST_NAME).take_while(letter).count();
-        let right = after.iter().take(LONGEST_NAME).take_while(letter).count();
-        let free = |neighbour: Option<&u8>| !neighbour.is_some_and(u8::is_ascii_digit);
-        let left_is_free = if left > 0 { is_name(&before[before.len() - left..]) } else { free(before.last()) };
-        let right_is_free = if right > 0 { is_name(&after[..right]) } else { free(after.first()) };
-        left_is_free && right_is_free
-    }
-
-    /// Whether a token is part of what may be an address; most are not.
-    fn may_be_address(&self, token: &Token, follows: Follows) -> bool {
-        let next = self.text.get(token.span.end);
-        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
-        colon || (next == Some(&b'.') && follows == Follows::Digit)
-    }
-
-    fn address(&mut self, token: &Token) -> Result<(), Error> {
-        for kind in [Address::Ipv4, Address::Ipv6] {
-            let walk = match kind {
-                Address::Ipv4 => extent::ipv4(self.text, token),
-                _ => extent::ipv6(self.text, token, &mut self.done.ipv6),
-            };
-            if let Some(span) = self.walked(walk)? {
-                self.address_at(kind, &span)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The addresses of network cards, which need not have a digit: `found` is where groups of `group` begin.
-    fn network_cards(&mut self, kind: Address, group: usize, found: impl Iterator<Item = usize>) -> Result<(), Error> {
-        for start in found {
-            let span = start..start + 12 + 12 / group - 1;
-            if span.end > self.settled && extent::is_mac(&self.text[span.clone()], group) {
-                self.spend(span.len())?;
-                self.address_at(kind, &span)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn address_at(&mut self, kind: Address, span: &Range<usize>) -> Result<(), Error> {
-        let engine = self.engine;
-        for &(index, _) in engine.addresses().iter().filter(|&&(_, of)| of == kind) {
-            let rule = engine.rule(index);
-            if self.edge_is_free(rule, span.start) {
-                self.propose(index, rule, span.clone())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a telephone number from its first digit.
-    fn phone(&mut self, first: usize) -> Result<(), Error> {
-        // The middle of a number was read from its start.
-        if matches!(self.text[..first], [.., b'0'..=b'9', b'-' | b'.' | b'/']) {
-            return Ok(());
-        }
-        self.spend(16)?;
-        let Some(written) = Written::read(self.text, first) else { return Ok(()) };
-        let start = written.start;
-        let engine = self.engine;
-        for &(index, plan) in engine.phones() {
-            let Some(end) = written.may_be(plan).then(|| written.end(plan)).flatten() else { continue };
-            self.awaits(start, end + 2);
-            if !self.number_goes_on(start, end) {
-                self.propose(index, engine.rule(index), start..end)?;
-            }
-        }
-        Ok(())
     }
 
     /// The checks that every candidate passes: right edge, allow-lists, validator, words.

@@ -62,7 +62,6 @@ pub(super) fn is_in(value: &[u8]) -> bool {
 /// The parts of `text` around its long runs, in order, none touching another. A text that is `cut` may have been longer:
 /// its ends are ends of runs.
 pub(super) fn parts(text: &[u8], classes: &Classes, cut: bool, mut found: impl FnMut(Range<usize>) -> bool) {
-    let last = text.iter().rev().take_while(|b| joins(**b)).count();
     let mut at = 0;
     let runs = std::iter::from_fn(|| {
         let run = classes.next_run::<LONG>(Block::keys, at, text.len())?;
@@ -72,8 +71,8 @@ pub(super) fn parts(text: &[u8], classes: &Classes, cut: bool, mut found: impl F
     .filter(|run| {
         classes.any(run, |block| block.digits | block.capital) && (classes.digits(run) > 1 || tells(&text[run.clone()]))
     });
-    let ends = [0..0, text.len() - last..text.len()].map(|end| cut.then_some(end));
-    let [head, tail] = ends;
+    let head = cut.then_some(0..0);
+    let tail = cut.then(|| text.len() - text.iter().rev().take_while(|b| joins(**b)).count()..text.len());
     let mut part: Option<Range<usize>> = None;
     for run in head.into_iter().chain(runs).chain(tail) {
         let around = run.start.saturating_sub(BEFORE)..text.len().min(run.end + AFTER);

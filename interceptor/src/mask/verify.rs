@@ -146,9 +146,8 @@ impl<'v> View<'v> {
             view.awaits_more(growth, &mut of_copy);
         }
         for token in classes.tokens() {
-            view.pictures(&token, &classes.around(token.span.start), view.follows(&token), |rule| {
-                rule.meta.severity == Severity::High
-            })?;
+            let place = view.place(&token);
+            view.pictures(&place, |rule| rule.meta.severity == Severity::High)?;
         }
         self.work = view.work;
         if let Some(held) = of_copy.held_from() {

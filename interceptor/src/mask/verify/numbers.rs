@@ -14,12 +14,18 @@ use crate::mask::shapes::Follows;
 const LONG_NUMBER: usize = 15;
 const FIRST_GROUP: usize = 4;
 
+/// A token of digits, and what is around it.
+pub(super) struct Place<'t> {
+    token: &'t Token,
+    window: Window,
+    follows: Follows,
+}
+
 impl View<'_> {
     /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
     pub(super) fn token(&mut self, token: &Token) -> Result<(), Error> {
-        let follows = self.follows(token);
-        let window = self.classes.around(token.span.start);
-        self.pictures(token, &window, follows, |_| true)?;
+        let place = self.place(token);
+        self.pictures(&place, |_| true)?;
         if token.digits && token.span.len() <= MOST_DIGITS {
             self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
         }
@@ -27,30 +33,26 @@ impl View<'_> {
         // `20 (7946)` and `415) 555` go on; `2021 we` does not.
         let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
         let goes_on = matches!(next, Some(b')' | b' ' | b'('))
-            || (follows == Follows::Digit && next.is_some_and(|b| phone::joins(*b)));
-        if token.digits && !ends && (token.span.len() >= 7 || goes_on) && phone::may_begin(&window) {
+            || (place.follows == Follows::Digit && next.is_some_and(|b| phone::joins(*b)));
+        if token.digits && !ends && (token.span.len() >= 7 || goes_on) && phone::may_begin(&place.window) {
             self.phone(token.span.start)?;
         }
-        if self.may_be_address(token, follows) { self.address(token) } else { Ok(()) }
+        if self.may_be_address(&place) { self.address(token) } else { Ok(()) }
     }
 
-    pub(super) fn follows(&self, token: &Token) -> Follows {
-        match self.text.get(token.span.end + 1) {
+    pub(super) fn place<'t>(&self, token: &'t Token) -> Place<'t> {
+        let follows = match self.text.get(token.span.end + 1) {
             Some(b) if b.is_ascii_digit() => Follows::Digit,
             Some(b) if b.is_ascii_alphabetic() => Follows::Letter,
             _ => Follows::Nothing,
-        }
+        };
+        Place { token, window: self.classes.around(token.span.start), follows }
     }
 
     /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
-    pub(super) fn pictures(
-        &mut self,
-        token: &Token,
-        window: &Window,
-        follows: Follows,
-        which: impl Fn(&Rule) -> bool,
-    ) -> Result<(), Error> {
-        self.shapes(token, window, follows, &which)?;
+    pub(super) fn pictures(&mut self, place: &Place<'_>, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+        self.shapes(place, &which)?;
+        let token = place.token;
         let end = token.span.end;
         let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
         if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
@@ -61,23 +63,17 @@ impl View<'_> {
             let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
             if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
-                let follows = self.follows(&run);
-                self.shapes(&run, &self.classes.around(from), follows, |rule| rule.left == Edge::Glued && which(rule))?;
+                self.shapes(&self.place(&run), |rule| rule.left == Edge::Glued && which(rule))?;
             }
             from += len + 1;
         }
         Ok(())
     }
 
-    fn shapes(
-        &mut self,
-        token: &Token,
-        window: &Window,
-        follows: Follows,
-        which: impl Fn(&Rule) -> bool,
-    ) -> Result<(), Error> {
+    fn shapes(&mut self, place: &Place<'_>, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
         let engine = self.engine;
-        for shape in engine.shapes().around(self.text, window, token, follows) {
+        let Place { token, window, follows } = place;
+        for shape in engine.shapes().around(self.text, window, token, *follows) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
@@ -121,21 +117,19 @@ impl View<'_> {
     }
 
     /// Whether a token is part of what may be an address; most are not.
-    fn may_be_address(&self, token: &Token, follows: Follows) -> bool {
+    fn may_be_address(&self, &Place { token, follows, .. }: &Place<'_>) -> bool {
         let next = self.text.get(token.span.end);
         let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
         colon || (next == Some(&b'.') && follows == Follows::Digit)
     }
 
     fn address(&mut self, token: &Token) -> Result<(), Error> {
-        for kind in [Address::Ipv4, Address::Ipv6] {
-            let walk = match kind {
-                Address::Ipv4 => extent::ipv4(self.text, token),
-                _ => extent::ipv6(self.text, token, &mut self.done.ipv6),
-            };
-            if let Some(span) = self.walked(walk)? {
-                self.address_at(kind, &span)?;
-            }
+        if let Some(span) = self.walked(extent::ipv4(self.text, token))? {
+            self.address_at(Address::Ipv4, &span)?;
+        }
+        let walk = extent::ipv6(self.text, token, &mut self.done.ipv6);
+        if let Some(span) = self.walked(walk)? {
+            self.address_at(Address::Ipv6, &span)?;
         }
         Ok(())
     }

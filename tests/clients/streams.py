@@ -32,6 +32,15 @@ def daemon():
         return int(file.read())
 
 
+def has_ended(pid):
+    """Whether a process is gone or waits to be reaped; it may go at any moment, also while it is looked at."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def is_direct(writer):
     """Captured connections run over loopback, and no other does in the lab."""
     return writer.get_extra_info("sockname")[0] not in ("127.0.0.1", "::1")
@@ -168,7 +177,7 @@ async def happen(prober, streams):
         pid = daemon()
         prober.phase = "restarting"
         os.kill(pid, signal.SIGTERM)
-        while os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().split()[2] != "Z":
+        while not has_ended(pid):
             await asyncio.sleep(0.02)
         await start_another()
     elif SCENARIO == "upgrade":

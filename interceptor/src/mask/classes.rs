@@ -1,6 +1,9 @@
 //! What each byte of a text is: a digit, a letter, a sign. One pass over the text, a bit for each byte, on which tokens
 //! and long runs are then found without reading the text again.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::ops::Range;
 
 use wide::u8x16;
@@ -37,6 +40,8 @@ pub(super) struct Block {
     /// `+`, `-`, `/` and `_`: what base64 has besides.
     pub(super) signs: u64,
     pub(super) equals: u64,
+    /// What is not ASCII.
+    outside: u64,
 }
 
 impl Block {
@@ -74,13 +79,26 @@ impl Classes {
 
     /// Those of `text`, instead of the last one's.
     pub(super) fn read(&mut self, text: &[u8]) {
-        self.blocks.clear();
-        self.blocks.reserve(text.len() / BLOCK + 1);
         let (blocks, tail) = text.as_chunks::<BLOCK>();
+        self.blocks.resize(blocks.len() + 1, Block::default());
         read(blocks, &mut self.blocks);
         let mut last = [0; BLOCK];
         last[..tail.len()].copy_from_slice(tail);
-        read(&[last], &mut self.blocks);
+        read(&[last], &mut self.blocks[blocks.len()..]);
+    }
+
+    /// The first byte outside ASCII at or after `from`.
+    #[inline]
+    pub(super) fn next_outside_ascii(&self, from: usize) -> Option<usize> {
+        let mut rest = u64::MAX << (from % BLOCK);
+        for (at, block) in (from / BLOCK..).zip(self.blocks.get(from / BLOCK..)?) {
+            let found = block.outside & rest;
+            if found != 0 {
+                return Some(at * BLOCK + found.trailing_zeros() as usize);
+            }
+            rest = u64::MAX;
+        }
+        None
     }
 
     /// The digit-bearing tokens, in order.
@@ -123,38 +141,6 @@ impl Classes {
             return (end >= start + LEAST).then_some(start..end);
         }
         None
-    }
-
-    /// Where `COUNT` groups of `GROUP` letters and digits each begin, with one other byte between them and no letter or
-    /// digit behind; the first may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
-    pub(super) fn groups<const GROUP: usize, const COUNT: usize>(&self) -> impl Iterator<Item = usize> {
-        let tokens = |at: usize| self.blocks.get(at).map_or(0, Block::tokens);
-        let begin = move |at: usize| {
-            let tokens = u128::from(tokens(at + 1)) << BLOCK | u128::from(tokens(at));
-            // A bit where a row of so many ends a token.
-            let mut groups = tokens & !(tokens >> GROUP);
-            for i in 1..GROUP {
-                groups &= tokens >> i;
-            }
-            let mut found = groups;
-            for i in 1..COUNT {
-                found &= groups >> (i * (GROUP + 1));
-                // Words of so many letters are rarely side by side.
-                if found == 0 {
-                    break;
-                }
-            }
-            // The others begin in the next block.
-            found as u64
-        };
-        let bits = |(at, mut found): (usize, u64)| {
-            std::iter::from_fn(move || {
-                let bit = (found != 0).then(|| found.trailing_zeros() as usize)?;
-                found &= found - 1;
-                Some(at * BLOCK + bit)
-            })
-        };
-        (0..self.blocks.len()).map(move |at| (at, begin(at))).filter(|(_, found)| *found != 0).flat_map(bits)
     }
 
     /// What is around the byte at `at`.
@@ -251,24 +237,43 @@ impl Iterator for Tokens<'_> {
             self.at += 1;
             self.digits = self.blocks.get(self.at)?.digits;
         }
-        let digit = self.at * BLOCK + self.digits.trailing_zeros() as usize;
+        let (block, digit) = (&self.blocks[self.at], self.digits.trailing_zeros());
+        let outside = !block.tokens();
+        let (below, above) = (outside & !(u64::MAX << digit), outside & (u64::MAX << digit));
+        if below == 0 || above == 0 {
+            return Some(self.across(self.at * BLOCK + digit as usize));
+        }
+        // Nearly every token lies within its block.
+        let (start, end) = (BLOCK as u32 - below.leading_zeros(), above.trailing_zeros());
+        let behind = u64::MAX << end;
+        self.digits = block.digits & behind;
+        let digits = !block.digits & (u64::MAX << start) & !behind == 0;
+        let at = self.at * BLOCK;
+        Some(Token { span: at + start as usize..at + end as usize, digits })
+    }
+}
+
+impl Tokens<'_> {
+    /// The token that the digit at `digit` is in, which is its first.
+    fn across(&mut self, digit: usize) -> Token {
         let start = start_of(self.blocks, digit, Block::tokens);
         let end = end_of(self.blocks, digit, Block::tokens);
         let digits = start == digit && (end == digit + 1 || end_of(self.blocks, digit, |block| block.digits) == end);
         self.at = end / BLOCK;
         self.digits = self.blocks.get(self.at).map_or(0, |block| block.digits & (u64::MAX << (end % BLOCK)));
-        Some(Token { span: start..end, digits })
+        Token { span: start..end, digits }
     }
 }
 
-fn read(text: &[[u8; BLOCK]], blocks: &mut Vec<Block>) {
+/// Reads blocks of `text` into as many of `blocks`.
+fn read(text: &[[u8; BLOCK]], blocks: &mut [Block]) {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor was asked for what the function is compiled for.
-        #[expect(unsafe_code, reason = "only a function that the processor was asked about is called")]
-        return unsafe { avx2::read(text, blocks) };
+    if x86::read(text, blocks) {
+        return;
     }
-    blocks.extend(text.iter().map(portable));
+    for (block, text) in blocks.iter_mut().zip(text) {
+        *block = portable(text);
+    }
 }
 
 /// The classes of a block, sixteen bytes at a time.
@@ -287,104 +292,9 @@ fn portable(text: &[u8; BLOCK]) -> Block {
         block.capital |= bits(within(bytes, b'A', 26));
         block.signs |= bits(is(b'+') | is(b'-') | is(b'/') | is(b'_'));
         block.equals |= bits(is(b'='));
+        block.outside |= bits(bytes);
     }
     block
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    //! The same, 32 bytes at a time: the halves of a byte are looked up, and what both allow is its class.
-
-    use std::arch::x86_64::{
-        __m256i, _mm_set_epi64x, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
-        _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    };
-
-    use super::{BLOCK, Block};
-
-    const DIGIT: u8 = 1;
-    const SMALL: [u8; 2] = [1 << 1, 1 << 2];
-    const CAPITAL: [u8; 2] = [1 << 3, 1 << 4];
-    const SIGN: u8 = 1 << 5;
-    const UNDERSCORE: u8 = 1 << 6;
-    const EQUALS: u8 = 1 << 7;
-
-    /// What a byte may be whose upper half is the index: rows of the ASCII table.
-    const ROWS: [u8; 16] = {
-        let mut rows = [0; 16];
-        rows[2] = SIGN;
-        rows[3] = DIGIT | EQUALS;
-        rows[4] = CAPITAL[0];
-        rows[5] = CAPITAL[1] | UNDERSCORE;
-        rows[6] = SMALL[0];
-        rows[7] = SMALL[1];
-        rows
-    };
-    /// What a byte may be whose lower half is the index: columns.
-    const COLUMNS: [u8; 16] = {
-        let mut columns = [0; 16];
-        let mut i = 0;
-        while i < 16 {
-            let first = if i > 0 { SMALL[0] | CAPITAL[0] } else { 0 };
-            let second = if i < 11 { SMALL[1] | CAPITAL[1] } else { 0 };
-            columns[i] = first | second | if i < 10 { DIGIT } else { 0 };
-            i += 1;
-        }
-        columns[0xb] |= SIGN;
-        columns[0xd] |= SIGN | EQUALS;
-        columns[0xf] |= SIGN | UNDERSCORE;
-        columns
-    };
-
-    /// Both halves of a register have their own table.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn table(half: [u8; 16]) -> __m256i {
-        _mm256_broadcastsi128_si256(_mm_set_epi64x(
-            (u128::from_le_bytes(half) >> 64) as i64,
-            u128::from_le_bytes(half) as i64,
-        ))
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn classes(bytes: &[u8; 32], tables: [__m256i; 2]) -> __m256i {
-        // SAFETY: 32 bytes are read of 32, and the instruction needs no alignment.
-        #[expect(unsafe_code, reason = "vectors are loaded through pointers")]
-        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-        let half = _mm256_set1_epi8(0xf);
-        let [rows, columns] = tables;
-        let low = _mm256_shuffle_epi8(columns, _mm256_and_si256(bytes, half));
-        let high = _mm256_shuffle_epi8(rows, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), half));
-        // What is not ASCII has a row without classes.
-        _mm256_and_si256(low, high)
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn bits(low: __m256i, high: __m256i, class: u8) -> u64 {
-        let class = _mm256_set1_epi8(class.cast_signed());
-        let zero = _mm256_setzero_si256();
-        let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(low, class), zero));
-        let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(high, class), zero));
-        !(u64::from(high.cast_unsigned()) << 32 | u64::from(low.cast_unsigned()))
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn read(text: &[[u8; BLOCK]], blocks: &mut Vec<Block>) {
-        let tables = [table(ROWS), table(COLUMNS)];
-        for block in text {
-            let [low, high] = block.as_chunks::<32>().0 else { continue };
-            let (low, high) = (classes(low, tables), classes(high, tables));
-            blocks.push(Block {
-                digits: bits(low, high, DIGIT),
-                small: bits(low, high, SMALL[0] | SMALL[1]),
-                capital: bits(low, high, CAPITAL[0] | CAPITAL[1]),
-                signs: bits(low, high, SIGN | UNDERSCORE),
-                equals: bits(low, high, EQUALS),
-            });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -417,14 +327,23 @@ mod tests {
                     capital: bit(byte.is_ascii_uppercase()),
                     signs: bit(matches!(byte, b'+' | b'-' | b'/' | b'_')),
                     equals: bit(byte == b'='),
+                    outside: bit(!byte.is_ascii()),
                 };
                 assert_eq!(portable(&text), expected, "{byte:#x} at {at}");
                 assert_eq!(Classes::of(&text).blocks[0], expected, "{byte:#x} at {at}");
+                #[cfg(target_arch = "x86_64")]
+                x86::tests::every_way_tells(&text, expected);
             }
         }
     }
 
     proptest! {
+        #[test]
+        fn what_is_not_ascii_is_found(text in "[a-z]{0,150}(\u{e9}[a-z]{0,100}){0,3}", from in 0usize..400) {
+            let expected = (from..text.len()).find(|&at| !text.as_bytes()[at].is_ascii());
+            prop_assert_eq!(Classes::of(text.as_bytes()).next_outside_ascii(from), expected);
+        }
+
         #[test]
         fn tokens_equal_a_simple_reference(text in "[a-z0-9 .-]{0,300}|[a-z0-9]{60,200}|([0-9]{60,70}[ a]){2}") {
             let reference: Vec<(&str, bool)> = text
@@ -456,25 +375,6 @@ mod tests {
                 .filter(|run| run.len() >= 11)
                 .collect();
             prop_assert_eq!(runs, reference);
-        }
-
-        #[test]
-        fn groups_equal_a_simple_reference(text in "([a-f]{1,2}[:. ]){0,60}|([0-9]{4}[. ]){0,40}|[.]{60}(aa[.]){4,9}") {
-            let classes = Classes::of(text.as_bytes());
-            let pairs: Vec<_> = classes.groups::<2, 6>().map(|at| &text[at..at + 17]).collect();
-            let fours: Vec<_> = classes.groups::<4, 3>().map(|at| &text[at..at + 14]).collect();
-            let reference = |group: usize, count: usize| {
-                let width = count * (group + 1) - 1;
-                let bytes = text.as_bytes();
-                let is_token = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-                let fits = |at: &usize| {
-                    (0..width).all(|i| is_token(Some(at + i)) == (i % (group + 1) != group))
-                        && !is_token(Some(at + width))
-                };
-                (0..bytes.len()).filter(fits).map(|at| &text[at..at + width]).collect::<Vec<_>>()
-            };
-            prop_assert_eq!(pairs, reference(2, 6));
-            prop_assert_eq!(fours, reference(4, 3));
         }
 
         #[test]

@@ -82,8 +82,8 @@ pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
     if text[end - 1] == b'.' {
         end -= 1;
     }
-    let introduced = text[start.saturating_sub(9)..start].to_ascii_lowercase();
-    if end - start < 7 || memchr::memmem::find(&introduced, b"version").is_some() {
+    let is_version = || text[start.saturating_sub(9)..start].windows(7).any(|w| w.eq_ignore_ascii_case(b"version"));
+    if end - start < 7 || is_version() {
         return Walk::nothing(work);
     }
     Walk { span: Some(start..with_prefix_length(text, end, 32)), work, ..Walk::default() }
@@ -122,13 +122,17 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
 
 /// Whether `text` is the address of a network card: hexadecimal digits, and the same separator between groups of `group`.
 pub(super) fn is_mac(text: &[u8], group: usize) -> bool {
-    let separators: &[u8] = if group == 4 { b"." } else { b":-" };
     let between = text[group];
     let is_at_its_place = |(at, byte): (usize, &u8)| match at % (group + 1) == group {
         true => *byte == between,
         false => byte.is_ascii_hexdigit(),
     };
-    separators.contains(&between) && text.iter().enumerate().all(is_at_its_place)
+    joins_mac(between, group) && text.iter().enumerate().all(is_at_its_place)
+}
+
+/// Whether `byte` may stand between two groups of such an address.
+pub(super) fn joins_mac(byte: u8, group: usize) -> bool {
+    if group == 4 { byte == b'.' } else { matches!(byte, b':' | b'-') }
 }
 
 /// Where an address that ends at `end` ends with its `/24`.

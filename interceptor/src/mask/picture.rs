@@ -68,6 +68,8 @@ pub(super) struct Outline {
     either: u64,
     /// Neither.
     others: u64,
+    /// One of them is a digit, behind what repeats; none where that is not known.
+    somewhere: u64,
 }
 
 impl Outline {
@@ -87,7 +89,16 @@ impl Outline {
                 _ => outline.others |= bit,
             }
         }
+        outline.somewhere = Self::digit_behind(runs, repeats, offset);
         outline
+    }
+
+    /// The places of the first digit at or behind the run `from`.
+    fn digit_behind(runs: &[Run], from: usize, offset: usize) -> u64 {
+        let Some(at) = runs.iter().skip(from).position(|run| run.cell.is_digit()).map(|at| from + at) else { return 0 };
+        let place = |bound: fn(&Run) -> usize| BEFORE + runs[..at].iter().map(bound).sum::<usize>() - offset;
+        let (first, last) = (place(|run| run.least), place(|run| run.most));
+        if last < 64 { u64::MAX << first & u64::MAX >> (63 - last) } else { 0 }
     }
 
     /// Whether the bytes of a text may be those of the picture.
@@ -95,7 +106,8 @@ impl Outline {
     pub(super) fn fits(&self, text: &Window) -> bool {
         let tokens = text.digits | text.letters;
         let missing = (self.digits & !text.digits) | (self.letters & !text.letters) | (self.either & !tokens);
-        missing | (self.others & tokens) == 0
+        let lacks_digit = self.somewhere != 0 && self.somewhere & text.digits == 0;
+        missing | (self.others & tokens) == 0 && !lacks_digit
     }
 }
 

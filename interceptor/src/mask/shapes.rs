@@ -1,13 +1,15 @@
-//! Which pictures may fit around a token, told by its length and the bytes at its ends.
+//! What may begin at a token, told by its length and the bytes around it.
 //!
-//! Most numbers in a text are followed by a word, or by nothing that a picture could go on with; one lookup leaves the few
-//! pictures that need to be compared with the text.
+//! Most numbers in a text are followed by a word, or by nothing that a value could go on with; one lookup tells that, or
+//! leaves the few pictures that need to be compared with the text.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::classes::{Token, Window};
 use super::engine::LONGEST_ANCHOR;
-use super::picture::{Anchor, Outline, Picture};
+use super::phone;
+use super::picture::{Outline, Picture};
 
 /// What stands behind the one byte that follows a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +21,14 @@ pub(super) enum Follows {
 
 impl Follows {
     const ALL: [Self; 3] = [Self::Nothing, Self::Letter, Self::Digit];
+
+    fn of(byte: Option<&u8>) -> Self {
+        match byte {
+            Some(b) if b.is_ascii_digit() => Self::Digit,
+            Some(b) if b.is_ascii_alphabetic() => Self::Letter,
+            _ => Self::Nothing,
+        }
+    }
 }
 
 /// Bytes of a text that stand at one place of a picture: a bit for each ASCII character.
@@ -27,113 +37,227 @@ pub(super) type Set = u128;
 /// Any byte, and none.
 pub(super) const ANY: Set = Set::MAX;
 
-/// The pictures of a rule set by what the gate sees of their anchor tokens.
-#[derive(Debug, Default)]
+/// Lengths of tokens that are told apart: longer ones are no part of a picture.
+const LENGTHS: usize = LONGEST_ANCHOR + 2;
+
+/// What may begin at the tokens of a text, for one rule set.
+#[derive(Debug)]
 pub(super) struct Shapes {
-    /// The class of each byte; of the end of the text, and of what is not ASCII, the last one. Bytes of one class are
-    /// in the same sets.
-    classes: Vec<u8>,
-    count: usize,
-    slots: Vec<Range<u32>>,
+    before: Division,
+    first: Division,
+    next: Division,
+    /// By [`Shapes::slot`].
+    starts: Vec<Start>,
     shapes: Vec<Shape>,
 }
 
-/// A picture of a rule, and the classes of bytes that may be before its token and at its beginning.
+impl Default for Shapes {
+    fn default() -> Self {
+        Self::new(std::iter::empty())
+    }
+}
+
+/// What may begin at a token.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    /// The pictures of which it may be the anchor.
+    shapes: Range<u32>,
+    /// The other kinds of values, a bit each.
+    others: u8,
+}
+
+/// A telephone number; an address of IP; the address of a network card, of which the token is a group.
+pub(super) const PHONE: u8 = 1;
+pub(super) const ADDRESS: u8 = 1 << 1;
+pub(super) const CARD: u8 = 1 << 2;
+
+/// A picture of a rule, and what may be at its beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) rule: u32,
     pub(super) picture: u32,
     pub(super) offset: u32,
-    before: u64,
     first: u64,
     outline: Outline,
 }
 
-/// Bytes that are no ASCII character, or no byte at all.
-const OTHER: usize = 128;
-/// Classes that fit into the sets of a shape. With more, the last of them holds all others, and tells nothing.
-const MOST_CLASSES: usize = 64;
+impl Start {
+    /// What the bytes around a token of `len` bytes allow, besides pictures.
+    fn of(len: usize, digits: bool, before: Option<u8>, next: Option<u8>, follows: Follows) -> Self {
+        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
+        let ends = len < 7 && follows == Follows::Letter;
+        let goes_on = matches!(next, Some(b')' | b' ' | b'('))
+            || (follows == Follows::Digit && next.is_some_and(phone::joins));
+        let colon = before == Some(b':') || next == Some(b':');
+        let is_group = |of: usize, separators: &[u8]| {
+            let separates = |byte: Option<u8>| byte.is_some_and(|b| separators.contains(&b));
+            (len == of && separates(before)) || (len >= of && separates(next) && follows != Follows::Nothing)
+        };
+        let may_be_phone = digits && len <= phone::MOST_DIGITS && !ends && (len >= 7 || goes_on);
+        let may_be_address = len <= 4 && (colon || (next == Some(b'.') && follows == Follows::Digit));
+        let may_be_card = is_group(2, b":-") || is_group(4, b".");
+        let bit = |is: bool, kind: u8| if is { kind } else { 0 };
+        let others = bit(may_be_phone, PHONE) | bit(may_be_address, ADDRESS) | bit(may_be_card, CARD);
+        Self { shapes: 0..0, others }
+    }
+
+    /// Nothing may begin there.
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        !self.has_pictures() && self.others == 0
+    }
+
+    #[inline]
+    pub(super) fn has_pictures(&self) -> bool {
+        self.shapes.start < self.shapes.end
+    }
+
+    #[inline]
+    pub(super) fn may_be(&self, kind: u8) -> bool {
+        self.others & kind != 0
+    }
+}
 
 impl Shapes {
     /// Of `pictures`, each with its rule and its number there.
     pub(super) fn new<'p>(pictures: impl Iterator<Item = (u32, u32, &'p Picture)>) -> Self {
         let pictures: Vec<_> = pictures.map(|(rule, picture, drawn)| (rule, picture, drawn.anchor())).collect();
-        let (classes, count) = classes(pictures.iter().map(|(_, _, anchor)| *anchor));
-        let mut shapes = Self { classes, count, ..Self::default() };
-        let mut slots = vec![Vec::new(); shapes.slot(LONGEST_ANCHOR + 1, false, Follows::Nothing, 0)];
-        for (rule, picture, anchor) in pictures {
-            let offset = u32::try_from(anchor.offset).unwrap_or(u32::MAX);
-            let [before, first, next] = [anchor.before, anchor.first, anchor.next].map(|set| shapes.classes_in(set));
-            let shape = Shape { rule, picture, offset, before, first, outline: anchor.outline };
+        // What `Start::of` asks for is divided first, so that it is told apart for sure.
+        let set = |of: fn(u8) -> bool| (0..0x80u8).filter(|&b| of(b)).fold(0, |set: Set, b| set | 1 << b);
+        let signs: [Set; 3] = [set(|b| b == b':'), set(|b| b == b'.'), set(|b| b == b'-')];
+        let joins = [set(phone::joins), set(|b| matches!(b, b')' | b' ' | b'('))];
+        let mut shapes = Self {
+            before: Division::new(signs.into_iter().chain(pictures.iter().map(|(.., anchor)| anchor.before))),
+            first: Division::new(pictures.iter().map(|(.., anchor)| anchor.first)),
+            next: Division::new(signs.into_iter().chain(joins).chain(pictures.iter().map(|(.., anchor)| anchor.next))),
+            starts: Vec::new(),
+            shapes: Vec::new(),
+        };
+        let around = shapes.next.examples.len() * shapes.before.examples.len();
+        let mut drawn = vec![Vec::new(); LENGTHS * 2 * Follows::ALL.len() * around];
+        for ((.., anchor), of) in pictures.iter().zip(0u32..) {
             for follows in Follows::ALL.into_iter().filter(|f| anchor.goes_on.is_none_or(|letter| *f >= letter)) {
-                for class in (0..shapes.count).filter(|class| next >> class & 1 == 1) {
-                    for length in anchor.lengths.clone() {
-                        slots[shapes.slot(length, anchor.digits, follows, class)].push(shape);
+                for next in shapes.next.of_set(anchor.next) {
+                    for before in shapes.before.of_set(anchor.before) {
+                        for len in anchor.lengths.clone() {
+                            drawn[shapes.slot(len, anchor.digits, follows, next, before)].push(of);
+                        }
                     }
                 }
             }
         }
-        for slot in slots {
-            let start = shapes.shapes.len() as u32;
-            shapes.shapes.extend(slot);
-            shapes.slots.push(start..shapes.shapes.len() as u32);
-        }
+        let all = pictures.iter().map(|&(rule, picture, anchor)| Shape {
+            rule,
+            picture,
+            offset: u32::try_from(anchor.offset).unwrap_or(u32::MAX),
+            first: shapes.first.of_set(anchor.first).fold(0, |classes, class| classes | 1 << class),
+            outline: anchor.outline,
+        });
+        let all: Vec<_> = all.collect();
+        shapes.fill(&all, &drawn);
         shapes
     }
 
-    /// The pictures that may fit around `token`.
+    /// Fills the slots: each is what is `drawn` there of `all`, and what else may be there.
+    fn fill(&mut self, all: &[Shape], drawn: &[Vec<u32>]) {
+        let mut seen = HashMap::new();
+        for len in 0..LENGTHS {
+            for digits in [false, true] {
+                for follows in Follows::ALL {
+                    for (next, next_byte) in (0..).zip(&self.next.examples) {
+                        for (before, byte) in (0..).zip(&self.before.examples) {
+                            let drawn = &drawn[self.slot(len, digits, follows, next, before)];
+                            let shapes = seen.entry(drawn).or_insert_with(|| {
+                                let from = self.shapes.len() as u32;
+                                self.shapes.extend(drawn.iter().map(|&of| all[of as usize]));
+                                from..self.shapes.len() as u32
+                            });
+                            let start = Start::of(len, digits, *byte, *next_byte, follows);
+                            self.starts.push(Start { shapes: shapes.clone(), ..start });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What may begin at `token`.
     #[inline]
-    pub(super) fn around(
-        &self,
-        text: &[u8],
-        window: &Window,
-        token: &Token,
-        follows: Follows,
-    ) -> impl Iterator<Item = &Shape> {
-        let class = |byte: Option<&u8>| self.classes[byte.map_or(OTHER, |b| usize::from(*b).min(OTHER))];
-        let next = class(text.get(token.span.end));
-        let slot = self.slot(token.span.len(), token.digits, follows, usize::from(next));
-        let shapes = self.slots.get(slot).map_or(&[][..], |slot| &self.shapes[slot.start as usize..slot.end as usize]);
-        let before = class(token.span.start.checked_sub(1).map(|i| &text[i]));
-        let first = class(text.get(token.span.start));
-        let may_fit = move |shape: &&Shape| shape.before >> before & shape.first >> first & 1 == 1;
-        shapes.iter().filter(move |shape| shape.outline.fits(window)).filter(may_fit)
+    pub(super) fn at(&self, text: &[u8], token: &Token) -> &Start {
+        let Range { start, end } = token.span;
+        let before = self.before.of(start.checked_sub(1).and_then(|i| text.get(i)));
+        let next = self.next.of(text.get(end));
+        &self.starts[self.slot(token.span.len(), token.digits, Follows::of(text.get(end + 1)), next, before)]
     }
 
-    fn slot(&self, len: usize, digits: bool, follows: Follows, class: usize) -> usize {
-        ((len * 2 + usize::from(digits)) * Follows::ALL.len() + follows as usize) * self.count + class
+    /// The pictures of `start` that may fit around a token that begins with `first`.
+    #[inline]
+    pub(super) fn around(&self, start: &Start, window: &Window, first: u8) -> impl Iterator<Item = &Shape> {
+        let first = self.first.of(Some(&first));
+        let shapes = &self.shapes[start.shapes.start as usize..start.shapes.end as usize];
+        shapes.iter().filter(move |shape| shape.outline.fits(window) && shape.first >> first & 1 == 1)
     }
 
-    /// The classes of the bytes in `set`, a bit each.
-    fn classes_in(&self, set: Set) -> u64 {
-        let of = |(byte, class): (usize, &u8)| (set == ANY || (byte < OTHER && set >> byte & 1 == 1)).then_some(*class);
-        self.classes.iter().enumerate().filter_map(of).fold(0, |classes, class| classes | 1 << class)
+    #[inline]
+    fn slot(&self, len: usize, digits: bool, follows: Follows, next: usize, before: usize) -> usize {
+        let token = (len.min(LENGTHS - 1) * 2 + usize::from(digits)) * Follows::ALL.len() + follows as usize;
+        (token * self.next.examples.len() + next) * self.before.examples.len() + before
     }
 }
 
-/// Divides the bytes by the sets of `anchors` that they are in; and how many classes that makes.
-fn classes<'p>(anchors: impl Iterator<Item = &'p Anchor>) -> (Vec<u8>, usize) {
-    let mut classes = vec![0u8; OTHER + 1];
-    let mut count = 1;
-    for set in anchors.flat_map(|anchor| [anchor.before, anchor.first, anchor.next]).filter(|set| *set != ANY) {
-        // Each class is divided into what is in the set and what is not.
-        let mut divided = vec![None; count];
-        let mut seen_out = vec![false; count];
-        let within = |byte: usize| byte < OTHER && set >> byte & 1 == 1;
-        for (byte, class) in classes.iter().enumerate() {
-            seen_out[usize::from(*class)] |= !within(byte);
-        }
-        for (byte, class) in classes.iter_mut().enumerate().filter(|(byte, _)| within(*byte)) {
-            let old = usize::from(*class);
-            if seen_out[old] && (divided[old].is_some() || count < MOST_CLASSES) {
-                let new = *divided[old].get_or_insert_with(|| {
-                    count += 1;
-                    count - 1
-                });
-                *class = new as u8;
+/// Bytes that are no ASCII character, or no byte at all.
+const OTHER: usize = 128;
+/// Classes that fit into the sets of a shape. With more, bytes of several sets are in one class, which tells less.
+const MOST_CLASSES: usize = 64;
+
+/// The bytes, divided by the sets that they are in.
+#[derive(Debug)]
+struct Division {
+    /// The class of each byte; of the end of the text, and of what is not ASCII, the last one.
+    classes: Box<[u8; OTHER + 1]>,
+    /// A byte of each class; none where that is no ASCII character.
+    examples: Vec<Option<u8>>,
+}
+
+impl Division {
+    fn new(sets: impl Iterator<Item = Set>) -> Self {
+        let mut classes = Box::new([0u8; OTHER + 1]);
+        let mut count = 1;
+        for set in sets.filter(|set| *set != ANY) {
+            // Each class is divided into what is in the set and what is not.
+            let within = |byte: usize| byte < OTHER && set >> byte & 1 == 1;
+            let mut divided = vec![None; count];
+            let mut seen_out = vec![false; count];
+            for (byte, class) in classes.iter().enumerate() {
+                seen_out[usize::from(*class)] |= !within(byte);
             }
-            debug_assert!(byte < OTHER);
+            for (_, class) in classes.iter_mut().enumerate().filter(|(byte, _)| within(*byte)) {
+                let old = usize::from(*class);
+                if seen_out[old] && (divided[old].is_some() || count < MOST_CLASSES) {
+                    let new = *divided[old].get_or_insert_with(|| {
+                        count += 1;
+                        count - 1
+                    });
+                    *class = new as u8;
+                }
+            }
         }
+        let example = |class: usize| classes.iter().position(|of| usize::from(*of) == class);
+        let examples = (0..count).map(|class| example(class).filter(|b| *b < OTHER).map(|b| b as u8)).collect();
+        Self { classes, examples }
     }
-    (classes, count)
+
+    #[inline]
+    fn of(&self, byte: Option<&u8>) -> usize {
+        usize::from(self.classes[byte.map_or(OTHER, |b| usize::from(*b).min(OTHER))])
+    }
+
+    /// The classes of the bytes in `set`.
+    fn of_set(&self, set: Set) -> impl Iterator<Item = usize> + use<> {
+        let within = |byte: usize| set == ANY || (byte < OTHER && set >> byte & 1 == 1);
+        let mut classes: Vec<_> = (0..=OTHER).filter(|b| within(*b)).map(|b| usize::from(self.classes[b])).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes.into_iter()
+    }
 }

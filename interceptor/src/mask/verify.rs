@@ -14,7 +14,7 @@ use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
 use super::lone::Lone;
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
-use super::rules::{Address, Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
+use super::rules::{Edge, Locate, NAME_BEFORE, Need, Rule, Source, Special};
 use super::run;
 use super::scan::Limit;
 use super::stream::{Ahead, Growth};
@@ -56,6 +56,7 @@ pub(super) struct View<'v> {
 struct Done {
     email: usize,
     ipv6: usize,
+    card: usize,
     pem: usize,
     /// The last value that was judged, and for which rule.
     judged: (u32, Range<usize>),
@@ -116,10 +117,7 @@ impl<'v> View<'v> {
             }
             stretches.add(self.text, &token.span);
         }
-        let classes = self.classes;
-        self.network_cards(Address::Mac, 2, classes.groups::<2, 6>())?;
-        self.network_cards(Address::MacDotted, 4, classes.groups::<4, 3>())?;
-        if may_hide_a_number(text) {
+        if may_hide_a_number(text, self.classes) {
             return self.folded(text, 0..text.len());
         }
         for stretch in stretches.finish(text) {
@@ -146,8 +144,8 @@ impl<'v> View<'v> {
             view.awaits_more(growth, &mut of_copy);
         }
         for token in classes.tokens() {
-            let place = view.place(&token);
-            view.pictures(&place, |rule| rule.meta.severity == Severity::High)?;
+            let start = self.engine.shapes().at(copy, &token);
+            view.pictures(start, &token, |rule| rule.meta.severity == Severity::High)?;
         }
         self.work = view.work;
         if let Some(held) = of_copy.held_from() {
@@ -250,12 +248,15 @@ impl<'v> View<'v> {
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
-            Locate::After { .. } if self.in_token(end) => None,
             Locate::After { after, unless } => {
-                self.awaits_rest(index, end..end + 1, end + rule.reach);
                 let window = self.window(end..end + rule.reach)?;
-                // Nearly all words such as `token` introduce nothing: find that out without allocating for groups.
-                let captures = if after.is_match(window) { after.captures(window) } else { None };
+                // Nearly all words such as `token` introduce nothing: find that out without more ado.
+                let introduces = after.is_match(window);
+                if (introduces || self.ahead.is_some()) && self.in_token(end) {
+                    return Ok(());
+                }
+                self.awaits_rest(index, end..end + 1, end + rule.reach);
+                let captures = if introduces { after.captures(window) } else { None };
                 let value = captures.and_then(|captures| {
                     let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
                     Some(end + value.start()..end + value.end())

@@ -4,55 +4,48 @@ use std::ops::Range;
 
 use super::View;
 use crate::mask::Error;
-use crate::mask::classes::{Token, Window};
+use crate::mask::classes::Token;
 use crate::mask::extent;
 use crate::mask::phone::{self, MOST_DIGITS, Written};
 use crate::mask::rules::{Address, Edge, Rule, Source};
-use crate::mask::shapes::Follows;
+use crate::mask::shapes::{ADDRESS, CARD, PHONE, Start};
 
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
 const FIRST_GROUP: usize = 4;
 
-/// A token of digits, and what is around it.
-pub(super) struct Place<'t> {
-    token: &'t Token,
-    window: Window,
-    follows: Follows,
-}
-
 impl View<'_> {
-    /// Compares the shapes around a digit-bearing token with the rules' pictures, number plans and addresses.
+    /// Compares what is around a digit-bearing token with the rules' pictures, number plans and addresses.
+    #[inline]
     pub(super) fn token(&mut self, token: &Token) -> Result<(), Error> {
-        let place = self.place(token);
-        self.pictures(&place, |_| true)?;
+        let start = self.engine.shapes().at(self.text, token);
         if token.digits && token.span.len() <= MOST_DIGITS {
             self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
         }
-        let (next, second) = (self.text.get(token.span.end), self.text.get(token.span.end + 1));
-        // `20 (7946)` and `415) 555` go on; `2021 we` does not.
-        let ends = token.span.len() < 7 && second.is_some_and(u8::is_ascii_alphabetic);
-        let goes_on = matches!(next, Some(b')' | b' ' | b'('))
-            || (place.follows == Follows::Digit && next.is_some_and(|b| phone::joins(*b)));
-        if token.digits && !ends && (token.span.len() >= 7 || goes_on) && phone::may_begin(&place.window) {
+        if token.digits && start.is_none() { Ok(()) } else { self.start(start, token) }
+    }
+
+    /// What may begin at `token`.
+    fn start(&mut self, start: &Start, token: &Token) -> Result<(), Error> {
+        self.pictures(start, token, |_| true)?;
+        if start.may_be(PHONE) && phone::may_begin(&self.classes.around(token.span.start)) {
             self.phone(token.span.start)?;
         }
-        if self.may_be_address(&place) { self.address(token) } else { Ok(()) }
+        if start.may_be(ADDRESS) {
+            self.address(token)?;
+        }
+        if start.may_be(CARD) { self.network_card(token) } else { Ok(()) }
     }
 
-    pub(super) fn place<'t>(&self, token: &'t Token) -> Place<'t> {
-        let follows = match self.text.get(token.span.end + 1) {
-            Some(b) if b.is_ascii_digit() => Follows::Digit,
-            Some(b) if b.is_ascii_alphabetic() => Follows::Letter,
-            _ => Follows::Nothing,
-        };
-        Place { token, window: self.classes.around(token.span.start), follows }
-    }
-
-    /// The pictures that fit at `token`; in a mixed token, those of its digits to which a name may be glued.
-    pub(super) fn pictures(&mut self, place: &Place<'_>, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
-        self.shapes(place, &which)?;
-        let token = place.token;
+    /// The pictures that fit at `token`, which has `start`; in a mixed token, those of its digits to which a name may be
+    /// glued.
+    pub(super) fn pictures(
+        &mut self,
+        start: &Start,
+        token: &Token,
+        which: impl Fn(&Rule) -> bool,
+    ) -> Result<(), Error> {
+        self.shapes(start, token, &which)?;
         let end = token.span.end;
         let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
         if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
@@ -63,17 +56,21 @@ impl View<'_> {
             let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
             if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
-                self.shapes(&self.place(&run), |rule| rule.left == Edge::Glued && which(rule))?;
+                let start = self.engine.shapes().at(self.text, &run);
+                self.shapes(start, &run, |rule| rule.left == Edge::Glued && which(rule))?;
             }
             from += len + 1;
         }
         Ok(())
     }
 
-    fn shapes(&mut self, place: &Place<'_>, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+    fn shapes(&mut self, start: &Start, token: &Token, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
+        if !start.has_pictures() {
+            return Ok(());
+        }
         let engine = self.engine;
-        let Place { token, window, follows } = place;
-        for shape in engine.shapes().around(self.text, window, token, *follows) {
+        let window = self.classes.around(token.span.start);
+        for shape in engine.shapes().around(start, &window, self.text[token.span.start]) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
@@ -116,13 +113,6 @@ impl View<'_> {
         left_is_free && right_is_free
     }
 
-    /// Whether a token is part of what may be an address; most are not.
-    fn may_be_address(&self, &Place { token, follows, .. }: &Place<'_>) -> bool {
-        let next = self.text.get(token.span.end);
-        let colon = next == Some(&b':') || self.text[..token.span.start].ends_with(b":");
-        colon || (next == Some(&b'.') && follows == Follows::Digit)
-    }
-
     fn address(&mut self, token: &Token) -> Result<(), Error> {
         if let Some(span) = self.walked(extent::ipv4(self.text, token))? {
             self.address_at(Address::Ipv4, &span)?;
@@ -134,18 +124,28 @@ impl View<'_> {
         Ok(())
     }
 
-    /// The addresses of network cards, which need not have a digit: `found` is where groups of `group` begin.
-    pub(super) fn network_cards(
-        &mut self,
-        kind: Address,
-        group: usize,
-        found: impl Iterator<Item = usize>,
-    ) -> Result<(), Error> {
-        for start in found {
-            let span = start..start + 12 + 12 / group - 1;
-            if span.end > self.settled && extent::is_mac(&self.text[span.clone()], group) {
-                self.spend(span.len())?;
-                self.address_at(kind, &span)?;
+    /// The address of a network card that `token` is a group of: one without any digit (eight of a million) is not seen.
+    fn network_card(&mut self, token: &Token) -> Result<(), Error> {
+        for (kind, group, count) in [(Address::Mac, 2, 6), (Address::MacDotted, 4, 3)] {
+            // The first group may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
+            let Some(mut start) = token.span.end.checked_sub(group).filter(|start| *start >= token.span.start) else {
+                continue;
+            };
+            let width = count * (group + 1) - 1;
+            for _ in 0..count {
+                let span = start..start + width;
+                let ends = !self.text.get(span.end).is_some_and(u8::is_ascii_alphanumeric);
+                let is_new = ends && span.end > self.done.card;
+                if is_new && self.text.get(span.clone()).is_some_and(|text| extent::is_mac(text, group)) {
+                    self.spend(span.len())?;
+                    self.done.card = span.end;
+                    return self.address_at(kind, &span);
+                }
+                // There may be a group before.
+                match start.checked_sub(group + 1) {
+                    Some(before) if extent::joins_mac(self.text[start - 1], group) => start = before,
+                    _ => break,
+                }
             }
         }
         Ok(())

@@ -255,6 +255,7 @@ impl Iterator for Tokens<'_> {
 
 impl Tokens<'_> {
     /// The token that the digit at `digit` is in, which is its first.
+    #[inline(never)]
     fn across(&mut self, digit: usize) -> Token {
         let start = start_of(self.blocks, digit, Block::tokens);
         let end = end_of(self.blocks, digit, Block::tokens);

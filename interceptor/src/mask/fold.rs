@@ -125,7 +125,8 @@ impl Stretches {
     /// Adds the next digit-bearing token of `text`.
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
-        let joined = joins(gap);
+        // Most are of more than one word, as is seen from their length.
+        let joined = gap.len() <= WIDEST_GAP && joins(gap);
         if !joined {
             self.close();
             self.current.start = token.start;

@@ -138,7 +138,7 @@ impl Scanner {
     /// # Errors
     /// As [`Scanner::scan`].
     pub(super) fn scan_plain(&mut self, text: &str, out: &mut Vec<Finding>) -> Result<(), Error> {
-        self.scan_as(text, 0..text.len(), Lone::of(text), Limit::of(text.len()), out)
+        self.scan_as(text, 0..text.len(), None, Limit::of(text.len()), out)
     }
 
     /// As [`Scanner::scan`], and for each finding what else its bytes may be: a number of nine digits can pass the checks
@@ -168,7 +168,7 @@ impl Scanner {
     fn scan_value(&mut self, text: &str, value: Range<usize>, out: &mut Vec<Finding>) -> Result<(), Error> {
         let first = out.len();
         // What has a name is told by it: `"order": "130692544"` is no answer to a question.
-        let lone = if value.len() < text.len() { Lone::NOWHERE } else { Lone::of(text) };
+        let lone = (value.len() < text.len()).then_some(Lone::NOWHERE);
         self.scan_as(text, value.clone(), lone, Limit::of(text.len()), out)?;
         let (candidates, trace) = (std::mem::take(&mut self.candidates), self.trace.take());
         let decoded = self.unveil(text, value);
@@ -190,7 +190,7 @@ impl Scanner {
         let decoded = encoded::unveil(text, &classes, value, &mut |copy, is_whole| {
             spent += copy.len();
             let left = Limit { work: limit.work.saturating_sub(spent), ..limit };
-            let lone = if is_whole { Lone::of(copy) } else { Lone::NOWHERE };
+            let lone = (!is_whole).then_some(Lone::NOWHERE);
             let mut found = Vec::new();
             let scanned = self.scan_as(copy, 0..copy.len(), lone, left, &mut found);
             spent += self.work;
@@ -209,7 +209,7 @@ impl Scanner {
         &mut self,
         text: &str,
         value: Range<usize>,
-        lone: Lone,
+        lone: Option<Lone>,
         limit: Limit,
         out: &mut Vec<Finding>,
     ) -> Result<(), Error> {
@@ -240,7 +240,7 @@ impl Scanner {
         let engine = Arc::clone(&self.engine);
         let growth = engine.growth()?;
         self.ahead.begin(text.as_bytes());
-        let lone = part.lone.clone();
+        let lone = Some(part.lone.clone());
         let mut view = View::new(
             &engine,
             text.as_bytes(),

@@ -22,13 +22,29 @@ pub(super) enum Follows {
 impl Follows {
     const ALL: [Self; 3] = [Self::Nothing, Self::Letter, Self::Digit];
 
-    fn of(byte: Option<&u8>) -> Self {
-        match byte {
-            Some(b) if b.is_ascii_digit() => Self::Digit,
-            Some(b) if b.is_ascii_alphabetic() => Self::Letter,
-            _ => Self::Nothing,
+    /// What each byte is, and behind them what the end of the text is.
+    const OF: [Self; END + 1] = {
+        let mut of = [Self::Nothing; END + 1];
+        let mut byte = 0;
+        while byte < 0x80 {
+            match byte as u8 {
+                b'0'..=b'9' => of[byte] = Self::Digit,
+                b'A'..=b'Z' | b'a'..=b'z' => of[byte] = Self::Letter,
+                _ => {}
+            }
+            byte += 1;
         }
-    }
+        of
+    };
+}
+
+/// Where the end of a text is in a table by bytes.
+const END: usize = 256;
+
+/// The byte at `at`, as the place in such a table.
+#[inline]
+fn place(text: &[u8], at: usize) -> usize {
+    text.get(at).map_or(END, |byte| usize::from(*byte))
 }
 
 /// Bytes of a text that stand at one place of a picture: a bit for each ASCII character.
@@ -185,15 +201,17 @@ impl Shapes {
     #[inline]
     pub(super) fn at(&self, text: &[u8], token: &Token) -> &Start {
         let Range { start, end } = token.span;
-        let before = self.before.of(start.checked_sub(1).and_then(|i| text.get(i)));
-        let next = self.next.of(text.get(end));
-        &self.starts[self.slot(token.span.len(), token.digits, Follows::of(text.get(end + 1)), next, before)]
+        // Before the text there is nothing, as behind it: no text has so many bytes.
+        let before = self.before.of(place(text, start.wrapping_sub(1)));
+        let next = self.next.of(place(text, end));
+        let follows = Follows::OF[place(text, end + 1)];
+        &self.starts[self.slot(token.span.len(), token.digits, follows, next, before)]
     }
 
     /// The pictures of `start` that may fit around a token that begins with `first`.
     #[inline]
     pub(super) fn around(&self, start: &Start, window: &Window, first: u8) -> impl Iterator<Item = &Shape> {
-        let first = self.first.of(Some(&first));
+        let first = self.first.of(usize::from(first));
         let shapes = &self.shapes[start.shapes.start as usize..start.shapes.end as usize];
         shapes.iter().filter(move |shape| shape.outline.fits(window) && shape.first >> first & 1 == 1)
     }
@@ -205,27 +223,25 @@ impl Shapes {
     }
 }
 
-/// Bytes that are no ASCII character, or no byte at all.
-const OTHER: usize = 128;
 /// Classes that fit into the sets of a shape. With more, bytes of several sets are in one class, which tells less.
 const MOST_CLASSES: usize = 64;
 
 /// The bytes, divided by the sets that they are in.
 #[derive(Debug)]
 struct Division {
-    /// The class of each byte; of the end of the text, and of what is not ASCII, the last one.
-    classes: Box<[u8; OTHER + 1]>,
+    /// The class of each byte, and of the end of the text; that is one with what is not ASCII.
+    classes: Box<[u8; END + 1]>,
     /// A byte of each class; none where that is no ASCII character.
     examples: Vec<Option<u8>>,
 }
 
 impl Division {
     fn new(sets: impl Iterator<Item = Set>) -> Self {
-        let mut classes = Box::new([0u8; OTHER + 1]);
+        let mut classes = Box::new([0u8; END + 1]);
         let mut count = 1;
         for set in sets.filter(|set| *set != ANY) {
             // Each class is divided into what is in the set and what is not.
-            let within = |byte: usize| byte < OTHER && set >> byte & 1 == 1;
+            let within = |byte: usize| byte < 0x80 && set >> byte & 1 == 1;
             let mut divided = vec![None; count];
             let mut seen_out = vec![false; count];
             for (byte, class) in classes.iter().enumerate() {
@@ -243,19 +259,20 @@ impl Division {
             }
         }
         let example = |class: usize| classes.iter().position(|of| usize::from(*of) == class);
-        let examples = (0..count).map(|class| example(class).filter(|b| *b < OTHER).map(|b| b as u8)).collect();
+        let examples = (0..count).map(|class| example(class).filter(|b| *b < 0x80).map(|b| b as u8)).collect();
         Self { classes, examples }
     }
 
+    /// The class of the byte at `place`.
     #[inline]
-    fn of(&self, byte: Option<&u8>) -> usize {
-        usize::from(self.classes[byte.map_or(OTHER, |b| usize::from(*b).min(OTHER))])
+    fn of(&self, place: usize) -> usize {
+        usize::from(self.classes[place])
     }
 
     /// The classes of the bytes in `set`.
     fn of_set(&self, set: Set) -> impl Iterator<Item = usize> + use<> {
-        let within = |byte: usize| set == ANY || (byte < OTHER && set >> byte & 1 == 1);
-        let mut classes: Vec<_> = (0..=OTHER).filter(|b| within(*b)).map(|b| usize::from(self.classes[b])).collect();
+        let within = |byte: usize| set == ANY || (byte < 0x80 && set >> byte & 1 == 1);
+        let mut classes: Vec<_> = (0..=END).filter(|b| within(*b)).map(|b| usize::from(self.classes[b])).collect();
         classes.sort_unstable();
         classes.dedup();
         classes.into_iter()

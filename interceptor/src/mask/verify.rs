@@ -37,7 +37,8 @@ pub(super) struct View<'v> {
     copy: bool,
     /// What masking left in the text; looked for once something needs to know.
     tokens: OnceCell<Vec<Range<usize>>>,
-    lone: Lone,
+    /// Of all of the text, unless it is known already; looked for once something needs to know.
+    lone: OnceCell<Lone>,
     /// What begins before was reported.
     settled: usize,
     /// What depends on text that is still to come; for a text that is whole, nothing does.
@@ -67,7 +68,7 @@ impl<'v> View<'v> {
         engine: &'v Engine,
         text: &'v [u8],
         classes: &'v Classes,
-        lone: Lone,
+        lone: Option<Lone>,
         limit: Limit,
         context: &'v mut Context,
         candidates: &'v mut Vec<Candidate>,
@@ -78,7 +79,7 @@ impl<'v> View<'v> {
             classes,
             copy: false,
             tokens: OnceCell::new(),
-            lone,
+            lone: lone.map_or_else(OnceCell::new, OnceCell::from),
             settled: 0,
             ahead: None,
             limit,
@@ -134,7 +135,7 @@ impl<'v> View<'v> {
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let copy = folded.text.as_bytes();
         let classes = Classes::of(copy);
-        let mut view = View::new(self.engine, copy, &classes, Lone::NOWHERE, self.limit, &mut context, &mut candidates);
+        let mut view = View::new(self.engine, copy, &classes, Some(Lone::NOWHERE), self.limit, &mut context, &mut candidates);
         view.copy = true;
         view.work = self.work;
         let mut of_copy = Ahead::default();
@@ -178,6 +179,10 @@ impl<'v> View<'v> {
             *span = span.start.max(value.start)..span.end.min(value.end);
             span.start < span.end
         });
+    }
+
+    fn lone(&self) -> &Lone {
+        self.lone.get_or_init(|| std::str::from_utf8(self.text).map_or(Lone::NOWHERE, Lone::of))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -352,7 +357,7 @@ impl<'v> View<'v> {
             let enough = match rule.need {
                 Need::Nothing => true,
                 Need::Words => near,
-                Need::Lone => near || self.lone.holds(&candidate.span),
+                Need::Lone => near || self.lone().holds(&candidate.span),
             };
             if self.trace.is_some() {
                 let word = rule.words.as_ref().filter(|_| near).and_then(|words| self.context.word(words));
@@ -415,10 +420,10 @@ impl<'v> View<'v> {
 
     /// What is found at `span` depends on the words behind it, and those on whether they are in a token.
     fn awaits_words(&mut self, rule: &Rule, span: &Range<usize>) {
+        let may_be_alone = rule.need == Need::Lone && self.ahead.is_some() && self.lone().may_hold(span);
         if let Some((_, ahead)) = &mut self.ahead
             && rule.words.is_some()
-            && (span.end + AFTER > self.text.len().min(ahead.token())
-                || (rule.need == Need::Lone && self.lone.may_hold(span)))
+            && (may_be_alone || span.end + AFTER > self.text.len().min(ahead.token()))
         {
             ahead.hold(span.start);
         }

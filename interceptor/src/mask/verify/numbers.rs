@@ -25,7 +25,8 @@ impl View<'_> {
         if token.digits && start.is_none() { Ok(()) } else { self.start(start, token) }
     }
 
-    /// What may begin at `token`.
+    /// What may begin at `token`. Apart from the loop over all of them, which is then short.
+    #[inline(never)]
     fn start(&mut self, start: &Start, token: &Token) -> Result<(), Error> {
         self.pictures(start, token, |_| true)?;
         if start.may_be(PHONE) && phone::may_begin(&self.classes.around(token.span.start)) {

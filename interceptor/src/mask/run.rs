@@ -18,7 +18,10 @@ pub(super) const BEFORE: usize = 192;
 const AFTER: usize = 64;
 /// Digits that values have on average at least, so that hardly one of a thousand is taken for words: 22 letters and digits
 /// of both cases, 6 hexadecimal ones. Letters that are written out in a pattern do not count.
-const FEWEST_DIGITS: f32 = 3.5;
+pub(super) const FEWEST_DIGITS: f32 = 3.5;
+/// The same where a validator takes short values without digits for words, and long ones that look like names: sixteen
+/// letters and digits.
+pub(super) const FEWEST_ASKED_FOR: f32 = 2.5;
 /// How often the case changes in a word that is made of some: `fromUtcDateTime` has six changes.
 const MOST_TURNS: usize = 7;
 
@@ -164,14 +167,15 @@ impl Shape {
         Self { most: total, looks: self.looks, digits, ..shape }
     }
 
-    /// Whether values of this shape hold a long run near the `before` bytes at most that introduce them.
-    pub(super) fn is_behind(&self, before: usize) -> bool {
-        self.digits >= FEWEST_DIGITS && self.long_by.is_some_and(|by| by.saturating_add(before) <= BEFORE)
+    /// Whether values of this shape hold a long run, with `digits` on average, near the `before` bytes at most that
+    /// introduce them.
+    pub(super) fn is_behind(&self, before: usize, digits: f32) -> bool {
+        self.digits >= digits && self.long_by.is_some_and(|by| by.saturating_add(before) <= BEFORE)
     }
 
     /// Whether all of a match is around its run.
     pub(super) fn is_around(&self) -> bool {
-        !self.looks && self.is_behind(0) && (self.tail >= LONG || self.most <= AFTER + LONG)
+        !self.looks && self.is_behind(0, FEWEST_DIGITS) && (self.tail >= LONG || self.most <= AFTER + LONG)
     }
 
     /// Bytes of the longest match that can be told from what it is of.

@@ -253,10 +253,10 @@ impl<'v> View<'v> {
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
-            Locate::After { after, unless } => {
+            Locate::After { opening, after, unless } => {
                 let window = self.window(end..end + rule.reach)?;
                 // Nearly all words such as `token` introduce nothing: find that out without more ado.
-                let introduces = after.is_match(window);
+                let introduces = opening.allows(window) && after.is_match(window);
                 if (introduces || self.ahead.is_some()) && self.in_token(end) {
                     return Ok(());
                 }

@@ -7,6 +7,7 @@ use regex::bytes::Regex;
 use super::allow::Allow;
 use super::file::{Raw, Treatment};
 use super::mistake::{Fault, KeyFault, Origin, Position, Width};
+use super::opening::Opening;
 use super::{DEFAULT_REACH, Example, Locate, Need, Rule, Source};
 use crate::flow::RuleMeta;
 use crate::mask::Error;
@@ -15,6 +16,7 @@ use crate::mask::engine::LONGEST_ANCHOR;
 use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
 use crate::mask::run;
+use crate::mask::validate::Validator;
 
 /// Bytes before the end of a match in which it is asked first whether any value begins.
 const NARROW: usize = 64;
@@ -160,7 +162,8 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
         (Some(special), None) => Ok(Locate::Special(special)),
         (None, Some(after)) => {
             let unless = raw.unless.as_deref().map(|unless| build("unless", unless)).transpose()?;
-            Ok(Locate::After { after: anchored("after", after)?, unless })
+            let after = anchored("after", after)?;
+            Ok(Locate::After { opening: Opening::new(after.as_str()), after, unless })
         }
         (None, None) if min == max && raw.lookbehind == 0 => {
             let verify = raw.verify.as_deref().map(|verify| anchored("verify", verify)).transpose()?;
@@ -188,9 +191,13 @@ fn has_run(raw: &Raw, pattern: &str) -> Option<bool> {
     let verify = raw.verify.as_deref().map(|verify| run::Shape::of(verify, false));
     Some(match (&raw.after, verify) {
         _ if raw.locate.is_some() || raw.lookbehind > 0 => false,
-        (Some(after), _) => run::Shape::of(&after.replace("{=}", ASSIGNMENT), true)?.is_behind(own.widest()?),
+        (Some(after), _) => {
+            let value = run::Shape::of(&after.replace("{=}", ASSIGNMENT), true)?;
+            let asks_for_digits = matches!(raw.validator, Some(Validator::Entropy | Validator::Drawn));
+            value.is_behind(own.widest()?, if asks_for_digits { run::FEWEST_ASKED_FOR } else { run::FEWEST_DIGITS })
+        }
         (None, None) => own.is_around(),
-        (None, Some(verify)) => own.is_around() && verify?.is_behind(0),
+        (None, Some(verify)) => own.is_around() && verify?.is_behind(0, run::FEWEST_DIGITS),
     })
 }
 

@@ -78,11 +78,11 @@ impl View<'_> {
             let fit = || pictures[shape.picture as usize].fit(self.text, start);
             let Some(mut end) = which(rule).then(fit).flatten() else { continue };
             self.spend(end - start)?;
-            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
-                continue;
-            }
             if let Some(extend) = extend {
                 end += extend.find(self.window(end..end + rule.reach)?).map_or(0, |m| m.end());
+            }
+            if verify.as_ref().is_some_and(|v| v.find(&self.text[start..end]).is_none_or(|m| m.end() != end - start)) {
+                continue;
             }
             self.awaits_edge(rule, &(start..end));
             let is_free = self.edge_is_free(rule, start) || self.is_glued(rule, &(start..end));

@@ -123,10 +123,16 @@ pub(super) struct Stretches {
 
 impl Stretches {
     /// Adds the next digit-bearing token of `text`.
+    #[inline]
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
+        // Most tokens are words apart.
+        if token.start > self.current.end + WIDEST_GAP {
+            self.close();
+            self.current = token.clone();
+            return;
+        }
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
-        // Most are of more than one word, as is seen from their length.
-        let joined = gap.len() <= WIDEST_GAP && joins(gap);
+        let joined = joins(gap);
         if !joined {
             self.close();
             self.current.start = token.start;

@@ -40,8 +40,10 @@ pub(super) struct Block {
     /// `+`, `-`, `/` and `_`: what base64 has besides.
     pub(super) signs: u64,
     pub(super) equals: u64,
+    /// `%`, `&` and `\`, with which escapes begin.
+    pub(super) marks: u64,
     /// What is not ASCII.
-    outside: u64,
+    pub(super) outside: u64,
 }
 
 impl Block {
@@ -87,12 +89,12 @@ impl Classes {
         read(&[last], &mut self.blocks[blocks.len()..]);
     }
 
-    /// The first byte outside ASCII at or after `from`.
+    /// The first byte of `kind` at or after `from`.
     #[inline]
-    pub(super) fn next_outside_ascii(&self, from: usize) -> Option<usize> {
+    pub(super) fn next(&self, kind: impl Fn(&Block) -> u64, from: usize) -> Option<usize> {
         let mut rest = u64::MAX << (from % BLOCK);
         for (at, block) in (from / BLOCK..).zip(self.blocks.get(from / BLOCK..)?) {
-            let found = block.outside & rest;
+            let found = kind(block) & rest;
             if found != 0 {
                 return Some(at * BLOCK + found.trailing_zeros() as usize);
             }
@@ -303,6 +305,7 @@ fn portable(text: &[u8; BLOCK]) -> Block {
         block.capital |= bits(within(bytes, b'A', 26));
         block.signs |= bits(is(b'+') | is(b'-') | is(b'/') | is(b'_'));
         block.equals |= bits(is(b'='));
+        block.marks |= bits(is(b'%') | is(b'&') | is(b'\\'));
         block.outside |= bits(bytes);
     }
     block
@@ -338,6 +341,7 @@ mod tests {
                     capital: bit(byte.is_ascii_uppercase()),
                     signs: bit(matches!(byte, b'+' | b'-' | b'/' | b'_')),
                     equals: bit(byte == b'='),
+                    marks: bit(matches!(byte, b'%' | b'&' | b'\\')),
                     outside: bit(!byte.is_ascii()),
                 };
                 assert_eq!(portable(&text), expected, "{byte:#x} at {at}");
@@ -352,7 +356,7 @@ mod tests {
         #[test]
         fn what_is_not_ascii_is_found(text in "[a-z]{0,150}(\u{e9}[a-z]{0,100}){0,3}", from in 0usize..400) {
             let expected = (from..text.len()).find(|&at| !text.as_bytes()[at].is_ascii());
-            prop_assert_eq!(Classes::of(text.as_bytes()).next_outside_ascii(from), expected);
+            prop_assert_eq!(Classes::of(text.as_bytes()).next(|block| block.outside, from), expected);
         }
 
         #[test]

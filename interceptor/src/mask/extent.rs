@@ -92,11 +92,17 @@ pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
 /// All hexadecimal digits, colons and dots around `token`. `done`: where the last such walk ended.
 pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     const LONGEST: usize = 45;
+    const GROUP: usize = 4;
     let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let (start, end) = (token.span.start, token.span.end);
     let colon = |i: Option<usize>| i.and_then(|i| text.get(i)) == Some(&b':');
     let hexadecimal = token.span.len() <= 4 && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
     if !hexadecimal || end <= *done || !(colon(start.checked_sub(1)) || colon(Some(end))) {
+        return Walk::default();
+    }
+    // Beside one group there are two colons, or one on each side of the next; in a time of day there is one.
+    let beside = start.saturating_sub(GROUP + 2)..text.len().min(end + GROUP + 2);
+    if text[beside].iter().filter(|b| **b == b':').count() < 2 {
         return Walk::default();
     }
     let before = text[start.saturating_sub(LONGEST)..start].iter().rev().take_while(|b| part(b)).count();

@@ -49,6 +49,8 @@ impl Class {
             '0'..='9' | 'a'..='z' | 'A'..='Z' => Self::Plain(c),
             '\n' => Self::Break,
             '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Self::Dash,
+            // Quotation marks, an ellipsis: the most that texts have outside of ASCII.
+            '\u{2018}'..='\u{2027}' => Self::Other,
             _ if c.is_whitespace() => Self::Blank,
             _ if c.is_ascii() => Self::Other,
             '\u{ad}'
@@ -78,7 +80,7 @@ fn digit(c: char) -> Option<char> {
 pub(super) fn may_hide_a_number(text: &str, classes: &Classes) -> bool {
     let bytes = text.as_bytes();
     let mut from = 0;
-    while let Some(at) = classes.next_outside_ascii(from) {
+    while let Some(at) = classes.next(|block| block.outside, from) {
         let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { return true };
         let hides = match Class::of(c) {
             Class::Plain(_) => true,

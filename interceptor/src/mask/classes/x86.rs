@@ -63,7 +63,8 @@ mod avx512 {
     //! 64 bytes at a time, with a bit for each right from the comparison.
 
     use std::arch::x86_64::{
-        __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512,
+        __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask,
+        _mm512_loadu_si512,
         _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
     };
 
@@ -87,12 +88,14 @@ mod avx512 {
         let high = _mm512_shuffle_epi8(rows, _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), half));
         let classes = _mm512_and_si512(low, high);
         let bits = |class: u8| _mm512_test_epi8_mask(classes, _mm512_set1_epi8(class.cast_signed()));
+        let is = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
         Block {
             digits: bits(DIGIT),
             small: bits(SMALL[0] | SMALL[1]),
             capital: bits(CAPITAL[0] | CAPITAL[1]),
             signs: bits(SIGN | UNDERSCORE),
             equals: bits(EQUALS),
+            marks: is(b'%') | is(b'&') | is(b'\\'),
             outside: _mm512_movepi8_mask(bytes),
         }
     }
@@ -149,6 +152,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2")]
+    fn is(low: __m256i, high: __m256i, byte: u8) -> u64 {
+        let byte = _mm256_set1_epi8(byte.cast_signed());
+        tops(_mm256_cmpeq_epi8(low, byte), _mm256_cmpeq_epi8(high, byte))
+    }
+
+    #[target_feature(enable = "avx2")]
     fn read_block(text: &[u8; BLOCK], tables: [__m256i; 2]) -> Block {
         let pointer = text.as_ptr().cast::<__m256i>();
         // SAFETY: twice 32 bytes are read of 64, and the instruction needs no alignment.
@@ -161,6 +170,7 @@ mod avx2 {
             capital: bits(low, high, CAPITAL[0] | CAPITAL[1]),
             signs: bits(low, high, SIGN | UNDERSCORE),
             equals: bits(low, high, EQUALS),
+            marks: is(first, second, b'%') | is(first, second, b'&') | is(first, second, b'\\'),
             outside: tops(first, second),
         }
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Encoding;
+use crate::mask::classes::Classes;
 
 /// What an escape stands for that is no character. One byte, so that no decoded text is longer than its raw bytes.
 const SUBSTITUTE: char = '\u{1a}';
@@ -39,19 +40,25 @@ pub(super) struct Escape {
 }
 
 /// The first escape in `text[..until]` that begins at or after `from`.
-pub(super) fn next(text: &[u8], mut from: usize, until: usize) -> Option<Escape> {
+pub(super) fn next(text: &[u8], classes: &Classes, mut from: usize, until: usize) -> Option<Escape> {
     loop {
-        let at = from + memchr::memchr3(b'%', b'&', b'\\', text.get(from..until)?)?;
-        let found = match text[at] {
-            b'%' => octets(text, at, until, b"%").map(|(end, c)| (end, c, Encoding::Percent)),
-            b'&' => reference(&text[at..until]).map(|(len, c)| (at + len, c, Encoding::Entity)),
-            _ => backslash(text, at, until).map(|(end, c)| (end, c, Encoding::Escape)),
-        };
-        if let Some((end, character, how)) = found {
-            return Some(Escape { raw: at..end, character, how });
+        let at = classes.next(|block| block.marks, from).filter(|at| *at < until)?;
+        if let Some(found) = at_mark(text, at, until) {
+            return Some(found);
         }
         from = at + 1;
     }
+}
+
+/// The escape that begins at `at`.
+pub(super) fn at_mark(text: &[u8], at: usize, until: usize) -> Option<Escape> {
+    let (end, character, how) = match text[at] {
+        b'%' => octets(text, at, until, b"%").map(|(end, c)| (end, c, Encoding::Percent)),
+        b'&' => reference(&text[at..until]).map(|(len, c)| (at + len, c, Encoding::Entity)),
+        b'\\' => backslash(text, at, until).map(|(end, c)| (end, c, Encoding::Escape)),
+        _ => None,
+    }?;
+    Some(Escape { raw: at..end, character, how })
 }
 
 /// The character of one to four octets in UTF-8, each two hexadecimal digits behind `mark`; and where it ends.

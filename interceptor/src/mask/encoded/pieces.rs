@@ -35,6 +35,7 @@ pub(super) enum Plain {
 #[derive(Debug)]
 pub(super) struct Pieces<'t> {
     text: &'t [u8],
+    classes: &'t Classes,
     until: usize,
     at: usize,
     /// The next of each kind, once looked for; none when there are no more.
@@ -47,13 +48,13 @@ impl<'t> Pieces<'t> {
     pub(super) fn new(text: &'t str, classes: &'t Classes, within: Range<usize>) -> Self {
         let text = text.as_bytes();
         let runs = Runs::new(text, classes, within.clone());
-        Self { text, until: within.end, at: within.start, escape: None, run: None, runs }
+        Self { text, classes, until: within.end, at: within.start, escape: None, run: None, runs }
     }
 
     pub(super) fn next(&mut self) -> Option<Piece> {
         let escape = match self.escape.take() {
             Some(found) => found,
-            None => escapes::next(self.text, self.at, self.until),
+            None => escapes::next(self.text, self.classes, self.at, self.until),
         };
         let run = match self.run.take() {
             Some(found) => found,

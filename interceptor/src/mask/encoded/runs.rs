@@ -129,8 +129,7 @@ impl<'t> Runs<'t> {
     /// Where a run begins without the digits of an escape right before it.
     fn behind_escape(&self, run: &Range<usize>) -> usize {
         let mark = run.start.checked_sub(1).filter(|at| matches!(self.text[*at], b'%' | b'\\'));
-        let escape =
-            mark.and_then(|at| escapes::next(self.text, at, self.until).filter(|escape| escape.raw.start == at));
+        let escape = mark.and_then(|at| escapes::at_mark(self.text, at, self.until));
         escape.map_or(run.start, |escape| escape.raw.end.clamp(run.start, run.end))
     }
 

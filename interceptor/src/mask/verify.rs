@@ -1,6 +1,7 @@
 //! Verifying candidates: exact span, edges, validator, words around it; and what all of that may cost.
 
 mod numbers;
+mod series;
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -355,7 +356,7 @@ impl<'v> View<'v> {
             self.awaits_words(rule, &candidate.span);
             let near = self.words_are_near(rule, candidate.rule, &candidate.span)?;
             let enough = match rule.need {
-                Need::Nothing => true,
+                Need::Nothing => near || !self.is_one_of_many(rule, &candidate.span),
                 Need::Words => near,
                 Need::Lone => near || self.lone().holds(&candidate.span),
             };
@@ -375,6 +376,13 @@ impl<'v> View<'v> {
         }
         self.candidates.push(candidate);
         Ok(())
+    }
+
+    /// Whether a number with no word near stands among many others.
+    fn is_one_of_many(&self, rule: &Rule, span: &Range<usize>) -> bool {
+        let is_number = matches!(rule.source, Source::Pictures { .. }) && rule.words.is_some();
+        let is_valid = |value: &[u8]| rule.verdict(value) != Verdict::Reject;
+        is_number && series::is_one_of_many(self.text, span, is_valid)
     }
 
     fn tell(&mut self, rule: &Rule, mut tried: Tried) {

@@ -47,7 +47,7 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
 }
 
 /// [`luhn`] of the ASCII digits of `text`; anything else is skipped.
-pub(super) fn luhn_written(text: &[u8]) -> bool {
+pub(in crate::mask) fn luhn_written(text: &[u8]) -> bool {
     luhn_backwards(text.iter().rev().filter(|b| b.is_ascii_digit()).map(|b| b - b'0'))
 }
 

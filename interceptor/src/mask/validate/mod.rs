@@ -17,6 +17,8 @@ mod south;
 
 use serde::Deserialize;
 
+pub(in crate::mask) use self::checksum::luhn_written;
+
 /// What a validator says of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {

@@ -1,14 +1,19 @@
 //! Passwords, which people choose: all but placeholders, names and expressions.
 
-use super::random::{is_name, is_reference, not_a_placeholder};
+use super::random::{is_name, is_reference, is_typed_number, not_a_placeholder};
 
 /// What stands in quotes behind the word password: a word will do, but no label, selector or placeholder.
 pub(super) fn password_quoted(value: &[u8]) -> bool {
+    is_password(value) && !is_field(value)
+}
+
+fn is_password(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
     let names_itself = [&b"pass"[..], b"pwd"].iter().any(|word| memchr::memmem::find(&lower, word).is_some());
     let digit = value.iter().any(u8::is_ascii_digit);
     let plain = value.iter().all(u8::is_ascii_alphabetic);
     let Some(&first) = value.first() else { return false };
+    let version = value.contains(&b'.') && value.iter().all(|b| b.is_ascii_digit() || *b == b'.');
     not_a_placeholder(value)
         && !is_reference(value)
         && !matches!(first, b'.' | b'&' | b'*' | b':' | b'-' | b'?')
@@ -16,8 +21,15 @@ pub(super) fn password_quoted(value: &[u8]) -> bool {
         && !lower.starts_with(b"arn:")
         && !lower.starts_with(b"required|")
         && !of_a_test(&lower)
+        && !version
         && !NOT_PASSWORDS.split(' ').any(|word| word.as_bytes() == lower)
         && (!names_itself || (plain && lower.len() > 9) || digit)
+}
+
+/// `challengePassword`: a word and `Password`, as a field is named.
+fn is_field(value: &[u8]) -> bool {
+    let word = value.strip_suffix(b"Password").unwrap_or_default();
+    word.len() > 3 && word.iter().all(u8::is_ascii_lowercase)
 }
 
 /// `tester`, `test123`, `pass1`: what tests and documentation make up.
@@ -39,7 +51,7 @@ pub(super) fn credentials(value: &[u8]) -> bool {
         .iter()
         .find_map(|name| memchr::memmem::rfind(&lower, name.as_bytes()).map(|at| at + name.len()));
     let password = &word[named.or_else(|| word.iter().position(|&b| b == b':').map(|at| at + 1)).unwrap_or(0)..];
-    password.len() > 2 && password_quoted(password)
+    password.len() > 2 && is_password(password)
 }
 
 /// What stands unquoted behind `PASSWORD=`: a word will do, but no expression.
@@ -53,7 +65,7 @@ pub(super) fn password_setting(value: &[u8]) -> bool {
 pub(super) fn password_bare(value: &[u8]) -> bool {
     let digit = value.iter().any(u8::is_ascii_digit);
     let letter = value.iter().any(u8::is_ascii_alphabetic);
-    password_setting(value) && digit && letter && !is_name(value)
+    password_setting(value) && digit && letter && !is_name(value) && !is_typed_number(value)
 }
 
 /// Words that follow `password` in forms, schemas and programs.
@@ -81,7 +93,7 @@ mod tests {
 
     #[test]
     fn words_of_forms_are_no_passwords() {
-        for text in ["required", "#password", "secret", "Password:", "your-password"] {
+        for text in ["required", "#password", "secret", "Password:", "your-password", "challengePassword", "1.302103"] {
             assert!(!password_quoted(text.as_bytes()), "{text}");
         }
         for text in ["hunter2", "#gets0m3", "correct-Horse9", "1qay@WSX??"] {

@@ -13,7 +13,8 @@ pub(super) fn drawn(value: &[u8]) -> bool {
 
 /// The value of something called key, token or secret: random enough, and not a word, path, name or reference.
 pub(super) fn entropy(value: &[u8]) -> bool {
-    if value.len() < 8 || !not_a_placeholder(value) || is_reference(value) || is_name(value) {
+    let in_code = is_reference(value) || is_name(value) || is_identifier(value) || is_typed_number(value);
+    if value.len() < 8 || !not_a_placeholder(value) || in_code {
         return false;
     }
     let letters = value.iter().filter(|b| b.is_ascii_alphabetic()).count();
@@ -141,6 +142,75 @@ pub(super) fn is_name(value: &[u8]) -> bool {
     words > 0 && letters * 10 >= words * 32 && numbers * 12 <= value.len().max(12) && longest < 5
 }
 
+/// A name with more numbers in it than [names](is_name) have, spelt as programs spell them: `ChaCha20Key`,
+/// `id-it-caKeyUpdateInfo`, `NDIS_802_11_STATUS_TYPE`, `_mm512_srli_epi64`. One random text of twenty letters and digits
+/// in a thousand is.
+fn is_identifier(value: &[u8]) -> bool {
+    let is_mixed = value.iter().any(u8::is_ascii_lowercase) && value.iter().any(u8::is_ascii_uppercase);
+    if is_mixed { is_camel(value) } else { is_snake(value) }
+}
+
+/// Digits of the longest number in a name.
+const LONGEST_NUMBER: usize = 4;
+
+/// Three words or more, in letters of one case, each with a number behind it or none: `NDIS_802_11_STATUS_TYPE`.
+fn is_snake(value: &[u8]) -> bool {
+    const SPELT: usize = 6;
+    let is_word = |part: &[u8]| {
+        let letters = part.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let number = &part[letters..];
+        let spelt = letters != 1 && (letters < SPELT || has_vowel(&part[..letters]));
+        spelt && number.len() <= LONGEST_NUMBER && number.iter().all(u8::is_ascii_digit)
+    };
+    value.iter().filter(|&&b| b == b'_').count() > 1 && value.split(|&b| b == b'_').all(is_word)
+}
+
+/// Words that begin with capitals, or that a joint divides, with short numbers and abbreviations between: `ChaCha20Key`.
+fn is_camel(value: &[u8]) -> bool {
+    const LONGEST_ABBREVIATION: usize = 5;
+    let (mut words, mut in_words) = (0, 0);
+    for part in value.split(|&b| b == b'_' || b == b'-') {
+        let mut rest = part;
+        while !rest.is_empty() {
+            let run = |from: usize, of: fn(&u8) -> bool| rest[from..].iter().take_while(|b| of(b)).count();
+            let digits = run(0, u8::is_ascii_digit);
+            let capitals = run(0, u8::is_ascii_uppercase);
+            let smalls = run(capitals, u8::is_ascii_lowercase);
+            // How much is an abbreviation before a word.
+            let short = match (digits, capitals, smalls) {
+                (1..=LONGEST_NUMBER, _, _) => digits,
+                (0, 0, 2..) if rest.len() == part.len() => 0,
+                (0, 1.., 2..) if capitals <= LONGEST_ABBREVIATION + 1 => capitals - 1,
+                (0, 1..=LONGEST_ABBREVIATION, 0) => capitals,
+                _ => return false,
+            };
+            let word = if digits > 0 { 0 } else { capitals + smalls - short };
+            if word > 0 {
+                words += 1;
+                in_words += word;
+                if !has_vowel(&rest[short..short + word]) {
+                    return false;
+                }
+            }
+            rest = &rest[short + word..];
+        }
+    }
+    words > 1 && in_words >= words * 3 && in_words * 5 >= value.iter().filter(|b| b.is_ascii_alphanumeric()).count() * 3
+}
+
+fn has_vowel(word: &[u8]) -> bool {
+    word.iter().any(|b| b"aeiouy".contains(&b.to_ascii_lowercase()))
+}
+
+/// A number with its type, as Rust writes it: `1448101956u32`.
+pub(super) fn is_typed_number(value: &[u8]) -> bool {
+    let digits = value.iter().take_while(|b| b.is_ascii_digit() || **b == b'_').count();
+    let width = value.get(digits + 1..).unwrap_or_default();
+    digits > 0
+        && matches!(value.get(digits), Some(b'i' | b'u' | b'f'))
+        && [&b"8"[..], b"16", b"32", b"64", b"128", b"size"].contains(&width)
+}
+
 /// Bits for each character (Shannon, over the value's own frequencies).
 fn shannon(value: &[u8]) -> f32 {
     let mut counts = [0u32; 256];
@@ -173,6 +243,37 @@ mod tests {
         for text in ["9c1b7e04d2f85a36", "hR7kQ2mZx9Lw4T", "Zm9vYmFyYmF6cXV4MTIz"] {
             assert!(entropy(text.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn identifiers_with_numbers_are_not_random() {
+        for name in [
+            "ChaCha20Key",
+            "Chacha20Poly1305",
+            "X509KeySpec",
+            "id-it-caKeyUpdateInfo",
+            "NDIS_802_11_STATUS_TYPE",
+            "TLS13_CHACHA20_POLY1305_SHA256",
+            "_mm512_srli_epi64",
+        ] {
+            assert!(is_identifier(name.as_bytes()), "{name}");
+            assert!(!entropy(name.as_bytes()), "{name}");
+        }
+        for random in [
+            "hR7kQ2mZx9Lw4T",
+            "9c1b7e04d2f85a36",
+            "Zm9vYmFyYmF6cXV4MTIz",
+            "k0y8s4um3aly9pzpxif4bt7",
+            "AB12-CD34-EF56-GH78",
+            "deadbeef-cafe-1234-5678-abcdef012345",
+            "live_4eC39HqLyjWDarjtT1zdp7dc",
+            "XKQPLMZRTW24VBND",
+            "XKQPLMZRTW_24_VBND",
+            "Tk7Wq9Lm2Rx",
+        ] {
+            assert!(!is_identifier(random.as_bytes()), "{random}");
+        }
+        assert!(is_typed_number(b"1448101956u32") && !is_typed_number(b"1448101956u3") && !is_typed_number(b"u32"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(super) fn basic_auth(value: &[u8]) -> bool {
 /// Shorter ones stand for any in documentation: `https://a:b@host`.
 const SHORTEST_PASSWORD: usize = 4;
 
-/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, and not the word `secret` for a
+/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, not what anybody may log in with, and not the word `secret` for a
 /// host that cannot exist (RFC 3849).
 pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(start) = value.windows(3).position(|w| w == b"://") else { return false };
@@ -110,9 +110,12 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(colon) = rest[..at].iter().position(|&b| b == b':') else { return false };
     let password = &rest[colon + 1..at];
     // `%` alone begins an escape, so it does not make a reference here.
-    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
-    let names_itself =
-        |word: &[u8]| [&b"password"[..], b"passwd", b"pass"].iter().any(|name| word.eq_ignore_ascii_case(name));
+    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'[' | b']'));
+    let names_itself = |word: &[u8]| {
+        [&b"password"[..], b"passwd", b"pass", b"anonymous", b"anoncvs"]
+            .iter()
+            .any(|name| word.eq_ignore_ascii_case(name))
+    };
     let nowhere = rest[at + 1..].starts_with(b"[2001:db8:") && password == b"secret";
     let placeholder = nowhere || masked(password) || password.len() < SHORTEST_PASSWORD || names_itself(password);
     !(password.is_empty() || reference || placeholder)

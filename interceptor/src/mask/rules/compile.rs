@@ -190,7 +190,7 @@ fn has_run(raw: &Raw, pattern: &str) -> Option<bool> {
     let own = run::Shape::of(pattern, false)?;
     let verify = raw.verify.as_deref().map(|verify| run::Shape::of(verify, false));
     Some(match (&raw.after, verify) {
-        _ if raw.locate.is_some() || raw.lookbehind > 0 => false,
+        _ if raw.locate.is_some() => false,
         (Some(after), _) => {
             let value = run::Shape::of(&after.replace("{=}", ASSIGNMENT), true)?;
             let asks_for_digits = matches!(raw.validator, Some(Validator::Entropy | Validator::Drawn));

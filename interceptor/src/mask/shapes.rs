@@ -102,8 +102,8 @@ impl Start {
     fn of(len: usize, digits: bool, before: Option<u8>, next: Option<u8>, follows: Follows) -> Self {
         // `20 (7946)` and `415) 555` go on; `2021 we` does not.
         let ends = len < 7 && follows == Follows::Letter;
-        let goes_on = matches!(next, Some(b')' | b' ' | b'('))
-            || (follows == Follows::Digit && next.is_some_and(phone::joins));
+        let goes_on =
+            matches!(next, Some(b')' | b' ' | b'(')) || (follows == Follows::Digit && next.is_some_and(phone::joins));
         let colon = before == Some(b':') || next == Some(b':');
         let is_group = |of: usize, separators: &[u8]| {
             let separates = |byte: Option<u8>| byte.is_some_and(|b| separators.contains(&b));

@@ -136,7 +136,8 @@ impl<'v> View<'v> {
         let (mut context, mut candidates) = (Context::default(), Vec::new());
         let copy = folded.text.as_bytes();
         let classes = Classes::of(copy);
-        let mut view = View::new(self.engine, copy, &classes, Some(Lone::NOWHERE), self.limit, &mut context, &mut candidates);
+        let mut view =
+            View::new(self.engine, copy, &classes, Some(Lone::NOWHERE), self.limit, &mut context, &mut candidates);
         view.copy = true;
         view.work = self.work;
         let mut of_copy = Ahead::default();

@@ -1,24 +1,36 @@
-//! Where large bodies are inspected: on threads of their own, so that no hostile text holds up a worker's other connections.
+//! Where large texts are inspected: on threads of their own, so that no hostile text holds up a worker's other connections.
 //!
-//! The worst text known takes less than half a microsecond a byte (see BENCHMARKS.md), so a body up to [`LARGE`] takes a
-//! worker less than ten milliseconds; one of thousands of short fields with long names, each scanned with its name, some
-//! hundred. Of larger ones each worker has a few in hand, and the others wait their turn; the very large ones have turns
-//! of their own, so that who sends those does not hold up everybody's ordinary requests.
+//! The worst text known takes less than half a microsecond a byte (see BENCHMARKS.md), so a head or body up to [`LARGE`]
+//! takes a worker less than ten milliseconds; a body with very many values, each of which may be scanned with a name, is
+//! [taken for a large one](is_small). Of those each worker has a few in hand, and the others wait their turn; the very
+//! large ones have turns of their own, so that who sends those does not hold up everybody's ordinary requests.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::flow::Field;
 use crate::mask::{self, Engine, Scanner};
 
-/// Bodies above this are not inspected on the worker's own thread.
+/// Heads and bodies above this are not inspected on the worker's own thread.
 pub(super) const LARGE: usize = 16 << 10;
+/// Bytes that are scanned with a value: the longest name that is, and what is between them.
+const PER_VALUE: usize = Field::LONGEST_NAME + 8;
+/// Most bytes that are scanned on the worker's own thread for a body.
+const SCANNED: usize = 2 * LARGE;
 /// Bodies above this wait for each other alone.
 const HUGE: usize = 512 << 10;
 /// Large bodies, and huge ones, that are inspected at a time, for each worker.
 const AT_ONCE: usize = 4;
 const HUGE_AT_ONCE: usize = 2;
+
+/// Whether a body is inspected on the worker's own thread. All the values that it may have are counted, each as if it had
+/// the longest name: values are in quotes, and in JSON nothing else has two.
+pub(super) fn is_small(body: &[u8]) -> bool {
+    let scanned = || body.len() + memchr::memchr_iter(b'"', body).count() / 2 * PER_VALUE;
+    body.len() <= LARGE && scanned() <= SCANNED
+}
 
 /// The scanners of a worker.
 #[derive(Debug)]
@@ -110,6 +122,13 @@ mod tests {
             scanned.send(()).unwrap();
             large.await.unwrap().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn a_body_of_very_many_values_is_no_small_one() {
+        let of = |count: usize| format!(r#"{{"messages":[{}"a"]}}"#, r#""a","#.repeat(count));
+        assert!(is_small(of(200).as_bytes()) && !is_small(of(2000).as_bytes()));
+        assert!(is_small(&[b'a'; LARGE]) && !is_small(&[b'a'; LARGE + 1]));
     }
 
     #[test]

@@ -107,7 +107,7 @@ async fn begin(
     operation: Operation,
 ) -> Result<Begun, Next> {
     let mut progress = Progress::new(connection, id, started);
-    let mut stored = StoredHead::of(&connection.worker, head);
+    let mut stored = StoredHead::of(&connection.worker, head).await;
     stored.describe(&mut progress.record, operation);
 
     let upgrade = match Upgrade::of(head) {
@@ -271,7 +271,7 @@ async fn inspect(
     received: &ReceivedBody,
 ) -> Result<Inspected, Rejection> {
     let worker = &connection.worker;
-    let found = record::scan_head(worker, head, &received.trailers)?;
+    let found = record::scan_head(worker, head, &received.trailers).await?;
     let body = Body::Whole(received.content.clone());
     let content_type = head.fields().get("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned());
     let request = inspect::Request { content_type, ..inspect::Request::of(connection, id, operation, found, body) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connection::Connection;
-use super::desk::LARGE;
+use super::desk;
 use super::exchange::Rejection;
 use super::record;
 use super::safe::Safe;
@@ -70,11 +70,11 @@ pub(super) struct Inspected {
 
 /// The verdict on `request`; `record` is filled with what was found and decided, also when it is refused.
 pub(super) async fn run(worker: &Worker, record: &mut Record, request: Request) -> Result<Inspected, Rejection> {
-    let bytes = match &request.body {
-        Body::Whole(body) => body.len(),
-        Body::Streamed => 0,
+    let (bytes, is_small) = match &request.body {
+        Body::Whole(body) => (body.len(), desk::is_small(body)),
+        Body::Streamed => (0, true),
     };
-    if bytes <= LARGE {
+    if is_small {
         return inspect(&worker.shared, &mut worker.desk.own().borrow_mut(), record, &request);
     }
     let (shared, mut moved) = (Arc::clone(&worker.shared), record.clone());

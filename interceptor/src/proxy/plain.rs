@@ -372,7 +372,7 @@ impl Talk {
         let arrival = &self.incoming.arrival;
         let mut record = Record::new(ExchangeId::new());
         if let Some(head) = head {
-            StoredHead::of(&arrival.worker, head).describe_request(&mut record);
+            StoredHead::of(&arrival.worker, head).await.describe_request(&mut record);
         }
         let message = format!("{} [rule {rule}]", record::safe_text(&arrival.worker, reason));
         let port = arrival.flow.original.port();

@@ -1,12 +1,14 @@
 //! What is written down of an exchange: stage results become the audit record's fields, values masked first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
 use super::arrival::Arrival;
 use super::connection::{Connection, Peer};
+use super::desk::LARGE;
 use super::exchange::Progress;
 use super::reply::Reply;
 use super::safe::{Safe, is_credential, may_be_credential};
@@ -16,7 +18,7 @@ use crate::capture::{BootTime, Flow};
 use crate::flow::{Action, ExchangeId, Finding, Located, RuleMeta};
 use crate::http::{RequestHead, Version, trailer_lines};
 use crate::identity::Caller;
-use crate::mask;
+use crate::mask::{self, Scanner};
 use crate::policy::{Actions, Plan};
 use crate::tls::ConnectError;
 use crate::upstream::DialError;
@@ -36,10 +38,21 @@ pub(super) struct StoredHead {
 }
 
 impl StoredHead {
-    pub(super) fn of(worker: &Worker, head: &RequestHead) -> Self {
-        let mut scanner = worker.desk.own().borrow_mut();
+    pub(super) async fn of(worker: &Worker, head: &RequestHead) -> Self {
         let key = worker.shared.tokens.current();
-        let mut safe = Safe { scanner: &mut scanner, key: &key };
+        let bytes = head.fields().raw().len();
+        if bytes > LARGE {
+            let (head, key) = (head.clone(), Arc::clone(&key));
+            let read = move |scanner: &mut Scanner| Self::read(Safe { scanner, key: &key }, &head);
+            // Without a scanner there is still the worker's own.
+            if let Ok(stored) = worker.desk.away(bytes, read).await {
+                return stored;
+            }
+        }
+        Self::read(Safe { scanner: &mut worker.desk.own().borrow_mut(), key: &key }, head)
+    }
+
+    fn read(mut safe: Safe<'_>, head: &RequestHead) -> Self {
         let version = match head.version() {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
@@ -131,10 +144,21 @@ pub(super) fn is_known_method(method: &str) -> bool {
 }
 
 /// Findings in the target, in header fields and in trailers. Credentials for the endpoint are not findings.
-pub(super) fn scan_head(worker: &Worker, head: &RequestHead, trailers: &[u8]) -> Result<Vec<Finding>, mask::Error> {
-    let mut scanner = worker.desk.own().borrow_mut();
+pub(super) async fn scan_head(
+    worker: &Worker,
+    head: &RequestHead,
+    trailers: &[u8],
+) -> Result<Vec<Finding>, mask::Error> {
     let key = worker.shared.tokens.current();
-    let mut safe = Safe { scanner: &mut scanner, key: &key };
+    let bytes = head.fields().raw().len() + trailers.len();
+    if bytes <= LARGE {
+        return scan_lines(Safe { scanner: &mut worker.desk.own().borrow_mut(), key: &key }, head, trailers);
+    }
+    let (head, trailers) = (head.clone(), trailers.to_vec());
+    worker.desk.away(bytes, move |scanner| scan_lines(Safe { scanner, key: &key }, &head, &trailers)).await?
+}
+
+fn scan_lines(mut safe: Safe<'_>, head: &RequestHead, trailers: &[u8]) -> Result<Vec<Finding>, mask::Error> {
     let mut found = Vec::new();
     safe.scan(head.target(), &mut found)?;
     for (name, value) in head.fields().iter().chain(trailer_lines(trailers)) {

@@ -37,7 +37,7 @@ pub(super) async fn run(
     head: RequestHead,
 ) -> Next {
     let mut progress = Progress::new(connection, id, started);
-    let stored = StoredHead::of(&connection.worker, &head);
+    let stored = StoredHead::of(&connection.worker, &head).await;
     stored.describe(&mut progress.record, Operation::Unknown);
     if let Err(rejection) = exchange::readable(connection, &head) {
         return exchange::reject(connection, client, progress, &stored, None, rejection, Next::KeepAlive).await;
@@ -91,7 +91,7 @@ pub(super) async fn run(
 }
 
 async fn inspect(connection: &Connection, progress: &mut Progress, head: &RequestHead) -> Result<Inspected, Rejection> {
-    let findings = record::scan_head(&connection.worker, head, &[])?;
+    let findings = record::scan_head(&connection.worker, head, &[]).await?;
     let request = inspect::Request::of(connection, progress.id, Operation::Unknown, findings, Body::Streamed);
     inspect::run(&connection.worker, &mut progress.record, request).await
 }

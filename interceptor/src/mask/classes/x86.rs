@@ -64,8 +64,8 @@ mod avx512 {
 
     use std::arch::x86_64::{
         __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask,
-        _mm512_loadu_si512,
-        _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
+        _mm512_loadu_si512, _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16,
+        _mm512_test_epi8_mask,
     };
 
     use super::{BLOCK, Block, CAPITAL, COLUMNS, DIGIT, EQUALS, ROWS, SIGN, SMALL, UNDERSCORE};

@@ -142,7 +142,7 @@ mod tests {
 
     fn decode(text: &str) -> String {
         let (mut out, mut at) = (String::new(), 0);
-        while let Some(escape) = next(text.as_bytes(), at, text.len()) {
+        while let Some(escape) = next(text.as_bytes(), &Classes::of(text.as_bytes()), at, text.len()) {
             out.push_str(&text[at..escape.raw.start]);
             out.push(escape.character);
             at = escape.raw.end;

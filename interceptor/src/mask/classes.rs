@@ -42,8 +42,38 @@ pub(super) struct Block {
     pub(super) equals: u64,
     /// `%`, `&` and `\`, with which escapes begin.
     pub(super) marks: u64,
+    /// `:`, `-` and `.`, with which the address of a network card is divided.
+    joints: u64,
     /// What is not ASCII.
     pub(super) outside: u64,
+}
+
+/// Where the first of some joints in a row is, within a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joints {
+    from: usize,
+    /// Three, with two bytes between each other; two, with four.
+    threes: u64,
+    twos: u64,
+}
+
+impl Joints {
+    pub(super) fn threes(self) -> impl Iterator<Item = usize> {
+        places(self.from, self.threes)
+    }
+
+    pub(super) fn twos(self) -> impl Iterator<Item = usize> {
+        places(self.from, self.twos)
+    }
+}
+
+/// The places of `bits` behind `from`.
+fn places(from: usize, mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(from + bit)
+    })
 }
 
 impl Block {
@@ -143,6 +173,20 @@ impl Classes {
             return (end >= start + LEAST).then_some(start..end);
         }
         None
+    }
+
+    /// The blocks in which rows of joints begin.
+    pub(super) fn joints(&self) -> Vec<Joints> {
+        let mut rows = Vec::new();
+        for (at, block) in self.blocks.iter().enumerate() {
+            let next = self.blocks.get(at + 1).map_or(0, |block| block.joints);
+            let behind = |gap: u32| block.joints >> gap | next << (BLOCK as u32 - gap);
+            let (threes, twos) = (block.joints & behind(3) & behind(6), block.joints & behind(5));
+            if threes | twos != 0 {
+                rows.push(Joints { from: at * BLOCK, threes, twos });
+            }
+        }
+        rows
     }
 
     /// What is around the byte at `at`.
@@ -306,6 +350,7 @@ fn portable(text: &[u8; BLOCK]) -> Block {
         block.signs |= bits(is(b'+') | is(b'-') | is(b'/') | is(b'_'));
         block.equals |= bits(is(b'='));
         block.marks |= bits(is(b'%') | is(b'&') | is(b'\\'));
+        block.joints |= bits(is(b':') | is(b'-') | is(b'.'));
         block.outside |= bits(bytes);
     }
     block
@@ -342,6 +387,7 @@ mod tests {
                     signs: bit(matches!(byte, b'+' | b'-' | b'/' | b'_')),
                     equals: bit(byte == b'='),
                     marks: bit(matches!(byte, b'%' | b'&' | b'\\')),
+                    joints: bit(matches!(byte, b':' | b'-' | b'.')),
                     outside: bit(!byte.is_ascii()),
                 };
                 assert_eq!(portable(&text), expected, "{byte:#x} at {at}");
@@ -390,6 +436,17 @@ mod tests {
                 .filter(|run| run.len() >= 11)
                 .collect();
             prop_assert_eq!(runs, reference);
+        }
+
+        #[test]
+        fn joints_equal_a_simple_reference(text in "([a-f]{1,4}[:. -]){0,60}|[.]{60}(aa[.]){4,9}|(aaaa[.]){30}") {
+            let bytes = text.as_bytes();
+            let is_joint = |at: usize| bytes.get(at).is_some_and(|b| b":-.".contains(b));
+            let of = |gaps: &[usize]| (0..bytes.len()).filter(|at| gaps.iter().all(|gap| is_joint(at + gap))).collect();
+            let (threes, twos): (Vec<_>, Vec<_>) = (of(&[0, 3, 6]), of(&[0, 5]));
+            let rows = Classes::of(bytes).joints();
+            prop_assert_eq!(rows.iter().flat_map(|row| row.threes()).collect::<Vec<_>>(), threes);
+            prop_assert_eq!(rows.iter().flat_map(|row| row.twos()).collect::<Vec<_>>(), twos);
         }
 
         #[test]

@@ -128,17 +128,13 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
 
 /// Whether `text` is the address of a network card: hexadecimal digits, and the same separator between groups of `group`.
 pub(super) fn is_mac(text: &[u8], group: usize) -> bool {
+    let separators: &[u8] = if group == 4 { b"." } else { b":-" };
     let between = text[group];
     let is_at_its_place = |(at, byte): (usize, &u8)| match at % (group + 1) == group {
         true => *byte == between,
         false => byte.is_ascii_hexdigit(),
     };
-    joins_mac(between, group) && text.iter().enumerate().all(is_at_its_place)
-}
-
-/// Whether `byte` may stand between two groups of such an address.
-pub(super) fn joins_mac(byte: u8, group: usize) -> bool {
-    if group == 4 { byte == b'.' } else { matches!(byte, b':' | b'-') }
+    separators.contains(&between) && text.iter().enumerate().all(is_at_its_place)
 }
 
 /// Where an address that ends at `end` ends with its `/24`.

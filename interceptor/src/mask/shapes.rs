@@ -82,10 +82,9 @@ pub(super) struct Start {
     others: u8,
 }
 
-/// A telephone number; an address of IP; the address of a network card, of which the token is a group.
+/// A telephone number; an address of IP.
 pub(super) const PHONE: u8 = 1;
 pub(super) const ADDRESS: u8 = 1 << 1;
-pub(super) const CARD: u8 = 1 << 2;
 
 /// A picture of a rule, and what may be at its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -105,15 +104,10 @@ impl Start {
         let goes_on =
             matches!(next, Some(b')' | b' ' | b'(')) || (follows == Follows::Digit && next.is_some_and(phone::joins));
         let colon = before == Some(b':') || next == Some(b':');
-        let is_group = |of: usize, separators: &[u8]| {
-            let separates = |byte: Option<u8>| byte.is_some_and(|b| separators.contains(&b));
-            (len == of && separates(before)) || (len >= of && separates(next) && follows != Follows::Nothing)
-        };
         let may_be_phone = digits && len <= phone::MOST_DIGITS && !ends && (len >= 7 || goes_on);
         let may_be_address = len <= 4 && (colon || (next == Some(b'.') && follows == Follows::Digit));
-        let may_be_card = is_group(2, b":-") || is_group(4, b".");
         let bit = |is: bool, kind: u8| if is { kind } else { 0 };
-        let others = bit(may_be_phone, PHONE) | bit(may_be_address, ADDRESS) | bit(may_be_card, CARD);
+        let others = bit(may_be_phone, PHONE) | bit(may_be_address, ADDRESS);
         Self { shapes: 0..0, others }
     }
 
@@ -140,7 +134,7 @@ impl Shapes {
         let pictures: Vec<_> = pictures.map(|(rule, picture, drawn)| (rule, picture, drawn.anchor())).collect();
         // What `Start::of` asks for is divided first, so that it is told apart for sure.
         let set = |of: fn(u8) -> bool| (0..0x80u8).filter(|&b| of(b)).fold(0, |set: Set, b| set | 1 << b);
-        let signs: [Set; 3] = [set(|b| b == b':'), set(|b| b == b'.'), set(|b| b == b'-')];
+        let signs: [Set; 2] = [set(|b| b == b':'), set(|b| b == b'.')];
         let joins = [set(phone::joins), set(|b| matches!(b, b')' | b' ' | b'('))];
         let mut shapes = Self {
             before: Division::new(signs.into_iter().chain(pictures.iter().map(|(.., anchor)| anchor.before))),

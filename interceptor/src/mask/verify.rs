@@ -58,7 +58,6 @@ pub(super) struct View<'v> {
 struct Done {
     email: usize,
     ipv6: usize,
-    card: usize,
     pem: usize,
     /// The last value that was judged, and for which rule.
     judged: (u32, Range<usize>),
@@ -119,6 +118,7 @@ impl<'v> View<'v> {
             }
             stretches.add(self.text, &token.span);
         }
+        self.network_cards()?;
         if may_hide_a_number(text, self.classes) {
             return self.folded(text, 0..text.len());
         }

@@ -96,6 +96,7 @@ mod avx512 {
             signs: bits(SIGN | UNDERSCORE),
             equals: bits(EQUALS),
             marks: is(b'%') | is(b'&') | is(b'\\'),
+            joints: is(b':') | is(b'-') | is(b'.'),
             outside: _mm512_movepi8_mask(bytes),
         }
     }
@@ -171,6 +172,7 @@ mod avx2 {
             signs: bits(low, high, SIGN | UNDERSCORE),
             equals: bits(low, high, EQUALS),
             marks: is(first, second, b'%') | is(first, second, b'&') | is(first, second, b'\\'),
+            joints: is(first, second, b':') | is(first, second, b'-') | is(first, second, b'.'),
             outside: tops(first, second),
         }
     }

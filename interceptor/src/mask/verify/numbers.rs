@@ -8,7 +8,7 @@ use crate::mask::classes::Token;
 use crate::mask::extent;
 use crate::mask::phone::{self, MOST_DIGITS, Written};
 use crate::mask::rules::{Address, Edge, Rule, Source};
-use crate::mask::shapes::{ADDRESS, CARD, PHONE, Start};
+use crate::mask::shapes::{ADDRESS, PHONE, Start};
 
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
@@ -32,10 +32,7 @@ impl View<'_> {
         if start.may_be(PHONE) && phone::may_begin(&self.classes.around(token.span.start)) {
             self.phone(token.span.start)?;
         }
-        if start.may_be(ADDRESS) {
-            self.address(token)?;
-        }
-        if start.may_be(CARD) { self.network_card(token) } else { Ok(()) }
+        if start.may_be(ADDRESS) { self.address(token) } else { Ok(()) }
     }
 
     /// The pictures that fit at `token`, which has `start`; in a mixed token, those of its digits to which a name may be
@@ -125,31 +122,33 @@ impl View<'_> {
         Ok(())
     }
 
-    /// The address of a network card that `token` is a group of: one without any digit (eight of a million) is not seen.
-    fn network_card(&mut self, token: &Token) -> Result<(), Error> {
-        for (kind, group, count) in [(Address::Mac, 2, 6), (Address::MacDotted, 4, 3)] {
-            // The first group may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
-            let Some(mut start) = token.span.end.checked_sub(group).filter(|start| *start >= token.span.start) else {
-                continue;
-            };
-            let width = count * (group + 1) - 1;
-            for _ in 0..count {
-                let span = start..start + width;
-                let ends = !self.text.get(span.end).is_some_and(u8::is_ascii_alphanumeric);
-                let is_new = ends && span.end > self.done.card;
-                if is_new && self.text.get(span.clone()).is_some_and(|text| extent::is_mac(text, group)) {
-                    self.spend(span.len())?;
-                    self.done.card = span.end;
-                    return self.address_at(kind, &span);
-                }
-                // There may be a group before.
-                match start.checked_sub(group + 1) {
-                    Some(before) if extent::joins_mac(self.text[start - 1], group) => start = before,
-                    _ => break,
-                }
+    /// The addresses of network cards, which need not have a digit.
+    pub(super) fn network_cards(&mut self) -> Result<(), Error> {
+        let mut done = 0;
+        for row in self.classes.joints() {
+            for joint in row.threes() {
+                self.network_card(Address::Mac, 2, joint, &mut done)?;
+            }
+            for joint in row.twos() {
+                self.network_card(Address::MacDotted, 4, joint, &mut done)?;
             }
         }
         Ok(())
+    }
+
+    /// The address behind whose first `group` is the byte at `joint`. `done`: where the last one ended.
+    fn network_card(&mut self, kind: Address, group: usize, joint: usize, done: &mut usize) -> Result<(), Error> {
+        // The first group may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
+        let Some(start) = joint.checked_sub(group).filter(|start| start >= done) else { return Ok(()) };
+        let span = start..start + 12 + 12 / group - 1;
+        let goes_on = self.text.get(span.end).is_some_and(u8::is_ascii_alphanumeric);
+        let is_mac = !goes_on && self.text.get(span.clone()).is_some_and(|text| extent::is_mac(text, group));
+        if !is_mac || span.end <= self.settled {
+            return Ok(());
+        }
+        self.spend(span.len())?;
+        *done = span.end;
+        self.address_at(kind, &span)
     }
 
     fn address_at(&mut self, kind: Address, span: &Range<usize>) -> Result<(), Error> {

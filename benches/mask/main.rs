@@ -10,11 +10,12 @@
 //! | `stream` | text that arrives in such pieces, and goes on as soon as it is settled |
 //! | `regex_set`, `aho_corasick` | see `peers` |
 //!
-//! `cargo xtask bench mask` puts them, and programs that are no Rust, into one table.
+//! `scan` and `hs_scan` are measured by turns besides. `cargo xtask bench mask` puts the rows, and programs that are no Rust, into one table.
 
 mod peers;
 mod processor;
 mod text;
+mod turns;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -44,6 +45,7 @@ fn main() {
         KINDS.iter().for_each(|kind| kind.write(Path::new(&directory)));
     }
     let engine = Engine::builtin().expect("the built-in rules compile");
+    turns::compare(&engine, &KINDS);
     let (set, literals) = (Set::new(&engine), Literals::new(&engine));
     let mut criterion = Criterion::default()
         .with_measurement(ProcessorTime)

@@ -15,7 +15,7 @@ const BYTES: usize = 512 << 10;
 
 /// Prints the median, and between what the middle half of the turns is.
 pub(crate) fn compare(engine: &Arc<Engine>, kinds: &[Kind]) {
-    println!("scan : hs_scan, by turns, {TURNS} of {} KiB: median, and the middle half of them", BYTES >> 10);
+    eprintln!("scan : hs_scan, by turns, {TURNS} of {} KiB: median, and the middle half of them", BYTES >> 10);
     let mut scanner = engine.scanner().expect("memory for a scanner");
     let mut found = Vec::new();
     for kind in kinds {
@@ -39,7 +39,7 @@ pub(crate) fn compare(engine: &Arc<Engine>, kinds: &[Kind]) {
             .collect();
         ratios.sort_by(f64::total_cmp);
         let [low, median, high] = [1, 2, 3].map(|quarter| ratios[quarter * TURNS / 4]);
-        println!("  {:<12} {median:.2}  ({low:.2} to {high:.2})", kind.name);
+        eprintln!("  {:<12} {median:.2}  ({low:.2} to {high:.2})", kind.name);
     }
 }
 

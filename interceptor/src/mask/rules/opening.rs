@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
+use regex_automata::util::alphabet::Unit;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
@@ -12,7 +13,7 @@ use regex_automata::{Anchored, Input};
 pub(in crate::mask) struct Opening {
     expression: String,
     /// Made when the expression is first asked for: most never are.
-    pairs: OnceLock<Option<Pairs>>,
+    pairs: OnceLock<Option<Box<Pairs>>>,
 }
 
 #[derive(Debug)]
@@ -42,14 +43,14 @@ impl Opening {
 
 impl Pairs {
     /// None where it cannot be told.
-    fn of(expression: &str) -> Option<Self> {
+    fn of(expression: &str) -> Option<Box<Self>> {
         let dfa = DFA::builder()
             .syntax(syntax::Config::new().unicode(false).utf8(false))
             .thompson(thompson::Config::new().utf8(false))
             .build(expression)
             .ok()?;
         let classes = dfa.byte_classes();
-        let bytes: Vec<u8> = classes.representatives(..).filter_map(|unit| unit.as_u8()).collect();
+        let bytes: Vec<u8> = classes.representatives(..).filter_map(Unit::as_u8).collect();
         let mut cache = dfa.create_cache();
         let mut pairs = Self { class: std::array::from_fn(|byte| classes.get(byte as u8)), next: Vec::new() };
         for first in &bytes {
@@ -59,7 +60,7 @@ impl Pairs {
             }
             pairs.next.push(next);
         }
-        Some(pairs)
+        Some(Box::new(pairs))
     }
 }
 

@@ -377,7 +377,7 @@ mod tests {
     fn every_byte_is_told() {
         for byte in 0..=255u8 {
             for at in [0, 15, 16, 31, 32, 63] {
-                let mut text = [b'.'; BLOCK];
+                let mut text = [b'#'; BLOCK];
                 text[at] = byte;
                 let bit = |is: bool| u64::from(is) << at;
                 let expected = Block {

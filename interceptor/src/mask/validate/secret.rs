@@ -110,7 +110,9 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(colon) = rest[..at].iter().position(|&b| b == b':') else { return false };
     let password = &rest[colon + 1..at];
     // `%` alone begins an escape, so it does not make a reference here.
-    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'[' | b']'));
+    // `user[:password]` is how documentation writes what may be left out.
+    let optional = rest[..colon].ends_with(b"[") && password.ends_with(b"]");
+    let reference = optional || password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
     let names_itself = |word: &[u8]| {
         [&b"password"[..], b"passwd", b"pass", b"anonymous", b"anoncvs"]
             .iter()

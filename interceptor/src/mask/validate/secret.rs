@@ -101,8 +101,8 @@ pub(super) fn basic_auth(value: &[u8]) -> bool {
 /// Shorter ones stand for any in documentation: `https://a:b@host`.
 const SHORTEST_PASSWORD: usize = 4;
 
-/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, not what anybody may log in with, and not the word `secret` for a
-/// host that cannot exist (RFC 3849).
+/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, not what anybody may log in with, and
+/// not the word `secret` for a host that cannot exist (RFC 3849).
 pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(start) = value.windows(3).position(|w| w == b"://") else { return false };
     let rest = &value[start + 3..];

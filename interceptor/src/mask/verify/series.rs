@@ -65,26 +65,26 @@ fn is_element(value: &[u8], before: &[u8], after: &[u8], is_valid: impl Fn(&[u8]
         return false;
     }
     let backwards: Vec<u8> = before.iter().rev().copied().collect();
-    let sides = [neighbour(&backwards, BEFORE, &is_valid), neighbour(after, AFTER, &is_valid)];
+    let sides = [neighbour(&backwards, true, &is_valid), neighbour(after, false, &is_valid)];
     sides.contains(&Neighbour::Other) && sides.iter().all(|side| matches!(side, Neighbour::Other | Neighbour::Unknown))
 }
 
-/// The next number in `beside`, which is as far as is looked if it has `most` bytes.
-fn neighbour(beside: &[u8], most: usize, is_valid: impl Fn(&[u8]) -> bool) -> Neighbour {
+/// The next number in `beside`, which is what stands before the element if it is `reversed`, or behind it.
+fn neighbour(beside: &[u8], reversed: bool, is_valid: impl Fn(&[u8]) -> bool) -> Neighbour {
     let gap = beside.iter().take_while(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'-' | b'+')).count();
     let number = beside[gap..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let cut = gap + number == most;
     if !beside[..gap].contains(&b',') {
         return Neighbour::Nothing;
     }
-    if cut {
+    // As far as is looked; a text may end sooner.
+    if gap + number == if reversed { BEFORE } else { AFTER } {
         return if number >= PARTLY_SEEN { Neighbour::Unknown } else { Neighbour::Nothing };
     }
     if number < LONG {
         return Neighbour::Nothing;
     }
     let mut number = beside[gap..gap + number].to_vec();
-    if most == BEFORE {
+    if reversed {
         number.reverse();
     }
     // Numbers of other kinds have the check digit of cards too (IMEI).

@@ -66,6 +66,7 @@ impl Ahead {
         let is_plain = text.as_bytes()[plain..].is_ascii();
         let longest = if is_plain { text.len() - plain } else { LONGEST_DRESSED };
         let tail = text.floor_char_boundary(from.max(text.len().saturating_sub(longest)));
+        let tail = growth.dressed_from(text.as_bytes(), tail);
         held.min(tail + earliest_dressed(growth, states, &text[tail..])).max(from)
     }
 
@@ -76,10 +77,13 @@ impl Ahead {
     }
 }
 
-/// As [`Growth::earliest_picture`], of the folded copy.
+/// As [`Growth::earliest_picture`], of the folded copy where that is another text.
 fn earliest_dressed(growth: &Growth, states: &mut States, text: &str) -> usize {
     let mut folded = Folded::new(text);
     let len = folded.text.len();
+    if folded.text == text {
+        return len;
+    }
     let mut earliest = text.len();
     for ending in folded.endings {
         folded.text.truncate(len);

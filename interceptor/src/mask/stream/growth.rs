@@ -8,13 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, PatternID};
 
+use super::pairs::Pairs;
 use crate::mask::Error;
 use crate::mask::context::BEFORE;
-use crate::mask::fold::WIDEST_GAP;
+use crate::mask::fold::{self, WIDEST_GAP};
 use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
 use crate::mask::rules::{Address, Locate, Rule, Source, Special};
@@ -28,7 +29,7 @@ const WIDEST: usize = 512;
 const LONGEST_NAME: usize = 64;
 const LONGEST_DOMAIN: usize = 254;
 /// As far as `phone::Written` reads.
-const PHONE: &str = r"[+(]{0,2}[0-9][0-9 ().\x2f-]{0,31}";
+const PHONE: &str = r"[+(]{0,2}[0-9](?:[0-9 ().\x2f-]{0,30}[0-9)])?";
 const IPV4: &str = r"[0-9][0-9.]{0,16}(?:/[0-9]{0,4})?";
 const IPV6: &str = r"[0-9A-Fa-f:][0-9A-Fa-f:.]{0,46}(?:/[0-9]{0,4})?";
 const MAC: &str = "[0-9A-Fa-f]{1,2}(?:[:-][0-9A-Fa-f]{0,2}){0,6}";
@@ -39,31 +40,42 @@ const TOKEN: &str = r"\[[A-Z][A-Z0-9_]{0,39}_[0-9a-z]{8,24}\]";
 /// The automata of one rule set.
 #[derive(Debug)]
 pub(in crate::mask) struct Growth {
-    /// Everything that is found by its own beginning, but pictures.
-    beginnings: DFA,
-    pictures: DFA,
+    /// Everything that is found by its own beginning, but what is below.
+    plain: Beginnings,
+    /// Values that may have words of a text in them: what they have next to each other tells nothing of where they end.
+    wordy: Beginnings,
+    pictures: Beginnings,
     /// What goes on behind a match of Hyperscan: `verify` and `after`.
     behind: DFA,
     /// The expression of each rule in `behind`.
     of_rule: Vec<Option<PatternID>>,
-    /// No value that `beginnings` knows is longer, and none of `pictures`.
-    longest: usize,
-    longest_picture: usize,
     /// Bytes before a value that may be read to find it.
     lookback: usize,
+}
+
+/// What values are read by from their beginning on.
+#[derive(Debug)]
+struct Beginnings {
+    automaton: DFA,
+    /// What they have, and what they begin with.
+    pairs: Pairs,
+    first: Pairs,
+    /// No value is longer.
+    longest: usize,
 }
 
 /// The automata's states; for one thread.
 #[derive(Debug)]
 pub(in crate::mask) struct States {
-    beginnings: Cache,
+    plain: Cache,
+    wordy: Cache,
     pictures: Cache,
     behind: Cache,
 }
 
 impl Growth {
     pub(in crate::mask) fn new(rules: &[Arc<Rule>]) -> Result<Self, Error> {
-        let mut beginnings = vec![TOKEN.to_owned()];
+        let mut plain = vec![TOKEN.to_owned()];
         let mut pictures = Vec::new();
         let mut behind = Vec::new();
         let mut of_rule = Vec::new();
@@ -84,20 +96,23 @@ impl Growth {
                 Source::Pattern { locate: Locate::Special(Special::Email), .. } => {}
                 _ => {
                     longest = longest.max(reach);
-                    beginnings.extend(own);
+                    plain.extend(own);
                 }
             }
         }
-        let beginnings = automaton(&beginnings, MatchKind::All)?;
-        let pictures = automaton(&pictures, MatchKind::All)?;
+        let (wordy, plain) = apart(plain)?;
+        let wordy = Beginnings::new(&wordy, longest)?;
+        let plain = Beginnings::new(&plain, longest)?;
+        let pictures = Beginnings::new(&pictures, longest_picture)?;
         let behind = automaton(&behind, MatchKind::LeftmostFirst)?;
-        Ok(Self { beginnings, pictures, behind, of_rule, longest, longest_picture, lookback })
+        Ok(Self { plain, wordy, pictures, behind, of_rule, lookback })
     }
 
     pub(in crate::mask) fn states(&self) -> States {
         States {
-            beginnings: self.beginnings.create_cache(),
-            pictures: self.pictures.create_cache(),
+            plain: self.plain.automaton.create_cache(),
+            wordy: self.wordy.automaton.create_cache(),
+            pictures: self.pictures.automaton.create_cache(),
             behind: self.behind.create_cache(),
         }
     }
@@ -116,21 +131,26 @@ impl Growth {
 
     /// The first place at or after `from` where a value may have begun that `text` does not hold the end of.
     pub(super) fn earliest(&self, states: &mut States, text: &[u8], from: usize) -> usize {
-        let earliest = self.earliest_picture(states, text, from).min(earliest_mailbox(text, from));
-        let from = from.max(text.len().saturating_sub(self.longest));
-        let grows = |&at: &usize| lives(&self.beginnings, &mut states.beginnings, Anchored::Yes, text, at..text.len());
-        (from..earliest).find(grows).unwrap_or(earliest)
+        let picture = self.earliest_picture(states, text, from).min(earliest_mailbox(text, from));
+        let wordy = self.wordy.earliest(&mut states.wordy, text, from).min(picture);
+        self.plain.earliest(&mut states.plain, text, from).min(wordy)
     }
 
     /// As [`Self::earliest`], of pictures alone.
     pub(super) fn earliest_picture(&self, states: &mut States, text: &[u8], from: usize) -> usize {
-        let grows = |&at: &usize| lives(&self.pictures, &mut states.pictures, Anchored::Yes, text, at..text.len());
-        (from.max(text.len().saturating_sub(self.longest_picture))..text.len()).find(grows).unwrap_or(text.len())
+        self.pictures.earliest(&mut states.pictures, text, from)
+    }
+
+    /// The first place at or after `from` where a number may begin that has all of `text` once that is folded.
+    pub(super) fn dressed_from(&self, text: &[u8], from: usize) -> usize {
+        let divides = |byte: &u8| byte.is_ascii() && !fold::is_gap(*byte) && !self.pictures.pairs.go_on_behind(*byte);
+        let before_last = &text[from..text.len().saturating_sub(1).max(from)];
+        before_last.iter().rposition(divides).map_or(from, |at| from + at + 1)
     }
 
     /// Bytes of ASCII that a number may spread over when its gaps are wide.
     pub(super) fn longest_dressed(&self) -> usize {
-        self.longest_picture * WIDEST_GAP
+        self.pictures.longest * WIDEST_GAP
     }
 
     /// Whether more than `text[at]` may change what the expression of `rule` finds from the start of `at` on.
@@ -138,6 +158,32 @@ impl Growth {
         let Some(pattern) = self.of_rule[rule as usize] else { return false };
         lives(&self.behind, &mut states.behind, Anchored::Pattern(pattern), text, at)
     }
+}
+
+impl Beginnings {
+    fn new(expressions: &[String], longest: usize) -> Result<Self, Error> {
+        let automaton = automaton(expressions, MatchKind::All)?;
+        let nfa = automaton.get_nfa();
+        Ok(Self { pairs: Pairs::of(nfa), first: Pairs::first(nfa), automaton, longest })
+    }
+
+    /// The first place at or after `from` from which all of `text` may be the beginning of a value.
+    fn earliest(&self, cache: &mut Cache, text: &[u8], from: usize) -> usize {
+        let from = self.pairs.reach_back(text, from.max(text.len().saturating_sub(self.longest)));
+        let begins = |at: usize| text.get(at + 1).is_none_or(|&next| self.first.has(text[at], next));
+        let grows = |&at: &usize| begins(at) && lives(&self.automaton, cache, Anchored::Yes, text, at..text.len());
+        (from..text.len()).find(grows).unwrap_or(text.len())
+    }
+}
+
+/// The expressions whose values may have words of a text in them, and the others.
+fn apart(expressions: Vec<String>) -> Result<(Vec<String>, Vec<String>), Error> {
+    let (mut wordy, mut plain) = (Vec::new(), Vec::new());
+    for expression in expressions {
+        let nfa = NFA::compiler().syntax(syntax()).configure(thompson()).build(&expression).map_err(failed)?;
+        if Pairs::of(&nfa).have_words() { &mut wordy } else { &mut plain }.push(expression);
+    }
+    Ok((wordy, plain))
 }
 
 /// The first place at or after `from` from which all of `text` may be the beginning of a mailbox.
@@ -201,6 +247,14 @@ fn expression(regex: &regex::bytes::Regex) -> String {
     regex.as_str().trim_start_matches(r"\A").to_owned()
 }
 
+fn syntax() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
+fn thompson() -> thompson::Config {
+    thompson::Config::new().utf8(false).which_captures(WhichCaptures::None)
+}
+
 fn automaton(expressions: &[String], kind: MatchKind) -> Result<DFA, Error> {
     DFA::builder()
         .configure(
@@ -210,8 +264,8 @@ fn automaton(expressions: &[String], kind: MatchKind) -> Result<DFA, Error> {
                 .cache_capacity(STATES)
                 .skip_cache_capacity_check(true),
         )
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
-        .thompson(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
+        .syntax(syntax())
+        .thompson(thompson())
         .build_many(expressions)
         .map_err(failed)
 }
@@ -241,6 +295,17 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn nothing_that_goes_on_is_passed_over(text in "[a-e \n]{0,16}", from in 0usize..16) {
+            let expressions = ["ab?c{2,3} d", "[a-c]{2,4}", "e(?:b|cc)*d?", "(?i:A) {1,2}[^e]"].map(str::to_owned);
+            let all = Beginnings::new(&expressions, 9).unwrap();
+            let (text, mut cache) = (text.as_bytes(), all.automaton.create_cache());
+            let from = from.min(text.len());
+            let expected = (from.max(text.len().saturating_sub(all.longest))..text.len())
+                .find(|&at| lives(&all.automaton, &mut cache, Anchored::Yes, text, at..text.len()));
+            prop_assert_eq!(all.earliest(&mut cache, text, from), expected.unwrap_or(text.len()));
+        }
+
         #[test]
         fn mailboxes_begin_where_an_expression_says(
             text in "[a-c.%@ -]{0,40}|[a-c]{0,70}@[a-c.]{240,260}|[a-c.%]{50,80}(@[a-c]{0,4})?",

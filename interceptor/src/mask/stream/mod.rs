@@ -31,6 +31,7 @@
 mod ahead;
 mod fuzz;
 mod growth;
+mod pairs;
 #[cfg(test)]
 mod tests;
 

@@ -67,8 +67,10 @@ impl Shapes {
             let shape = Shape { rule, picture, offset, before, first, outline: anchor.outline };
             for follows in Follows::ALL.into_iter().filter(|f| anchor.goes_on.is_none_or(|letter| *f >= letter)) {
                 for class in (0..shapes.count).filter(|class| next >> class & 1 == 1) {
-                    for length in anchor.lengths.clone() {
-                        slots[shapes.slot(length, anchor.digits, follows, class)].push(shape);
+                    for digits in [false, true].into_iter().filter(|digits| anchor.may_be(*digits)) {
+                        for length in anchor.lengths.clone() {
+                            slots[shapes.slot(length, digits, follows, class)].push(shape);
+                        }
                     }
                 }
             }

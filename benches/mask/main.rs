@@ -10,7 +10,8 @@
 //! | `stream` | text that arrives in such pieces, and goes on as soon as it is settled |
 //! | `regex_set`, `aho_corasick` | see `peers` |
 //!
-//! `scan` and `hs_scan` are measured by turns besides. `cargo xtask bench mask` puts the rows, and programs that are no Rust, into one table.
+//! `scan` and `hs_scan` are measured by turns besides. `cargo xtask bench mask` puts the rows, and programs that are no
+//! Rust, into one table.
 
 mod peers;
 mod processor;

@@ -135,7 +135,7 @@ impl Classes {
 
     /// The digit-bearing tokens, in order.
     pub(super) fn tokens(&self) -> Tokens<'_> {
-        Tokens { blocks: &self.blocks, at: 0, digits: 0, block: Block::default(), outside: 0 }.from(0)
+        Tokens { blocks: &self.blocks, at: 0, digits: self.blocks.first().map_or(0, |block| block.digits) }
     }
 
     /// The first run of at least `LEAST` bytes (64 at most) of what `kind` gives, within `from..until`.
@@ -270,10 +270,8 @@ fn start_of(blocks: &[Block], inner: usize, kind: impl Fn(&Block) -> u64) -> usi
 pub(super) struct Tokens<'t> {
     blocks: &'t [Block],
     at: usize,
-    /// The digits of the block at `at`, which is this one, that are behind the last token; and what is in no token.
+    /// The digits of the block at `at` that are behind the last token.
     digits: u64,
-    block: Block,
-    outside: u64,
 }
 
 impl Iterator for Tokens<'_> {
@@ -283,41 +281,33 @@ impl Iterator for Tokens<'_> {
     fn next(&mut self) -> Option<Token> {
         while self.digits == 0 {
             self.at += 1;
-            self.block = *self.blocks.get(self.at)?;
-            (self.digits, self.outside) = (self.block.digits, !self.block.tokens());
+            self.digits = self.blocks.get(self.at)?.digits;
         }
-        let digit = self.digits.trailing_zeros();
-        let (below, above) = (self.outside & !(u64::MAX << digit), self.outside & (u64::MAX << digit));
+        let (block, digit) = (&self.blocks[self.at], self.digits.trailing_zeros());
+        let outside = !block.tokens();
+        let (below, above) = (outside & !(u64::MAX << digit), outside & (u64::MAX << digit));
         if below == 0 || above == 0 {
             return Some(self.across(self.at * BLOCK + digit as usize));
         }
         // Nearly every token lies within its block.
         let (start, end) = (BLOCK as u32 - below.leading_zeros(), above.trailing_zeros());
         let behind = u64::MAX << end;
-        self.digits &= behind;
-        let digits = !self.block.digits & (u64::MAX << start) & !behind == 0;
+        self.digits = block.digits & behind;
+        let digits = !block.digits & (u64::MAX << start) & !behind == 0;
         let at = self.at * BLOCK;
         Some(Token { span: at + start as usize..at + end as usize, digits })
     }
 }
 
 impl Tokens<'_> {
-    /// Those that begin at or behind `at`.
-    fn from(mut self, at: usize) -> Self {
-        self.at = at / BLOCK;
-        self.block = self.blocks.get(self.at).copied().unwrap_or_default();
-        self.digits = self.block.digits & (u64::MAX << (at % BLOCK));
-        self.outside = !self.block.tokens();
-        self
-    }
-
     /// The token that the digit at `digit` is in, which is its first.
     #[inline(never)]
     fn across(&mut self, digit: usize) -> Token {
         let start = start_of(self.blocks, digit, Block::tokens);
         let end = end_of(self.blocks, digit, Block::tokens);
         let digits = start == digit && (end == digit + 1 || end_of(self.blocks, digit, |block| block.digits) == end);
-        *self = self.clone().from(end);
+        self.at = end / BLOCK;
+        self.digits = self.blocks.get(self.at).map_or(0, |block| block.digits & (u64::MAX << (end % BLOCK)));
         Token { span: start..end, digits }
     }
 }
@@ -377,7 +367,7 @@ mod tests {
     fn every_byte_is_told() {
         for byte in 0..=255u8 {
             for at in [0, 15, 16, 31, 32, 63] {
-                let mut text = [b'.'; BLOCK];
+                let mut text = [b'#'; BLOCK];
                 text[at] = byte;
                 let bit = |is: bool| u64::from(is) << at;
                 let expected = Block {

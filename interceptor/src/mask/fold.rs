@@ -125,14 +125,7 @@ pub(super) struct Stretches {
 
 impl Stretches {
     /// Adds the next digit-bearing token of `text`.
-    #[inline]
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
-        // Most tokens are words apart.
-        if token.start > self.current.end + WIDEST_GAP {
-            self.close();
-            self.current = token.clone();
-            return;
-        }
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
         let joined = joins(gap);
         if !joined {

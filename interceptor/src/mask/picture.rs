@@ -8,7 +8,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::classes::{BEFORE, Window};
-use super::shapes::{ANY, Follows, Set};
+use super::shapes::{ANY, Follows, Set, set};
 
 /// One element of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,9 +270,9 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
         return Err("repeats something before its first digits");
     }
     let length = |bound: fn(&Run) -> usize| token.iter().map(bound).sum::<usize>();
-    let set = |run: Option<&Run>| match run.map(|run| run.cell) {
+    let around = |run: Option<&Run>| match run.map(|run| run.cell) {
         Some(Cell::Separator) => separators.bytes().fold(0, |set, b| set | 1 << (b & 0x7f)),
-        Some(cell) => (0..0x80u8).filter(|&b| cell.holds(b)).fold(0, |set, b| set | 1 << b),
+        Some(cell) => set(|byte| cell.holds(byte)),
         None => ANY,
     };
     let goes_on = match after {
@@ -287,9 +287,9 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
         digits: token.iter().all(|run| run.cell.is_digit()),
         letters: token.iter().any(|run| !run.cell.may_be_digit()),
         goes_on,
-        before: set(before.last()),
-        first: set(token.first()),
-        next: set(after.first()),
+        before: around(before.last()),
+        first: around(token.first()),
+        next: around(after.first()),
     })
 }
 

@@ -17,9 +17,9 @@ mod compile;
 pub(super) mod dictionary;
 pub(super) mod examples;
 pub(super) mod file;
+mod following;
 pub(super) mod fuzz;
 pub(super) mod mistake;
-mod opening;
 pub(super) mod set;
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,8 @@ use serde::Deserialize;
 
 pub(super) use self::allow::Allow;
 use self::dictionary::Dictionary;
+use self::following::Following;
 use self::mistake::{Fault, Mistake, Origin, Position};
-use self::opening::Opening;
 use super::context::Words;
 use super::phone::Plan;
 use super::picture::Picture;
@@ -135,8 +135,8 @@ pub(super) enum Locate {
     /// `begins` matches from `back` bytes before the end if any value does: it gives up where no value can begin any more.
     Window { back: usize, begins: Option<Regex>, verify: Regex },
     /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value. No name
-    /// in which `unless` is found introduces one. `opening` tells what cannot be a match.
-    After { opening: Opening, after: Regex, unless: Option<Regex> },
+    /// in which `unless` is found introduces one.
+    After { after: Following, unless: Option<Regex> },
     /// Code.
     Special(Special),
 }

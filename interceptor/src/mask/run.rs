@@ -48,7 +48,9 @@ fn tells(run: &[u8]) -> bool {
         }
         let joins = byte.is_ascii_alphanumeric();
         row = if joins { row + 1 } else { 0 };
-        capitals = if joins && !byte.is_ascii_lowercase() { capitals + 1 } else { 0 };
+        // Groups of capitals with hyphens are one key; names of constants have other joints.
+        capitals =
+            if (joins && !byte.is_ascii_lowercase()) || (*byte == b'-' && capitals > 0) { capitals + 1 } else { 0 };
         counts = joins && (counts || is_digit);
         if capitals >= LONG || (row >= LONG && counts) {
             return true;

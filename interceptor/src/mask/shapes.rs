@@ -50,6 +50,16 @@ fn place(text: &[u8], at: usize) -> usize {
 /// Bytes of a text that stand at one place of a picture: a bit for each ASCII character.
 pub(super) type Set = u128;
 
+/// The ASCII characters for which `is` holds.
+pub(super) fn set(is: impl Fn(u8) -> bool) -> Set {
+    (0..0x80u8).filter(|&byte| is(byte)).fold(0, |set, byte| set | 1 << byte)
+}
+
+/// Whether the byte at `place` is in `set`.
+fn has(set: Set, place: usize) -> bool {
+    place < 0x80 && set >> place & 1 == 1
+}
+
 /// Any byte, and none.
 pub(super) const ANY: Set = Set::MAX;
 
@@ -67,24 +77,15 @@ pub(super) struct Shapes {
     shapes: Vec<Shape>,
 }
 
-impl Default for Shapes {
-    fn default() -> Self {
-        Self::new(std::iter::empty())
-    }
-}
-
 /// What may begin at a token.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     /// The pictures of which it may be the anchor.
     shapes: Range<u32>,
-    /// The other kinds of values, a bit each.
-    others: u8,
+    pub(super) phone: bool,
+    /// An address of IP.
+    pub(super) address: bool,
 }
-
-/// A telephone number; an address of IP.
-pub(super) const PHONE: u8 = 1;
-pub(super) const ADDRESS: u8 = 1 << 1;
 
 /// A picture of a rule, and what may be at its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -104,27 +105,20 @@ impl Start {
         let goes_on =
             matches!(next, Some(b')' | b' ' | b'(')) || (follows == Follows::Digit && next.is_some_and(phone::joins));
         let colon = before == Some(b':') || next == Some(b':');
-        let may_be_phone = digits && len <= phone::MOST_DIGITS && !ends && (len >= 7 || goes_on);
-        let may_be_address = len <= 4 && (colon || (next == Some(b'.') && follows == Follows::Digit));
-        let bit = |is: bool, kind: u8| if is { kind } else { 0 };
-        let others = bit(may_be_phone, PHONE) | bit(may_be_address, ADDRESS);
-        Self { shapes: 0..0, others }
+        let phone = digits && len <= phone::MOST_DIGITS && !ends && (len >= 7 || goes_on);
+        let address = len <= 4 && (colon || (next == Some(b'.') && follows == Follows::Digit));
+        Self { shapes: 0..0, phone, address }
     }
 
     /// Nothing may begin there.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
-        !self.has_pictures() && self.others == 0
+        !self.has_pictures() && !self.phone && !self.address
     }
 
     #[inline]
     pub(super) fn has_pictures(&self) -> bool {
         self.shapes.start < self.shapes.end
-    }
-
-    #[inline]
-    pub(super) fn may_be(&self, kind: u8) -> bool {
-        self.others & kind != 0
     }
 }
 
@@ -133,7 +127,6 @@ impl Shapes {
     pub(super) fn new<'p>(pictures: impl Iterator<Item = (u32, u32, &'p Picture)>) -> Self {
         let pictures: Vec<_> = pictures.map(|(rule, picture, drawn)| (rule, picture, drawn.anchor())).collect();
         // What `Start::of` asks for is divided first, so that it is told apart for sure.
-        let set = |of: fn(u8) -> bool| (0..0x80u8).filter(|&b| of(b)).fold(0, |set: Set, b| set | 1 << b);
         let signs: [Set; 2] = [set(|b| b == b':'), set(|b| b == b'.')];
         let joins = [set(phone::joins), set(|b| matches!(b, b')' | b' ' | b'('))];
         let mut shapes = Self {
@@ -237,13 +230,12 @@ impl Division {
         let mut count = 1;
         for set in sets.filter(|set| *set != ANY) {
             // Each class is divided into what is in the set and what is not.
-            let within = |byte: usize| byte < 0x80 && set >> byte & 1 == 1;
             let mut divided = vec![None; count];
             let mut seen_out = vec![false; count];
             for (byte, class) in classes.iter().enumerate() {
-                seen_out[usize::from(*class)] |= !within(byte);
+                seen_out[usize::from(*class)] |= !has(set, byte);
             }
-            for (_, class) in classes.iter_mut().enumerate().filter(|(byte, _)| within(*byte)) {
+            for (_, class) in classes.iter_mut().enumerate().filter(|(byte, _)| has(set, *byte)) {
                 let old = usize::from(*class);
                 if seen_out[old] && (divided[old].is_some() || count < MOST_CLASSES) {
                     let new = *divided[old].get_or_insert_with(|| {
@@ -267,8 +259,8 @@ impl Division {
 
     /// The classes of the bytes in `set`.
     fn of_set(&self, set: Set) -> impl Iterator<Item = usize> + use<> {
-        let within = |byte: usize| set == ANY || (byte < 0x80 && set >> byte & 1 == 1);
-        let mut classes: Vec<_> = (0..=END).filter(|b| within(*b)).map(|b| usize::from(self.classes[b])).collect();
+        let within = |byte: &usize| set == ANY || has(set, *byte);
+        let mut classes: Vec<_> = (0..=END).filter(within).map(|b| usize::from(self.classes[b])).collect();
         classes.sort_unstable();
         classes.dedup();
         classes.into_iter()

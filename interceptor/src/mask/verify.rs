@@ -263,15 +263,15 @@ impl<'v> View<'v> {
                 let span = verify.find_iter(window).find(reaches).map(|m| from + m.start()..from + m.end());
                 span.filter(|span| self.edge_is_free(rule, span.start))
             }
-            Locate::After { opening, after, unless } => {
+            Locate::After { after, unless } => {
                 let window = self.window(end..end + rule.reach)?;
                 // Nearly all words such as `token` introduce nothing: find that out without more ado.
-                let introduces = opening.allows(window) && after.is_match(window);
+                let introduces = after.is_match(window);
                 if (introduces || self.ahead.is_some()) && self.in_token(end) {
                     return Ok(());
                 }
                 self.awaits_rest(index, end..end + 1, end + rule.reach);
-                let captures = if introduces { after.captures(window) } else { None };
+                let captures = if introduces { after.expression().captures(window) } else { None };
                 let value = captures.and_then(|captures| {
                     let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
                     Some(end + value.start()..end + value.end())

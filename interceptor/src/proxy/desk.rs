@@ -26,10 +26,10 @@ const AT_ONCE: usize = 4;
 const HUGE_AT_ONCE: usize = 2;
 
 /// Whether a body is inspected on the worker's own thread. All the values that it may have are counted, each as if it had
-/// the longest name: values are in quotes, and in JSON nothing else has two.
+/// the longest name: in JSON a comma is between two, which JSON within a string may write as `\u002c`.
 pub(super) fn is_small(body: &[u8]) -> bool {
-    let scanned = || body.len() + memchr::memchr_iter(b'"', body).count() / 2 * PER_VALUE;
-    body.len() <= LARGE && scanned() <= SCANNED
+    let values = || memchr::memchr_iter(b',', body).count() + memchr::memmem::find_iter(body, b"\\u").count();
+    body.len() <= LARGE && body.len() + values() * PER_VALUE <= SCANNED
 }
 
 /// The scanners of a worker.
@@ -128,6 +128,7 @@ mod tests {
     fn a_body_of_very_many_values_is_no_small_one() {
         let of = |count: usize| format!(r#"{{"messages":[{}"a"]}}"#, r#""a","#.repeat(count));
         assert!(is_small(of(200).as_bytes()) && !is_small(of(2000).as_bytes()));
+        assert!(!is_small(format!("[{}1]", "100000000,".repeat(500)).as_bytes()));
         assert!(is_small(&[b'a'; LARGE]) && !is_small(&[b'a'; LARGE + 1]));
     }
 

@@ -1,6 +1,7 @@
 //! The classes of bytes on x86: the halves of a byte are looked up, and what both allow is its class.
 
 use std::arch::is_x86_feature_detected;
+use std::arch::x86_64::{__m128i, _mm_loadu_si128};
 
 use super::{BLOCK, Block};
 
@@ -59,24 +60,24 @@ pub(super) fn read(text: &[[u8; BLOCK]], blocks: &mut [Block]) -> bool {
     false
 }
 
+/// A table of sixteen bytes. Wider registers have it in each of their lanes.
+fn table(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 bytes are read of 16, the instruction needs no alignment, and every x86-64 has it.
+    #[expect(unsafe_code, reason = "vectors are loaded through pointers")]
+    unsafe {
+        _mm_loadu_si128(bytes.as_ptr().cast())
+    }
+}
+
 mod avx512 {
     //! 64 bytes at a time, with a bit for each right from the comparison.
 
     use std::arch::x86_64::{
-        __m128i, __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask,
-        _mm512_loadu_si512, _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16,
-        _mm512_test_epi8_mask,
+        __m512i, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512,
+        _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_test_epi8_mask,
     };
 
-    use super::{BLOCK, Block, CAPITAL, COLUMNS, DIGIT, EQUALS, ROWS, SIGN, SMALL, UNDERSCORE};
-
-    #[target_feature(enable = "avx512bw")]
-    fn table(half: &[u8; 16]) -> __m512i {
-        // SAFETY: 16 bytes are read of 16, and the instruction needs no alignment.
-        #[expect(unsafe_code, reason = "vectors are loaded through pointers")]
-        let half = unsafe { _mm_loadu_si128(half.as_ptr().cast::<__m128i>()) };
-        _mm512_broadcast_i32x4(half)
-    }
+    use super::{BLOCK, Block, CAPITAL, COLUMNS, DIGIT, EQUALS, ROWS, SIGN, SMALL, UNDERSCORE, table};
 
     #[target_feature(enable = "avx512bw")]
     fn read_block(text: &[u8; BLOCK], [rows, columns]: [__m512i; 2]) -> Block {
@@ -103,7 +104,7 @@ mod avx512 {
 
     #[target_feature(enable = "avx512bw")]
     pub(super) fn read(text: &[[u8; BLOCK]], blocks: &mut [Block]) {
-        let tables = [table(&ROWS), table(&COLUMNS)];
+        let tables = [&ROWS, &COLUMNS].map(|bytes| _mm512_broadcast_i32x4(table(bytes)));
         for (block, text) in blocks.iter_mut().zip(text) {
             *block = read_block(text, tables);
         }
@@ -114,21 +115,11 @@ mod avx2 {
     //! Twice 32 bytes at a time.
 
     use std::arch::x86_64::{
-        __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
-        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
-        _mm256_srli_epi16,
+        __m256i, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
+        _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
     };
 
-    use super::{BLOCK, Block, CAPITAL, COLUMNS, DIGIT, EQUALS, ROWS, SIGN, SMALL, UNDERSCORE};
-
-    /// Both halves of a register have their own table.
-    #[target_feature(enable = "avx2")]
-    fn table(half: &[u8; 16]) -> __m256i {
-        // SAFETY: 16 bytes are read of 16, and the instruction needs no alignment.
-        #[expect(unsafe_code, reason = "vectors are loaded through pointers")]
-        let half = unsafe { _mm_loadu_si128(half.as_ptr().cast::<__m128i>()) };
-        _mm256_broadcastsi128_si256(half)
-    }
+    use super::{BLOCK, Block, CAPITAL, COLUMNS, DIGIT, EQUALS, ROWS, SIGN, SMALL, UNDERSCORE, table};
 
     #[target_feature(enable = "avx2")]
     fn classes(bytes: __m256i, [rows, columns]: [__m256i; 2]) -> __m256i {
@@ -179,7 +170,7 @@ mod avx2 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn read(text: &[[u8; BLOCK]], blocks: &mut [Block]) {
-        let tables = [table(&ROWS), table(&COLUMNS)];
+        let tables = [&ROWS, &COLUMNS].map(|bytes| _mm256_broadcastsi128_si256(table(bytes)));
         for (block, text) in blocks.iter_mut().zip(text) {
             *block = read_block(text, tables);
         }

@@ -6,8 +6,8 @@ use regex::bytes::Regex;
 
 use super::allow::Allow;
 use super::file::{Raw, Treatment};
+use super::following::Following;
 use super::mistake::{Fault, KeyFault, Origin, Position, Width};
-use super::opening::Opening;
 use super::{DEFAULT_REACH, Example, Locate, Need, Rule, Source};
 use crate::flow::RuleMeta;
 use crate::mask::Error;
@@ -162,8 +162,7 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
         (Some(special), None) => Ok(Locate::Special(special)),
         (None, Some(after)) => {
             let unless = raw.unless.as_deref().map(|unless| build("unless", unless)).transpose()?;
-            let after = anchored("after", after)?;
-            Ok(Locate::After { opening: Opening::new(after.as_str()), after, unless })
+            Ok(Locate::After { after: Following::new(anchored("after", after)?), unless })
         }
         (None, None) if min == max && raw.lookbehind == 0 => {
             let verify = raw.verify.as_deref().map(|verify| anchored("verify", verify)).transpose()?;

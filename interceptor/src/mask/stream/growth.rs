@@ -172,7 +172,7 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
                 Locate::Fixed { verify, .. } => (vec![own], verify.as_ref().map(expression), width),
                 // The value may begin before its pattern.
                 Locate::Window { back, verify, .. } => (vec![own, expression(verify)], Some(expression(verify)), *back),
-                Locate::After { after, .. } => (Vec::new(), Some(expression(after)), width),
+                Locate::After { after, .. } => (Vec::new(), Some(expression(after.expression())), width),
                 Locate::Special(_) => (vec![own], None, width),
             }
         }

@@ -101,8 +101,8 @@ pub(super) fn basic_auth(value: &[u8]) -> bool {
 /// Shorter ones stand for any in documentation: `https://a:b@host`.
 const SHORTEST_PASSWORD: usize = 4;
 
-/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, not what anybody may log in with, and not the word `secret` for a
-/// host that cannot exist (RFC 3849).
+/// A URI whose password is not a placeholder: no reference, not `xxxx` or `password`, not what anybody may log in with, and
+/// not the word `secret` for a host that cannot exist (RFC 3849).
 pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(start) = value.windows(3).position(|w| w == b"://") else { return false };
     let rest = &value[start + 3..];
@@ -110,7 +110,9 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
     let Some(colon) = rest[..at].iter().position(|&b| b == b':') else { return false };
     let password = &rest[colon + 1..at];
     // `%` alone begins an escape, so it does not make a reference here.
-    let reference = password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'[' | b']'));
+    // `user[:password]` is how documentation writes what may be left out.
+    let optional = rest[..colon].ends_with(b"[") && password.ends_with(b"]");
+    let reference = optional || password.starts_with(b"$") || password.iter().any(|b| matches!(b, b'{' | b'<' | b'['));
     let names_itself = |word: &[u8]| {
         [&b"password"[..], b"passwd", b"pass", b"anonymous", b"anoncvs"]
             .iter()

@@ -8,7 +8,7 @@ use crate::mask::classes::Token;
 use crate::mask::extent;
 use crate::mask::phone::{self, MOST_DIGITS, Written};
 use crate::mask::rules::{Address, Edge, Rule, Source};
-use crate::mask::shapes::{ADDRESS, PHONE, Start};
+use crate::mask::shapes::Start;
 
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
@@ -29,10 +29,10 @@ impl View<'_> {
     #[inline(never)]
     fn start(&mut self, start: &Start, token: &Token) -> Result<(), Error> {
         self.pictures(start, token, |_| true)?;
-        if start.may_be(PHONE) && phone::may_begin(&self.classes.around(token.span.start)) {
+        if start.phone && phone::may_begin(&self.classes.around(token.span.start)) {
             self.phone(token.span.start)?;
         }
-        if start.may_be(ADDRESS) { self.address(token) } else { Ok(()) }
+        if start.address { self.address(token) } else { Ok(()) }
     }
 
     /// The pictures that fit at `token`, which has `start`; in a mixed token, those of its digits to which a name may be

@@ -8,6 +8,8 @@ use crate::mask::validate::luhn_written;
 
 /// Digits of the shortest number that may be an identifier in a path.
 const IDENTIFIER: usize = 12;
+/// Parts of a path before it, at least.
+const PARTS: usize = 2;
 /// Digits of a number in a list beside which another one is believed to be of the same kind; of one whose end is out of
 /// sight, so many tell enough.
 const LONG: usize = 15;
@@ -30,16 +32,19 @@ pub(super) fn is_one_of_many(text: &[u8], span: &Range<usize>, is_valid: impl Fn
     let before = &text[span.start.saturating_sub(BEFORE)..span.start];
     let after = &text[span.end..text.len().min(span.end + AFTER)];
     if value.iter().all(u8::is_ascii_digit) {
-        return ends_a_path(value, before) || is_element(value, before, after, is_valid);
+        // A better check than that of cards does speak for a number.
+        return luhn_written(value) && ends_a_path(value, before) || is_element(value, before, after, is_valid);
     }
     is_of_table(value, before, after)
 }
 
-/// `https://host/detail/5390364397928448`, `fuzzer-5390364397928448`.
+/// `https://host/detail/5390364397928448`, `testcase-minimized-fuzzer-5390364397928448`; not `MC-5555555555554444`.
 fn ends_a_path(value: &[u8], before: &[u8]) -> bool {
     let Some((b'/' | b'-', path)) = before.split_last() else { return false };
     let part_of_path = |b: &&u8| !b.is_ascii_whitespace() && !br#""'`<>(){},;|="#.contains(b);
-    value.len() >= IDENTIFIER && path.iter().rev().take_while(part_of_path).any(u8::is_ascii_alphabetic)
+    let path = || path.iter().rev().take_while(part_of_path);
+    let parts = path().filter(|b| matches!(b, b'/' | b'-')).count();
+    value.len() >= IDENTIFIER && parts >= PARTS && path().any(u8::is_ascii_alphabetic)
 }
 
 /// What stands beside an element of a list.
@@ -51,39 +56,39 @@ enum Neighbour {
     Other,
     /// A number whose end is out of sight.
     Unknown,
-    /// The list begins or ends.
-    Edge,
     Nothing,
 }
 
-/// `[2408714813047231, 3857948219405196, 176]`: an element between long numbers, or a long number and the list's edge.
+/// `[2408714813047231, 3857948219405196, 2477832016990963]`: an element between long numbers.
 fn is_element(value: &[u8], before: &[u8], after: &[u8], is_valid: impl Fn(&[u8]) -> bool) -> bool {
     if value.len() < PARTLY_SEEN {
         return false;
     }
     let backwards: Vec<u8> = before.iter().rev().copied().collect();
     let sides = [neighbour(&backwards, true, &is_valid), neighbour(after, false, &is_valid)];
-    sides.contains(&Neighbour::Other) && !sides.iter().any(|side| matches!(side, Neighbour::Same | Neighbour::Nothing))
+    sides.contains(&Neighbour::Other) && sides.iter().all(|side| matches!(side, Neighbour::Other | Neighbour::Unknown))
 }
 
+/// The next number in `beside`, which is what stands before the element if it is `reversed`, or behind it.
 fn neighbour(beside: &[u8], reversed: bool, is_valid: impl Fn(&[u8]) -> bool) -> Neighbour {
     let gap = beside.iter().take_while(|b| b.is_ascii_whitespace() || matches!(b, b',' | b'-' | b'+')).count();
     let number = beside[gap..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let cut = gap + number == beside.len();
-    match beside.get(gap) {
-        Some(b'[' | b'(' | b'{' | b']' | b')' | b'}') => Neighbour::Edge,
-        _ if !beside[..gap].contains(&b',') => Neighbour::Nothing,
-        _ if cut && number >= PARTLY_SEEN => Neighbour::Unknown,
-        _ if number < LONG || cut => Neighbour::Nothing,
-        _ => {
-            let mut number = beside[gap..gap + number].to_vec();
-            if reversed {
-                number.reverse();
-            }
-            // Numbers of other kinds have the check digit of cards too (IMEI).
-            if is_valid(&number) || luhn_written(&number) { Neighbour::Same } else { Neighbour::Other }
-        }
+    if !beside[..gap].contains(&b',') {
+        return Neighbour::Nothing;
     }
+    // As far as is looked; a text may end sooner.
+    if gap + number == if reversed { BEFORE } else { AFTER } {
+        return if number >= PARTLY_SEEN { Neighbour::Unknown } else { Neighbour::Nothing };
+    }
+    if number < LONG {
+        return Neighbour::Nothing;
+    }
+    let mut number = beside[gap..gap + number].to_vec();
+    if reversed {
+        number.reverse();
+    }
+    // Numbers of other kinds have the check digit of cards too (IMEI).
+    if is_valid(&number) || luhn_written(&number) { Neighbour::Same } else { Neighbour::Other }
 }
 
 /// `5328 5360 5394 5428 5462 5496 5531`: groups of one width, all of them in order with those around; or some of those
@@ -183,7 +188,8 @@ mod tests {
     fn elements_of_a_list_of_long_numbers_are_as_its_others() {
         let list = "[2408714813047231, 3857948219405196, 2477832016990963]";
         assert!(in_text(list, "3857948219405196"));
-        assert!(in_text("(-6276419428332229177, 5555555555554444)", "5555555555554444"));
+        assert!(!in_text("VALUES (4111111111111111, 8867980826590834, 'Jane')", "4111111111111111"));
+        assert!(!in_text("9999888877776666,4111111111111111,7\n", "4111111111111111"));
         assert!(!in_text("[4111111111111111, 5555555555554444, 1234567890123456]", "5555555555554444"));
         assert!(!in_text("2026-11-28,4111111111111111,1234567890123456", "4111111111111111"));
         assert!(!in_text("[490154203237518, 4111111111111111]", "4111111111111111"));
@@ -196,5 +202,7 @@ mod tests {
         assert!(in_text("testcase-minimized-fuzzer-5390364397928448", "5390364397928448"));
         assert!(!in_text("paid: -4111111111111111", "4111111111111111"));
         assert!(!in_text("12/4111111111111111", "4111111111111111"));
+        assert!(!in_text("MC-5555555555554444", "5555555555554444"));
+        assert!(!in_text("Jane Doe/4111111111111111", "4111111111111111"));
     }
 }

@@ -45,7 +45,7 @@ impl Look<'_> {
             }
             Locate::After { after, unless, .. } => {
                 let in_token = self.tokens.iter().any(|token| token.start < end && end <= token.end);
-                let captures = after.captures(&text[end..reached(end)]).filter(|_| !in_token)?;
+                let captures = after.expression().captures(&text[end..reached(end)]).filter(|_| !in_token)?;
                 let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
                 let span = end + value.start()..end + value.end();
                 let is_no_secret = unless.as_ref().is_some_and(|u| u.is_match(self.view.name(end, span.start)));

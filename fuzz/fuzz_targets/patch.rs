@@ -1,12 +1,17 @@
 //! Request bodies, located, scanned and patched: what two rooms do together, so it is written here.
 #![no_main]
 
+#[path = "../reference/document.rs"]
+mod document;
+
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use interceptor::flow::{Access, Action, ExchangeId, Field, Form};
+use interceptor::flow::{Access, Action, ExchangeId, Field, Form, Located};
 use interceptor::mask::{Engine, Error, Orders, Scanner, TokenKey, rewrite};
 use interceptor::wire::{Operation, locate};
+
+use self::document::{Node, Text};
 
 thread_local! {
     static SCANNER: RefCell<Scanner> = RefCell::new(
@@ -14,9 +19,19 @@ thread_local! {
     );
 }
 
+/// What became of a body.
+struct Outcome {
+    masked: Bytes,
+    /// The pieces of the body that are to stay.
+    kept: Vec<Vec<u8>>,
+    /// The texts in it, with what is to replace their values.
+    texts: Vec<Text>,
+}
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for operation in [Operation::ChatCompletions, Operation::Messages] {
-        let Some((masked, kept)) = mask(operation, data) else { continue };
+        let Some(Outcome { masked, kept, texts }) = mask(operation, data) else { continue };
+        compare(data, &masked, texts);
         let mut tokens = Vec::new();
         let mut at = 0;
         for (piece, i) in kept.iter().zip(0..) {
@@ -54,8 +69,23 @@ fn raw(field: &Field<'_>, span: &std::ops::Range<usize>) -> std::ops::Range<usiz
     }
 }
 
-/// The body with all that is found replaced, and the pieces of it that are to stay; none when it is refused.
-fn mask(operation: Operation, data: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
+/// What is masked is, when it is decoded, what serde_json decodes with the values replaced in its strings.
+fn compare(data: &[u8], masked: &[u8], texts: Vec<Text>) {
+    let Some(mut expected) = std::str::from_utf8(data).ok().and_then(Node::read) else { return };
+    // Of two strings of one text, of which one is not read, nobody knows here which that is.
+    let is_told = |text: &Text| expected.count(&text.text) <= texts.iter().filter(|one| one.text == text.text).count();
+    if !texts.iter().filter(|text| !text.edits.is_empty() && !text.is_number).all(is_told) {
+        return;
+    }
+    let mut rest = texts.into();
+    expected.replace(&mut rest);
+    assert!(rest.is_empty(), "{rest:?} is not in {:?}", lossy(data));
+    let masked = lossy(masked);
+    assert!(expected.is(&masked), "{:?}: expected {expected:?}, got {masked:?}", lossy(data));
+}
+
+/// The body with all that is found replaced; none when it is refused.
+fn mask(operation: Operation, data: &[u8]) -> Option<Outcome> {
     let document = locate(operation, data).ok()?;
     let body = Bytes::copy_from_slice(data);
     SCANNER.with_borrow_mut(|scanner| {
@@ -76,13 +106,28 @@ fn mask(operation: Operation, data: &[u8]) -> Option<(Bytes, Vec<Vec<u8>>)> {
         kept.push(data[at..].to_vec());
         let actions = vec![Action::Mask; found.len()];
         let key = TokenKey::from_bytes([7; 32]);
+        let texts = texts(&document.fields, &found, &key);
         let orders = Orders { actions: &actions, restore: &[] };
         match rewrite(ExchangeId::new(), body, &document.fields, &found, orders, &key, scanner) {
-            Ok(masked) => Some((masked.body().clone(), kept)),
+            Ok(masked) => Some(Outcome { masked: masked.body().clone(), kept, texts }),
             Err(error @ Error::Misplaced { .. }) => panic!("{error}"),
             Err(_) => None,
         }
     })
+}
+
+/// The texts of the fields, each with the tokens for what was found in it.
+fn texts(fields: &[Field<'_>], found: &[Located], key: &TokenKey) -> Vec<Text> {
+    let edits = |at| {
+        let own = found.iter().filter(move |located| located.field == at).map(|located| &located.finding);
+        move |text: &str| own.map(|f| (f.span.clone(), key.token(&f.rule, &text[f.span.clone()]))).collect()
+    };
+    let text = |(at, field): (usize, &Field<'_>)| Text {
+        text: field.text.to_string(),
+        is_number: matches!(field.form, Form::Number { .. }),
+        edits: edits(at)(&field.text),
+    };
+    fields.iter().enumerate().map(text).collect()
 }
 
 fn find(text: &[u8], piece: &[u8]) -> Option<usize> {

@@ -61,6 +61,7 @@ pub use rules::set::{Progress, RuleSet};
 pub use scan::Scanner;
 pub use stream::{Released, Stream, fuzz_mask_stream};
 pub use token::TokenKey;
+pub use verify::fuzz_scan_reference;
 
 /// Ordinary text: prose, code, JSON, a log. What rules cost is measured on it.
 pub const SAMPLE: &str = include_str!("../../rules/sample.txt");

@@ -94,6 +94,8 @@ impl Written {
             _ => (first, false),
         };
         let inside = match text[..start] {
+            // A break written as two characters.
+            [.., b'\\', b'n' | b'r' | b't'] => false,
             // The last group of an IPv6 address.
             [.., b'0'..=b'9' | b':', b':'] => true,
             [.., b] => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'),

@@ -12,7 +12,7 @@ use super::shapes::{ANY, Follows, Set, set};
 
 /// One element of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
+pub(super) enum Cell {
     Digit,
     Upper,
     Letter,
@@ -24,17 +24,17 @@ enum Cell {
 
 /// A cell, and how often it stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    cell: Cell,
-    least: usize,
-    most: usize,
+pub(super) struct Run {
+    pub(super) cell: Cell,
+    pub(super) least: usize,
+    pub(super) most: usize,
 }
 
 /// A parsed picture, and the token of it by which the gate finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Picture {
-    runs: Vec<Run>,
-    separators: Vec<u8>,
+    pub(super) runs: Vec<Run>,
+    pub(super) separators: Vec<u8>,
     anchor: Anchor,
 }
 
@@ -46,7 +46,9 @@ pub(super) struct Anchor {
     /// Bytes that the token may have.
     pub(super) lengths: RangeInclusive<usize>,
     /// The token is digits only.
-    pub(super) digits: bool,
+    digits: bool,
+    /// It surely has a letter.
+    letters: bool,
     /// What must follow behind the byte after the token: nothing special, something, or a digit.
     pub(super) goes_on: Option<Follows>,
     /// What may stand right before the token: anything where the picture begins with it.
@@ -108,6 +110,13 @@ impl Outline {
         let missing = (self.digits & !text.digits) | (self.letters & !text.letters) | (self.either & !tokens);
         let lacks_digit = self.somewhere != 0 && self.somewhere & text.digits == 0;
         missing | (self.others & tokens) == 0 && !lacks_digit
+    }
+}
+
+impl Anchor {
+    /// Whether a token may be this one that is `digits` only, or has letters.
+    pub(super) fn may_be(&self, digits: bool) -> bool {
+        if digits { !self.letters } else { !self.digits }
     }
 }
 
@@ -276,6 +285,7 @@ fn anchor(runs: &[Run], separators: &str) -> Result<Anchor, &'static str> {
         lengths: length(|run| run.least)..=length(|run| run.most),
         outline: Outline::of(runs, before.iter().map(|run| run.least).sum()),
         digits: token.iter().all(|run| run.cell.is_digit()),
+        letters: token.iter().any(|run| !run.cell.may_be_digit()),
         goes_on,
         before: around(before.last()),
         first: around(token.first()),

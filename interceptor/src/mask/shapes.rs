@@ -142,8 +142,10 @@ impl Shapes {
             for follows in Follows::ALL.into_iter().filter(|f| anchor.goes_on.is_none_or(|letter| *f >= letter)) {
                 for next in shapes.next.of_set(anchor.next) {
                     for before in shapes.before.of_set(anchor.before) {
-                        for len in anchor.lengths.clone() {
-                            drawn[shapes.slot(len, anchor.digits, follows, next, before)].push(of);
+                        for digits in [false, true].into_iter().filter(|digits| anchor.may_be(*digits)) {
+                            for len in anchor.lengths.clone() {
+                                drawn[shapes.slot(len, digits, follows, next, before)].push(of);
+                            }
                         }
                     }
                 }

@@ -1,12 +1,14 @@
 //! Verifying candidates: exact span, edges, validator, words around it; and what all of that may cost.
 
 mod numbers;
+mod reference;
 mod series;
 
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::classes::Classes;
+pub use self::reference::fuzz_scan_reference;
+use super::classes::{Classes, Token};
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
@@ -115,6 +117,9 @@ impl<'v> View<'v> {
         for token in self.classes.tokens() {
             if token.span.end > self.settled {
                 self.token(&token)?;
+                if let Some(rest) = self.behind_escape(&token) {
+                    self.token(&rest)?;
+                }
             }
             stretches.add(self.text, &token.span);
         }
@@ -147,8 +152,11 @@ impl<'v> View<'v> {
             view.awaits_more(growth, &mut of_copy);
         }
         for token in classes.tokens() {
-            let start = self.engine.shapes().at(copy, &token);
-            view.pictures(start, &token, |rule| rule.meta.severity == Severity::High)?;
+            let rest = view.behind_escape(&token);
+            for token in [Some(token), rest].into_iter().flatten() {
+                let start = self.engine.shapes().at(copy, &token);
+                view.pictures(start, &token, |rule| rule.meta.severity == Severity::High)?;
+            }
         }
         self.work = view.work;
         if let Some(held) = of_copy.held_from() {
@@ -318,16 +326,7 @@ impl<'v> View<'v> {
                 return Ok(());
             }
         };
-        let confirmed = verdict == Verdict::Confirmed;
-        let tier = match &rule.source {
-            _ if rule.meta.report_only => Tier::Reported,
-            _ if rule.generic => Tier::Generic,
-            _ if confirmed => Tier::Confirmed,
-            Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
-            _ => Tier::Shaped,
-        };
-        let score = rule.confidence + if confirmed { CONFIRMED_BONUS } else { 0.0 };
-        self.weigh(rule, Candidate { span, rule: index, tier, severity: rule.meta.severity, score }, false)
+        self.weigh(rule, candidate(rule, index, span, verdict), false)
     }
 
     /// What the value at `span` is by itself; or the first check that it fails, cheapest first.
@@ -466,9 +465,19 @@ impl<'v> View<'v> {
 
     /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.
     fn edge_is_free(&self, rule: &Rule, start: usize) -> bool {
-        let Some(previous) = start.checked_sub(1).map(|i| self.text[i]) else { return true };
-        let escape = matches!(previous, b'n' | b't' | b'r') && start > 1 && self.text[start - 2] == b'\\';
-        escape || !rule.left.holds(previous)
+        self.is_behind_escape(start) || !start.checked_sub(1).is_some_and(|i| rule.left.holds(self.text[i]))
+    }
+
+    /// What is left of a token that begins with the letter of a `\n` written as two characters.
+    fn behind_escape(&self, token: &Token) -> Option<Token> {
+        let span = token.span.start + 1..token.span.end;
+        let divides = !token.digits && self.is_behind_escape(span.start) && !span.is_empty();
+        divides.then(|| Token { digits: self.text[span.clone()].iter().all(u8::is_ascii_digit), span })
+    }
+
+    /// Whether `\n`, `\r` or `\t`, written as two characters, ends at `at`.
+    fn is_behind_escape(&self, at: usize) -> bool {
+        matches!(self.text[..at], [.., b'\\', b'n' | b'r' | b't'])
     }
 
     /// Whether digits before or after make `start..end` part of a longer number, of a fraction or of a UUID.
@@ -477,4 +486,18 @@ impl<'v> View<'v> {
         let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
         (joins(start.checked_sub(1)) && digit(start.checked_sub(2))) || (joins(Some(end)) && digit(Some(end + 1)))
     }
+}
+
+/// A value that passed the checks of `rule`, before anything is known of what is around it.
+fn candidate(rule: &Rule, index: u32, span: Range<usize>, verdict: Verdict) -> Candidate {
+    let confirmed = verdict == Verdict::Confirmed;
+    let tier = match &rule.source {
+        _ if rule.meta.report_only => Tier::Reported,
+        _ if rule.generic => Tier::Generic,
+        _ if confirmed => Tier::Confirmed,
+        Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
+        _ => Tier::Shaped,
+    };
+    let score = rule.confidence + if confirmed { CONFIRMED_BONUS } else { 0.0 };
+    Candidate { span, rule: index, tier, severity: rule.meta.severity, score }
 }

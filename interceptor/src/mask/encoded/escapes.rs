@@ -6,11 +6,11 @@ use super::Encoding;
 use crate::mask::classes::Classes;
 
 /// What an escape stands for that is no character. One byte, so that no decoded text is longer than its raw bytes.
-const SUBSTITUTE: char = '\u{1a}';
+pub(super) const SUBSTITUTE: char = '\u{1a}';
 /// Digits of the longest reference that is read; zeros in front of a number are allowed.
 const MOST_DIGITS: usize = 9;
 /// References by name, of characters that values have; there are two thousand more.
-const NAMED: &[(&[u8], char)] = &[
+pub(super) const NAMED: &[(&[u8], char)] = &[
     (b"amp", '&'),
     (b"apos", '\''),
     (b"colon", ':'),

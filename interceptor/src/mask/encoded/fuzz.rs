@@ -1,9 +1,10 @@
 //! The fuzz entry: what holds for any text.
 
-use super::pieces::{Pieces, windows};
+use super::pieces::{Pieces, Plain, windows};
+use super::reference;
 use crate::mask::classes::Classes;
 
-/// Fuzz entry: pieces lie in the text, apart from each other and between characters, and become shorter; every copy leads
+/// Fuzz entry: pieces are those that the simplest decoder finds, lie in the text, apart from each other and between characters, and become shorter; every copy leads
 /// back to where it is from; copies hold little more than the text.
 ///
 /// # Panics
@@ -13,15 +14,22 @@ pub fn fuzz_encoded(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let classes = Classes::of(text.as_bytes());
     let mut pieces = Pieces::new(&text, &classes, 0..text.len());
-    let mut raw = Vec::new();
+    let (mut raw, mut found) = (Vec::new(), Vec::new());
     while let Some(piece) = pieces.next() {
         assert!(
             raw.last().is_none_or(|last: &std::ops::Range<usize>| last.end <= piece.raw.start),
             "{text:?}: {piece:?}"
         );
         assert!(text.get(piece.raw.clone()).is_some_and(|raw| !raw.is_empty()), "{text:?}: {piece:?}");
-        raw.push(piece.raw);
+        raw.push(piece.raw.clone());
+        let plain = match piece.plain {
+            Plain::Character(character) => character.to_string(),
+            Plain::Text(text) => text,
+        };
+        found.push((piece.raw, plain, piece.how));
     }
+    let expected = reference::pieces(&text);
+    assert!(found == expected, "{text:?}: expected {expected:?}, got {found:?}");
     let mut copied = 0;
     windows(&text, &classes, 0..text.len(), |window| {
         assert!(window.text.len() < window.raw.len(), "{text:?}: {window:?}");

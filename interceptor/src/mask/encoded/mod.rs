@@ -13,6 +13,7 @@
 mod escapes;
 mod fuzz;
 mod pieces;
+mod reference;
 mod runs;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,58 @@
+//! From the end of a match to the value.
+
+use std::ops::Range;
+
+use super::Look;
+use crate::mask::engine::Pattern;
+use crate::mask::rules::dictionary::Dictionary;
+use crate::mask::rules::{Locate, Rule, Source, Special};
+use crate::mask::{Error, extent, run};
+
+impl Look<'_> {
+    /// Finds the value of which a match ends at `end`.
+    pub(super) fn hit(&mut self, pattern: Pattern, end: usize) -> Result<(), Error> {
+        let rule = self.view.engine.rule(pattern.rule);
+        let span = match &rule.source {
+            Source::Pattern { locate, .. } => self.locate(rule, locate, end),
+            Source::Dictionary(_) => Some(end - pattern.width as usize..end)
+                .filter(|literal| Dictionary::stands_alone(self.view.text, literal)),
+            _ => None,
+        };
+        match span {
+            Some(span) if pattern.has_run && !run::is_in(&self.view.text[span.clone()]) => Ok(()),
+            Some(span) => self.propose(pattern.rule, span),
+            None => Ok(()),
+        }
+    }
+
+    fn locate(&self, rule: &Rule, locate: &Locate, end: usize) -> Option<Range<usize>> {
+        let text = self.view.text;
+        let reached = |from: usize| text.len().min(from + rule.reach);
+        match locate {
+            Locate::Fixed { width, verify } => {
+                let start = end - width;
+                let to = match verify {
+                    Some(verify) => start + verify.find(&text[start..reached(start)])?.end(),
+                    None => end,
+                };
+                self.view.edge_is_free(rule, start).then_some(start..to)
+            }
+            Locate::Window { back, verify, .. } => {
+                let from = end.saturating_sub(*back);
+                let found = verify.find_iter(&text[from..reached(end)]).map(|m| from + m.start()..from + m.end());
+                let span = found.into_iter().find(|span| span.start < end && end <= span.end)?;
+                self.view.edge_is_free(rule, span.start).then_some(span)
+            }
+            Locate::After { after, unless, .. } => {
+                let in_token = self.tokens.iter().any(|token| token.start < end && end <= token.end);
+                let captures = after.expression().captures(&text[end..reached(end)]).filter(|_| !in_token)?;
+                let value = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?;
+                let span = end + value.start()..end + value.end();
+                let is_no_secret = unless.as_ref().is_some_and(|u| u.is_match(self.view.name(end, span.start)));
+                (!is_no_secret).then_some(span)
+            }
+            Locate::Special(Special::Email) => extent::email(text, end, &mut 0).span,
+            Locate::Special(Special::Pem) => extent::pem(text, end, &mut 0).span,
+        }
+    }
+}

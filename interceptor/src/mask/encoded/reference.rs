@@ -157,7 +157,7 @@ fn parts(text: &[u8], span: Range<usize>, is_sign: fn(u8) -> bool) -> Vec<Range<
 /// are no text together none is a first line again.
 fn lines(text: &[u8], start: usize, wrapped: &mut usize) -> Option<Plain> {
     let width = letters(&text[start..]);
-    if width < SHORTEST_LINE || width % 4 > 0 || start < *wrapped || !begins_as_text(&text[start..]) {
+    if width < SHORTEST_LINE || !width.is_multiple_of(4) || start < *wrapped || !begins_as_text(&text[start..]) {
         return None;
     }
     let (mut end, mut all) = (start + width, text[start..start + width].to_vec());
@@ -199,7 +199,7 @@ fn part(text: &[u8], mut span: Range<usize>) -> Option<Plain> {
     span.start += text[span.clone()].iter().take_while(|b| !b.is_ascii_alphanumeric()).count();
     let prefix = if text[span.clone()].starts_with(b"0x") { 2 } else { 0 };
     let digits = span.start + prefix..span.end;
-    if let Some(plain) = hexadecimal(&text[digits.clone()]).and_then(shown) {
+    if let Some(plain) = hexadecimal(&text[digits.clone()]).and_then(|bytes| shown(&bytes)) {
         return Some((digits, plain, Encoding::Hex));
     }
     let letters = &text[span.clone()];
@@ -216,7 +216,7 @@ fn padding(text: &[u8], end: usize, letters: usize) -> usize {
 /// The text of letters of one of the alphabets.
 fn base64(letters: &[u8]) -> Option<String> {
     let has = |signs: &[u8]| letters.iter().any(|letter| signs.contains(letter));
-    if letters.len() % 4 == 1 || (has(b"-_") && has(b"+/")) { None } else { shown(octets_of(letters)) }
+    if letters.len() % 4 == 1 || (has(b"-_") && has(b"+/")) { None } else { shown(&octets_of(letters)) }
 }
 
 /// Six bits for each letter; what is beyond the last byte says nothing.
@@ -250,11 +250,11 @@ fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Bytes as text, if they are: characters that can be shown, in UTF-8 or as UTF-16 of Latin letters, and enough of them.
-fn shown(bytes: Vec<u8>) -> Option<String> {
-    let text = if is_wide(&bytes) {
+fn shown(bytes: &[u8]) -> Option<String> {
+    let text = if is_wide(bytes) {
         bytes.iter().step_by(2).map(|b| char::from(*b)).collect()
     } else {
-        String::from_utf8(bytes.clone()).ok()?
+        std::str::from_utf8(bytes).ok()?.to_owned()
     };
     let is_shown = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     (bytes.len() >= SHORTEST_TEXT && text.chars().all(is_shown)).then_some(text)

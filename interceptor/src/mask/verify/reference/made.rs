@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::mask::Engine;
+use crate::mask::context::Words;
 use crate::mask::rules::examples::{Expander, marked};
 
 /// Bytes of a recipe for one part of a text.
@@ -80,7 +81,7 @@ impl Stock {
                     stock.values.extend(spans.into_iter().map(|span| text[span].to_owned()));
                     stock.texts.push(text);
                 }
-                stock.words.extend(rule.words.iter().flat_map(|words| words.iter()).map(str::to_owned));
+                stock.words.extend(rule.words.iter().flat_map(Words::iter).map(str::to_owned));
             }
             stock
         })

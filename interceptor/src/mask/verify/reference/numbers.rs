@@ -140,6 +140,6 @@ fn holds(cell: Cell, byte: u8, separators: &[u8], separator: &mut Option<u8>) ->
         Cell::UpperOrDigit => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
         Cell::LetterOrDigit => byte.is_ascii_alphanumeric(),
         Cell::Separator => separators.contains(&byte) && *separator.get_or_insert(byte) == byte,
-        Cell::Literal(literal) => byte.to_ascii_lowercase() == literal.to_ascii_lowercase(),
+        Cell::Literal(literal) => byte.eq_ignore_ascii_case(&literal),
     }
 }

@@ -64,3 +64,53 @@ fn a_state_directory_goes_on_from_one_run_to_the_next() {
     assert_eq!(lab.requests().len(), 2, "the requests are numbered on");
     assert_eq!(lab.interceptor(&["log", "verify"]).status, 0);
 }
+
+#[test]
+fn records_are_found_by_what_they_are_and_by_what_they_say() {
+    let lab = Lab::new();
+    let _ = lab.run(&curl(OPENAI, &body(&planted_prompt(), false), &[])).json();
+    let _ = lab.run(&curl(ANTHROPIC, &body("where does the Danube end?", false), &[])).ok();
+    let records = lab.records();
+    let id = |record: &serde_json::Value| record["id"].as_str().expect("an id").to_owned();
+    let ids = |args: &[&str]| -> Vec<String> {
+        let found = lab.interceptor(&[&["log"], args, &["--json"]].concat());
+        let lines = found.stdout.lines();
+        lines.map(|line| id(&serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {found}")))).collect()
+    };
+    let (first, second) = (vec![id(&records[0])], vec![id(&records[1])]);
+    assert_eq!(ids(&["list", "--caller", "curl", "--endpoint", "anthropic"]), second);
+    assert_eq!(ids(&["list", "--type", "credit_card", "--decision", "mask", "--since", "today"]), first);
+    assert_eq!(ids(&["tail", "-n", "1"]), second);
+    assert_eq!(ids(&["tail", "-n", "1", "--model", "test-*", "--rule", "card.*"]), first);
+    assert_eq!(ids(&["list", "--caller", "nobody"]), Vec::<String>::new());
+    assert_eq!(ids(&["grep", "-i", "DANUBE"]), second);
+    // What was masked is found by its token alone.
+    assert_eq!(ids(&["grep", r"\[CARD_\w+\]"]), first);
+    for value in PLANTED {
+        let found = lab.interceptor(&["log", "grep", "-F", value]);
+        assert_eq!((found.status, &*found.stdout), (1, ""), "{found}");
+    }
+    let stats = lab.interceptor(&["log", "stats", "--json"]).json();
+    assert_eq!(stats["records"], 2, "{stats}");
+    assert_eq!(stats["endpoints"], serde_json::json!({"api.anthropic.com": 1, "api.openai.com": 1}), "{stats}");
+}
+
+#[test]
+fn a_record_is_proven_without_the_log() {
+    let lab = Lab::new();
+    let _ = lab.run(&curl(OPENAI, &body(&planted_prompt(), false), &[])).json();
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let proof = elsewhere.path().join("request.tlog-proof");
+    let key = elsewhere.path().join("host.pub");
+    std::fs::copy(lab.state().join("keys/log-signing.pub"), &key).expect("a copy of the key");
+    let [proof, key] = [&proof, &key].map(|path| path.to_str().expect("a path in UTF-8"));
+    let _ = lab.interceptor(&["log", "prove", "latest", "--out", proof]).ok();
+    let id = lab.records()[0]["id"].clone();
+    std::fs::remove_dir_all(lab.state().join("audit")).expect("the log goes");
+
+    let proven = lab.interceptor(&["log", "verify", "--proof", proof, "--key", key, "--json"]).json();
+    assert_eq!((&proven["proven"], &proven["id"]), (&true.into(), &id), "{proven}");
+    let text = std::fs::read_to_string(proof).expect("the proof");
+    std::fs::write(proof, text.replacen("index 0", "index 1", 1)).expect("another one");
+    assert_eq!(lab.interceptor(&["log", "verify", "--proof", proof, "--key", key]).status, 1);
+}

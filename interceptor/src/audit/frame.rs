@@ -68,6 +68,19 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Part => "part",
+            Self::Completion => "completion",
+            Self::Refusal => "refusal",
+            Self::Note => "note",
+            Self::Access => "access",
+        }
+    }
+
     /// Whether the frame is a leaf of the Merkle tree.
     #[must_use]
     pub fn is_leaf(self) -> bool {
@@ -96,6 +109,19 @@ impl Content {
     const ALL: [Self; 6] =
         [Self::Json, Self::Original, Self::MaskedHead, Self::MaskedBody, Self::Response, Self::Upload];
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Original => "original",
+            Self::MaskedHead => "masked-head",
+            Self::MaskedBody => "masked-body",
+            Self::Response => "response",
+            Self::Upload => "upload",
+        }
+    }
+
     /// The number that stands for it on disk.
     #[must_use]
     pub fn code(self) -> u16 {
@@ -123,6 +149,16 @@ pub enum Holding {
 }
 
 impl Holding {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Sealed => "sealed",
+            Self::Parts => "parts",
+        }
+    }
+
     fn flags(self) -> u16 {
         match self {
             Self::Plain => 0,
@@ -278,7 +314,12 @@ impl EncodedHead {
     }
 
     pub(crate) fn leaf(&self) -> Hash {
-        leaf_hash(&self.bytes[ENTRY..self.size])
+        leaf_hash(self.entry())
+    }
+
+    /// What the leaf hash covers.
+    pub(crate) fn entry(&self) -> &[u8] {
+        &self.bytes[ENTRY..self.size]
     }
 
     /// Fills in length, chain value and checksum.
@@ -332,6 +373,22 @@ pub(crate) fn parse_head(seed: Seed, bytes: &[u8]) -> Result<Head, FrameError> {
         return Err(FrameError::Length);
     }
     Ok(Head { length, size, chain: hash_at(bytes, 8), leaf: leaf_hash(&bytes[ENTRY..size]), entry })
+}
+
+/// Parses an entry that stands by itself, not in a frame.
+///
+/// # Errors
+/// [`FrameError`] says what is wrong first.
+pub(crate) fn parse_whole_entry(bytes: &[u8]) -> Result<Entry, FrameError> {
+    if bytes.len() < ENTRY_FIXED {
+        return Err(FrameError::Short);
+    }
+    let rows = usize::from(bytes[6]);
+    let size = ENTRY_FIXED + rows * ROW;
+    if rows > MAX_SECTIONS || usize::from(u16_at(bytes, 4)) != size || bytes.len() != size {
+        return Err(FrameError::Length);
+    }
+    parse_entry(bytes)
 }
 
 fn parse_entry(e: &[u8]) -> Result<Entry, FrameError> {

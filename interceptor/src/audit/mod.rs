@@ -25,6 +25,7 @@ mod keeper;
 mod lock;
 mod log;
 mod mapping;
+mod proof;
 mod reader;
 mod record;
 mod recover;
@@ -48,6 +49,7 @@ pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use handover::{Handover, fuzz_messages};
 pub use header::{Header, HeaderError, Stream};
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
+pub use proof::{Proof, ProofError, Proven, fuzz_proof};
 pub use reader::{Index, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,

@@ -5,11 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::frame::{Content, Holding, Kind};
+use super::frame::{Content, EncodedHead, Holding, Kind};
 use super::header::Stream;
+use super::proof::Proof;
 use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
 use super::scan::SegmentFile;
 use super::seal::{Opener, UnsealError, plain_len};
+use super::tree::{self, Hash};
 use super::walk::{FrameRef, Walk};
 use super::{Damage, Error, Time};
 use crate::flow::ExchangeId;
@@ -44,6 +46,17 @@ pub enum ReadError {
     /// Content that a record refers to is not there.
     #[error("record {0}: a part of its content is missing; run `interceptor log verify`")]
     Incomplete(ExchangeId),
+    /// A record that is to be proven is not signed yet.
+    #[error(
+        "record {0}: no signed checkpoint covers it yet; a running daemon signs one within a second, one that ends signs its last"
+    )]
+    Unsigned(ExchangeId),
+    /// The end of a record is to be proven that has none.
+    #[error("record {0} has no end: prove its beginning, without --end")]
+    NoEnd(ExchangeId),
+    /// The frames are not those that were signed.
+    #[error("the log is not what its checkpoint signs: run `interceptor log verify`")]
+    Unprovable,
     /// A checkpoint given for comparison is none of this log.
     #[error("{0}")]
     Checkpoint(CheckpointError),
@@ -261,6 +274,16 @@ impl Reader {
     /// # Errors
     /// When its frames cannot be read.
     pub fn record(&mut self, index: Index) -> Result<Record, ReadError> {
+        let mut record = self.outline(index)?;
+        record.request.masked = self.masked(index, &mut record.log.damaged)?;
+        Ok(record)
+    }
+
+    /// As [`Reader::record`], without the request as it left, which is not read.
+    ///
+    /// # Errors
+    /// When its frames cannot be read.
+    pub fn outline(&mut self, index: Index) -> Result<Record, ReadError> {
         let opening = self.records[index].opening.clone();
         let mut damaged = self.records[index].all().any(|frame| frame.damaged);
         let mut record = match self.json(index, &opening) {
@@ -276,7 +299,6 @@ impl Reader {
         let last_leaf =
             self.records[index].end.as_ref().map_or(opening.head.entry.leaf_index, |f| f.head.entry.leaf_index);
         record.log.checkpoint = self.checkpoint().map(|c| c.size).filter(|&size| size > last_leaf);
-        record.request.masked = self.masked(index, &mut damaged)?;
         let bytes = self.sealed_len(index, Content::Response).or(record.response.status.map(|_| 0));
         record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
         record.log.damaged = damaged;
@@ -362,6 +384,35 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// A proof that the leaf which opened a record, or else the one that ended it, is in the tree that the log's
+    /// checkpoint signs.
+    ///
+    /// # Errors
+    /// [`ReadError::Unsigned`], [`ReadError::NoEnd`], [`ReadError::Unprovable`].
+    pub fn prove(&self, index: Index, end: bool) -> Result<Proof, ReadError> {
+        let frames = &self.records[index];
+        let id = self.id(index);
+        let frame = if end { frames.end.as_ref().ok_or(ReadError::NoEnd(id))? } else { &frames.opening };
+        let entry = &frame.head.entry;
+        let note = std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok();
+        let checkpoint = note.as_deref().and_then(Checkpoint::peek).filter(|c| c.size > entry.leaf_index);
+        let (Some(note), Some(checkpoint)) = (note, checkpoint) else { return Err(ReadError::Unsigned(id)) };
+        let leaves = self.leaves(checkpoint.size).filter(|leaves| tree::root(leaves) == checkpoint.root);
+        let leaves = leaves.ok_or(ReadError::Unprovable)?;
+        Ok(Proof::new(EncodedHead::new(entry).entry(), entry.leaf_index, &leaves, note))
+    }
+
+    /// The first `size` leaves, if all have been seen.
+    fn leaves(&self, size: u64) -> Option<Vec<Hash>> {
+        let records = self.records.iter().flat_map(|frames| std::iter::once(&frames.opening).chain(&frames.end));
+        let mut leaves: Vec<_> =
+            records.chain(&self.notes).map(|frame| (frame.head.entry.leaf_index, frame.head.leaf)).collect();
+        leaves.sort_unstable_by_key(|(index, _)| *index);
+        leaves.dedup_by_key(|(index, _)| *index);
+        leaves.truncate(usize::try_from(size).ok()?);
+        (leaves.last()?.0 + 1 == size).then(|| leaves.into_iter().map(|(_, leaf)| leaf).collect())
     }
 
     /// The JSON of an access record.

@@ -46,6 +46,38 @@ pub(crate) fn parts(so_far: &Hash, leaf: &Hash) -> Hash {
     pair(PARTS, so_far, leaf)
 }
 
+/// RFC 6962 node hash.
+#[must_use]
+pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    pair(NODE, left, right)
+}
+
+/// The hashes beside the way from leaf `index` to the root of the tree of `leaves`, the leaf's neighbour first
+/// (RFC 6962 section 2.1.1).
+///
+/// # Panics
+/// When there is no such leaf.
+#[must_use]
+pub(crate) fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
+    assert!(index < leaves.len(), "leaf {index} of {}", leaves.len());
+    if leaves.len() == 1 {
+        return Vec::new();
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    let (mut path, beside) =
+        if index < left.len() { (path(left, index), right) } else { (path(right, index - left.len()), left) };
+    path.push(root(beside));
+    path
+}
+
+/// The root of the tree of `leaves`.
+#[must_use]
+pub(crate) fn root(leaves: &[Hash]) -> Hash {
+    let mut tree = Frontier::default();
+    leaves.iter().for_each(|leaf| tree.push(*leaf));
+    tree.root()
+}
+
 fn pair(prefix: u8, left: &Hash, right: &Hash) -> Hash {
     let mut buffer = [0; 65];
     buffer[0] = prefix;

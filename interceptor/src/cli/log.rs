@@ -2,9 +2,14 @@
 
 mod accesses;
 mod card;
+mod filter;
+mod grep;
 mod list;
+mod prove;
 mod since;
+mod stats;
 mod table;
+mod texts;
 mod unseal;
 mod verify;
 
@@ -32,8 +37,14 @@ enum Command {
     Show(ShowArgs),
     /// Show the last records, and with -f those to come
     Tail(list::TailArgs),
+    /// Find records by what their requests say
+    Grep(grep::Args),
+    /// Count records, findings and times
+    Stats(stats::Args),
     /// Check every byte, hash and signature
     Verify(verify::Args),
+    /// Prove that a record is in the log, to whoever has its public key
+    Prove(prove::Args),
     /// Open a record's original request and response with an auditor's key
     Unseal(unseal::Args),
     /// List who unsealed what, when and why
@@ -62,7 +73,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::List(args) => list::list(args, &paths.audit()),
         Command::Show(args) => show(args, &paths.audit()),
         Command::Tail(args) => list::tail(args, &paths.audit()),
+        Command::Grep(args) => grep::run(args, &paths.audit()),
+        Command::Stats(args) => stats::run(args, &paths.audit()),
         Command::Verify(args) => verify::run(args, &paths),
+        Command::Prove(args) => prove::run(args, &paths.audit()),
         Command::Unseal(args) => unseal::run(args, &paths),
         Command::Accesses(args) => accesses::run(args, &paths.audit()),
     };

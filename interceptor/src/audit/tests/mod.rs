@@ -6,6 +6,7 @@ mod failure;
 mod flip;
 mod frames;
 mod handover;
+mod proof;
 mod sealing;
 mod sharing;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::super::Failure;
-use super::since::Since;
+use super::filter::{self, Filter};
 use super::table::Table;
 use super::{read, report_damage};
 use crate::audit::{Index, Reader, Record};
@@ -19,17 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `interceptor log list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Examples:
   interceptor log list --limit 20
-  interceptor log list --since '2 hours ago'
-  interceptor log list --json --since today | jq -r 'select(.decision.action == \"deny\").id'
+  interceptor log list --since '2 hours ago' --caller alice
+  interceptor log list --decision deny --json | jq -r .id
 
-T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
-90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.
+{}
 
 Exit status: 0 listed, also when there is nothing or the log is damaged (standard error tells);
-2 there is no log, or it may not be read.")]
+2 there is no log, or it may not be read.", filter::HELP))]
 pub(crate) struct ListArgs {
     /// JSON Lines of full records
     #[arg(long)]
@@ -37,23 +36,24 @@ pub(crate) struct ListArgs {
     /// Only the last N records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only records since then
-    #[arg(long, value_name = "T")]
-    since: Option<Since>,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// Arguments of `interceptor log tail`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Examples:
   interceptor log tail -n 3
-  interceptor log tail -f
-  interceptor log tail -f -n 0 --json | jq -c '{id, state, decision}'
+  interceptor log tail -f --decision deny
+  interceptor log tail -f -n 0 --json | jq -c '{{id, state, decision}}'
 
 With -f a record is shown once: when it ends or is refused. One that goes on for more than
 10 seconds is shown as open too. Following outlives restarts of the daemon.
 
-Exit status: 0 shown; 2 there is no log, or it may not be read.")]
+{}
+
+Exit status: 0 shown; 2 there is no log, or it may not be read.", filter::HELP))]
 pub(crate) struct TailArgs {
     /// Go on with records as they end
     #[arg(short, long)]
@@ -64,22 +64,23 @@ pub(crate) struct TailArgs {
     /// JSON Lines of full records
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let mut reader = read(audit)?;
-    let since = args.since.map_or(0, |Since(time)| time.unix_ns());
-    let mut chosen: Vec<Index> = (0..reader.len()).filter(|&index| reader.wall_ns(index) >= since).collect();
-    if let Some(limit) = args.limit {
-        chosen.drain(..chosen.len().saturating_sub(limit));
-    }
-    match args.since {
-        _ if reader.is_empty() => eprintln!("interceptor: no records yet"),
-        Some(Since(time)) if chosen.is_empty() => eprintln!("interceptor: no records since {time}"),
-        _ => {}
+    let chosen = match args.limit {
+        Some(limit) => last(&mut reader, &args.filter, limit)?,
+        None => args.filter.choose(&mut reader).collect::<Result<_, _>>()?,
+    };
+    if reader.is_empty() {
+        eprintln!("interceptor: no records yet");
+    } else if chosen.is_empty() && args.limit != Some(0) {
+        eprintln!("interceptor: {}", args.filter.nothing());
     }
     write(&mut reader, &chosen, args.json)?;
-    for note in reader.notes()?.iter().filter(|note| note.time.unix_ns() >= since) {
+    for note in reader.notes()?.iter().filter(|note| args.filter.is_in_time(note.time.unix_ns())) {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }
@@ -88,27 +89,30 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
 
 pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let mut reader = read(audit)?;
-    let first = reader.len().saturating_sub(args.lines);
+    let chosen = last(&mut reader, &args.filter, args.lines)?;
     if reader.is_empty() {
         eprintln!("interceptor: no records yet");
     }
-    let chosen: Vec<Index> = (first..reader.len()).collect();
-    let mut follower = Follower::new(&reader, first);
     if !args.follow {
         write(&mut reader, &chosen, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let table = Table::to_come(&records(&mut reader, &chosen)?);
+    let table = Table::to_come(chosen.iter().map(|(_, record)| record));
     let mut out = io::stdout().lock();
     if !args.json {
         table.headings(&mut out)?;
     }
-    let mut ready = chosen;
+    let mut follower = Follower::new(&reader, &chosen);
+    let mut ready: Vec<Index> = chosen.iter().map(|(index, _)| *index).collect();
     let mut damage = reader.damage().len();
     loop {
         for index in ready {
-            let record = reader.record(index)?;
-            if args.json { json_line(&mut out, &record)? } else { table.row(&mut out, &record)? }
+            let record = if args.json { reader.record(index)? } else { reader.outline(index)? };
+            match args.filter.fits(&record) {
+                true if args.json => json_line(&mut out, &record)?,
+                true => table.row(&mut out, &record)?,
+                false => {}
+            }
         }
         out.flush()?;
         std::thread::sleep(FOLLOW);
@@ -116,6 +120,13 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
         report_damage(&reader.damage()[damage..]);
         damage = reader.damage().len();
     }
+}
+
+/// The last `count` records that are wanted.
+fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Index, Record)>, Failure> {
+    let mut chosen = filter.choose(reader).rev().take(count).collect::<Result<Vec<_>, _>>()?;
+    chosen.reverse();
+    Ok(chosen)
 }
 
 /// Decides when a record of a growing log is shown.
@@ -134,11 +145,11 @@ struct Open {
 }
 
 impl Follower {
-    /// Follows `reader` from where it is; records from `shown` on have been shown as they are.
-    fn new(reader: &Reader, shown: Index) -> Self {
+    /// Follows `reader` from where it is; `shown` have been shown as they are.
+    fn new(reader: &Reader, shown: &[(Index, Record)]) -> Self {
         let mut follower = Self::default();
         for index in (0..reader.len()).filter(|&index| reader.is_open(index)) {
-            follower.wait(index, Instant::now(), index >= shown);
+            follower.wait(index, Instant::now(), shown.binary_search_by_key(&index, |(index, _)| *index).is_ok());
         }
         follower
     }
@@ -178,29 +189,23 @@ impl Follower {
     }
 }
 
-fn records(reader: &mut Reader, chosen: &[Index]) -> Result<Vec<Record>, Failure> {
-    Ok(chosen.iter().map(|&index| reader.record(index)).collect::<Result<_, _>>()?)
-}
-
-fn write(reader: &mut Reader, chosen: &[Index], json: bool) -> Result<(), Failure> {
+fn write(reader: &mut Reader, chosen: &[(Index, Record)], json: bool) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
-        for &index in chosen {
+        for &(index, _) in chosen {
             json_line(&mut out, &reader.record(index)?)?;
         }
     } else if !chosen.is_empty() {
-        let records = records(reader, chosen)?;
-        let table = Table::fitting(&records);
+        let records = || chosen.iter().map(|(_, record)| record);
+        let table = Table::fitting(records());
         table.headings(&mut out)?;
-        for record in &records {
-            table.row(&mut out, record)?;
-        }
+        records().try_for_each(|record| table.row(&mut out, record))?;
     }
     out.flush()?;
     Ok(())
 }
 
-fn json_line(out: &mut impl Write, record: &Record) -> io::Result<()> {
+pub(super) fn json_line(out: &mut impl Write, record: &Record) -> io::Result<()> {
     serde_json::to_writer(&mut *out, record)?;
     writeln!(out)
 }
@@ -259,7 +264,7 @@ mod tests {
         Log::open(settings(dir.path(), &secret)).unwrap().close().unwrap();
         let idle = Log::open(settings(dir.path(), &secret)).unwrap();
         let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
-        let mut follower = Follower::new(&reader, 0);
+        let mut follower = Follower::new(&reader, &[]);
         assert!(follower.next(&mut reader, Instant::now()).unwrap().is_empty());
         idle.close().unwrap();
         let writing = std::thread::spawn({
@@ -292,7 +297,7 @@ mod tests {
         let begin = || runtime.block_on(worker.begin(Record::new(ExchangeId::new()), b"", outgoing)).unwrap().0;
         let (first, second) = (begin(), begin());
         let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
-        let mut follower = Follower::new(&reader, 0);
+        let mut follower = Follower::new(&reader, &[]);
         let start = Instant::now();
         assert!(follower.next(&mut reader, start).unwrap().is_empty());
         assert_eq!(follower.next(&mut reader, start + PATIENCE).unwrap(), [0, 1]);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use crate::audit::{Record, State, Time};
+use crate::audit::{Caller, Record, State, Time};
 
 /// Whether to colour standard output. `NO_COLOR` (no-color.org) switches it off.
 pub(crate) fn colour() -> bool {
@@ -166,7 +166,7 @@ fn cells(record: &Record) -> [String; COLUMNS] {
     [
         millis(record.time),
         record.id.to_string()[..18].to_owned(),
-        caller(record),
+        clean(&caller(&record.caller)),
         or_dash(record.endpoint.host.as_deref().or(record.endpoint.provider.as_deref())),
         or_dash(record.request.model.as_deref()),
         or_dash(record.decision.action.as_deref()),
@@ -183,16 +183,20 @@ fn findings_and_rule(record: &Record) -> String {
     if words.is_empty() { "-".to_owned() } else { words.join(" ") }
 }
 
-fn caller(record: &Record) -> String {
-    let user = match (&record.caller.user, record.caller.uid) {
-        (Some(user), _) => clean(user),
-        (None, Some(uid)) => uid.to_string(),
-        (None, None) => "-".to_owned(),
-    };
-    match record.caller.exe.as_deref().and_then(|exe| exe.rsplit('/').next()) {
-        Some(exe) => format!("{user}/{}", clean(exe)),
-        None => user,
-    }
+/// The caller's user, by name if there is one.
+pub(crate) fn user(caller: &Caller) -> Option<String> {
+    caller.user.clone().or_else(|| caller.uid.map(|uid| uid.to_string()))
+}
+
+/// The name of the caller's program.
+pub(crate) fn program(caller: &Caller) -> Option<&str> {
+    caller.exe.as_deref().and_then(|exe| exe.rsplit('/').next())
+}
+
+/// User and program: `alice/curl`.
+pub(crate) fn caller(caller: &Caller) -> String {
+    let user = user(caller).unwrap_or_else(|| "-".to_owned());
+    program(caller).map_or(user.clone(), |program| format!("{user}/{program}"))
 }
 
 fn status(record: &Record) -> String {

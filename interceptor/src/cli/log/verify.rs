@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::super::{Failure, NEGATIVE};
-use super::read_text;
 use super::table::{Style, colour};
+use super::{prove, read_text};
 use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
 use crate::config::StatePaths;
 
@@ -19,15 +19,21 @@ Examples:
   interceptor log verify
   interceptor log verify --checkpoint saved.checkpoint --key saved.pub
   interceptor log verify --json | jq .report
+  interceptor log verify --proof record.tlog-proof --key saved.pub
 
 A log cannot notice its own rollback: keep copies of audit/checkpoint and keys/log-signing.pub
 elsewhere and give them here. docs/log.md says how, and what to do when the log is not intact.
 
-Exit status: 0 intact; 1 not intact; 2 the log, the key or the checkpoint cannot be used.")]
+With --proof nothing but that file and the key is read: no log is needed.
+
+Exit status: 0 intact, or proven; 1 not intact, or not proven; 2 the log, the key or the checkpoint cannot be used.")]
 pub(crate) struct Args {
     /// A checkpoint kept elsewhere: everything it covers must still be there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
+    /// Instead of the log, a proof that `interceptor log prove` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    proof: Option<PathBuf>,
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
     key: Option<PathBuf>,
@@ -37,6 +43,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    if let Some(proof) = &args.proof {
+        return prove::check(proof, &key(args, paths)?, args.json);
+    }
     // A missing or unreadable log has a better message than its missing key.
     crate::audit::Reader::open(&paths.audit())?;
     let trust = Trust {

@@ -1,0 +1,212 @@
+//! Proofs that a frame is in the log, for whoever has the log's public key and nothing else.
+//!
+//! Written as a [C2SP tlog-proof](https://c2sp.org/tlog-proof): the leaf's index, the hashes beside its way to the root
+//! (RFC 6962 section 2.1.1), and the signed checkpoint of that root. The extra data is the frame's entry, which the leaf
+//! is the hash of: kind, ids, times, and the digests of all that was recorded.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+use super::frame::{Entry, parse_whole_entry};
+use super::header::Stream;
+use super::tree::{Hash, leaf_hash, node_hash, path};
+
+const HEADER: &str = "c2sp.org/tlog-proof@v1";
+/// More than any tree has levels.
+const MOST_HASHES: usize = 64;
+
+/// A proof that an entry is in the tree of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The entry's bytes, as `docs/log-format.md` says.
+    entry: Vec<u8>,
+    index: u64,
+    path: Vec<Hash>,
+    /// A signed note.
+    checkpoint: String,
+}
+
+/// What a proof proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proven {
+    /// What was recorded.
+    pub entry: Entry,
+    /// The tree that it is in.
+    pub checkpoint: Checkpoint,
+}
+
+/// Why a proof proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// Not a proof as `interceptor log prove` makes it.
+    #[error("it is no proof: {0}")]
+    Malformed(&'static str),
+    /// The checkpoint is not signed by the key, or altered.
+    #[error("its checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The entry is not in the tree of the checkpoint.
+    #[error("the entry is not in the tree that the checkpoint signs: one of them was altered")]
+    NotInTree,
+}
+
+impl Proof {
+    /// A proof for the leaf at `index` among `leaves`, which are those of `checkpoint`.
+    pub(crate) fn new(entry: &[u8], index: u64, leaves: &[Hash], checkpoint: String) -> Self {
+        Self { entry: entry.to_vec(), index, path: path(leaves, index as usize), checkpoint }
+    }
+
+    /// Reads a proof.
+    ///
+    /// # Errors
+    /// [`ProofError::Malformed`].
+    pub fn parse(text: &str) -> Result<Self, ProofError> {
+        let malformed = ProofError::Malformed;
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(malformed("no empty line before the checkpoint"))?;
+        let mut lines = head.split('\n');
+        if lines.next() != Some(HEADER) {
+            return Err(malformed("it does not begin with c2sp.org/tlog-proof@v1"));
+        }
+        let extra = lines.next().and_then(|line| line.strip_prefix("extra ")).ok_or(malformed("no `extra` line"))?;
+        let entry = STANDARD.decode(extra).map_err(|_| malformed("its extra data are not base64"))?;
+        let index = lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(malformed("no `index` line"))?;
+        let is_plain = index == "0" || (!index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit()));
+        let index = index.parse().ok().filter(|_| is_plain).ok_or(malformed("its index is no number"))?;
+        let hash = |line: &str| STANDARD.decode(line).ok().and_then(|bytes| Hash::try_from(bytes).ok());
+        let path = lines.take(MOST_HASHES + 1).map(hash).collect::<Option<Vec<_>>>();
+        let path = path.ok_or(malformed("a line behind the index is no SHA-256 in base64"))?;
+        if path.len() > MOST_HASHES {
+            return Err(malformed("it has more hashes than a tree has levels"));
+        }
+        Ok(Self { entry, index, path, checkpoint: checkpoint.to_owned() })
+    }
+
+    /// Checks the proof with nothing but the log's public key.
+    ///
+    /// # Errors
+    /// [`ProofError`]: it proves nothing.
+    pub fn verify(&self, key: &VerifyingKey) -> Result<Proven, ProofError> {
+        let checkpoint = Checkpoint::verify(&self.checkpoint, key, Stream::Log)?;
+        let root = root(leaf_hash(&self.entry), self.index, checkpoint.size, &self.path);
+        if root != Some(checkpoint.root) {
+            return Err(ProofError::NotInTree);
+        }
+        let entry = parse_whole_entry(&self.entry).map_err(|_| ProofError::Malformed("its extra data are no entry"))?;
+        Ok(Proven { entry, checkpoint })
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADER}\nextra {}\nindex {}", STANDARD.encode(&self.entry), self.index)?;
+        for hash in &self.path {
+            writeln!(f, "{}", STANDARD.encode(hash))?;
+        }
+        write!(f, "\n{}", self.checkpoint)
+    }
+}
+
+/// The root that a proof leads to; none when it does not fit the tree's size (RFC 9162 section 2.1.3.2).
+fn root(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
+    let (mut at, mut last, mut node) = (index, size.checked_sub(1).filter(|last| index <= *last)?, leaf);
+    for beside in path {
+        if last == 0 {
+            return None;
+        }
+        if at % 2 == 1 || at == last {
+            node = node_hash(beside, &node);
+            // Where this is the last node of its level, it goes up alone until it is a right one.
+            let alone = if at % 2 == 0 { at.trailing_zeros() } else { 0 };
+            (at, last) = (at >> alone, last >> alone);
+        } else {
+            node = node_hash(&node, beside);
+        }
+        (at, last) = (at >> 1, last >> 1);
+    }
+    (last == 0).then_some(node)
+}
+
+/// Fuzz entry: a proof that can be read is written as it was, and nothing upsets its verification.
+///
+/// # Panics
+/// When that does not hold.
+#[doc(hidden)]
+pub fn fuzz_proof(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(proof) = Proof::parse(&text) else { return };
+    assert_eq!(Proof::parse(&proof.to_string()), Ok(proof.clone()));
+    let _ = root(leaf_hash(&proof.entry), proof.index, proof.path.len() as u64, &proof.path);
+    let _ = parse_whole_entry(&proof.entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use tlog_tiles::tlog;
+
+    use super::super::tree;
+    use super::*;
+
+    fn leaves(size: u8) -> Vec<Hash> {
+        (0..size).map(|n| leaf_hash(&[n])).collect()
+    }
+
+    #[test]
+    fn every_leaf_of_every_tree_is_proven_also_to_another_implementation() {
+        for size in 1..=70 {
+            let leaves = leaves(size);
+            let expected = tree::root(&leaves);
+            for (index, leaf) in (0..).zip(&leaves) {
+                let path = path(&leaves, index as usize);
+                assert_eq!(root(*leaf, index, u64::from(size), &path), Some(expected), "{index} of {size}");
+                let theirs = path.iter().map(|hash| tlog::Hash(*hash)).collect();
+                let checked = tlog::check_record(&theirs, size.into(), tlog::Hash(expected), index, tlog::Hash(*leaf));
+                assert!(checked.is_ok(), "{index} of {size}: {checked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_proven() {
+        let leaves = leaves(13);
+        let expected = tree::root(&leaves);
+        let path = path(&leaves, 5);
+        let prove = |leaf, index, size, path: &[Hash]| root(leaf, index, size, path) == Some(expected);
+        assert!(prove(leaves[5], 5, 13, &path));
+        assert!(!prove(leaves[6], 5, 13, &path) && !prove(leaves[5], 4, 13, &path) && !prove(leaves[5], 13, 13, &path));
+        assert!(
+            !prove(leaves[5], 5, 0, &path) && !prove(leaves[5], 5, 13, &path[1..]) && !prove(leaves[5], 5, 13, &[])
+        );
+        let mut longer = path.clone();
+        longer.push(expected);
+        assert!(!prove(leaves[5], 5, 13, &longer));
+        for at in 0..path.len() {
+            let mut wrong = path.clone();
+            wrong[at][7] ^= 1;
+            assert!(!prove(leaves[5], 5, 13, &wrong), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proof_is_refused_with_what_is_wrong() {
+        let good = format!("{HEADER}\nextra AA==\nindex 1\n{}\n\nnote\n", STANDARD.encode([7; 32]));
+        let proof = Proof::parse(&good).unwrap();
+        assert_eq!(proof.to_string(), good);
+        for (from, to) in [
+            ("@v1", "@v2"),
+            ("extra AA==\n", ""),
+            ("extra AA==", "extra A"),
+            ("index 1", "index 01"),
+            ("index 1", "index +1"),
+            ("index 1", "index "),
+            ("BwcH", "Bw"),
+            ("\n\n", "\n"),
+        ] {
+            let text = good.replacen(from, to, 1);
+            assert!(matches!(Proof::parse(&text), Err(ProofError::Malformed(_))), "{text}");
+        }
+        let many = format!("{}\n", STANDARD.encode([7; 32])).repeat(MOST_HASHES);
+        assert!(Proof::parse(&good.replacen("index 1\n", &format!("index 1\n{many}"), 1)).is_err());
+    }
+}

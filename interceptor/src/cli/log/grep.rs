@@ -1,0 +1,142 @@
+//! `interceptor log grep`: finds records by what their requests say.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::process::ExitCode;
+
+use regex::{Regex, RegexBuilder};
+
+use super::filter::{self, Filter};
+use super::list::json_line;
+use super::read;
+use super::table::{Style, Table, clean, colour};
+use super::texts::{Text, texts};
+use crate::cli::{Failure, NEGATIVE};
+
+/// Characters shown on either side of what was found.
+const AROUND: usize = 48;
+/// Most places of one record that are shown.
+const MOST_SHOWN: usize = 5;
+
+/// Arguments of `interceptor log grep`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("\
+Examples:
+  interceptor log grep 'project atlas'
+  interceptor log grep -i 'salary|payroll' --since yesterday --caller 'svc-*'
+  interceptor log grep -F CREDIT_CARD_k7q2m9xh --json | jq -r .id
+
+Searched are the path and the body of each request as it left, so what was masked is found by its
+token and not by its value. Strings of a JSON body are searched decoded. PATTERN is a regular
+expression (syntax: docs.rs/regex).
+
+{}
+
+Exit status: 0 found, 1 not found, 2 there is no log, or it may not be read.", filter::HELP))]
+pub(crate) struct Args {
+    /// What to look for
+    pattern: String,
+    /// Letters of either case
+    #[arg(short, long)]
+    ignore_case: bool,
+    /// PATTERN is a text, no expression
+    #[arg(short = 'F', long)]
+    fixed_strings: bool,
+    /// Only how many records there are
+    #[arg(short, long, conflicts_with = "json")]
+    count: bool,
+    /// JSON Lines of full records
+    #[arg(long)]
+    json: bool,
+    /// Only the first N records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Args {
+    fn expression(&self) -> Result<Regex, Failure> {
+        let pattern =
+            if self.fixed_strings { Cow::from(regex::escape(&self.pattern)) } else { Cow::from(&self.pattern) };
+        let expression = RegexBuilder::new(&pattern).case_insensitive(self.ignore_case).build();
+        expression.map_err(|e| format!("{e}\nto look for the text itself, add --fixed-strings").into())
+    }
+}
+
+pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
+    let expression = args.expression()?;
+    let mut reader = read(audit)?;
+    let table = Table::to_come([]);
+    let mut out = io::stdout().lock();
+    let mut found = 0;
+    for index in 0..reader.len() {
+        if args.limit.is_some_and(|limit| found >= limit) {
+            break;
+        }
+        if !args.filter.is_in_time(reader.wall_ns(index)) || !args.filter.fits(&reader.outline(index)?) {
+            continue;
+        }
+        let record = reader.record(index)?;
+        let texts = texts(&record);
+        let mut hits =
+            texts.iter().flat_map(|text| expression.find_iter(&text.text).map(move |hit| (text, hit.range())));
+        let Some(first) = hits.next() else { continue };
+        found += 1;
+        if args.json {
+            json_line(&mut out, &record)?;
+        } else if !args.count {
+            table.row(&mut out, &record)?;
+            show(&mut out, std::iter::once(first).chain(hits))?;
+        }
+    }
+    if args.count {
+        writeln!(out, "{found}")?;
+    }
+    out.flush()?;
+    Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::from(NEGATIVE) })
+}
+
+fn show<'t>(out: &mut impl Write, mut hits: impl Iterator<Item = (&'t Text<'t>, Range<usize>)>) -> io::Result<()> {
+    let colour = colour();
+    for (text, hit) in hits.by_ref().take(MOST_SHOWN) {
+        let [before, found, after] = excerpt(&text.text, hit);
+        let found = Style::Bold.paint(&found, colour);
+        writeln!(out, "    {}  {before}{found}{after}", Style::Dim.paint(&clean(&text.path), colour))?;
+    }
+    match hits.count() {
+        0 => Ok(()),
+        more => writeln!(out, "    and {more} more"),
+    }
+}
+
+/// What stands before, in and behind `hit` in its lines, so that a terminal can show it.
+fn excerpt(text: &str, hit: Range<usize>) -> [String; 3] {
+    let line = text[..hit.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[hit.end..].find('\n').map_or(text.len(), |at| hit.end + at);
+    let from = text[line..hit.start].char_indices().rev().nth(AROUND - 1).map_or(line, |(at, _)| line + at);
+    let to = text[hit.end..end].char_indices().nth(AROUND).map_or(end, |(at, _)| hit.end + at);
+    let mark = |cut: bool| if cut { "…" } else { "" };
+    [
+        format!("{}{}", mark(from > line), clean(&text[from..hit.start])),
+        clean(&text[hit.clone()]),
+        format!("{}{}", clean(&text[hit.end..to]), mark(to < end)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_of_one_line_and_short() {
+        let text = format!("first\n{}needle{}\nlast", "é".repeat(60), "x".repeat(10));
+        let at = text.find("needle").unwrap();
+        let [before, found, after] = excerpt(&text, at..at + 6);
+        assert_eq!(before, format!("…{}", "é".repeat(AROUND)));
+        assert_eq!((&*found, &*after), ("needle", "xxxxxxxxxx"));
+        assert_eq!(excerpt("a\x1bb", 0..1), ["", "a", "\\u{1b}b"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! `interceptor log prove`, and the check of a proof that `interceptor log verify --proof` makes.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::table::{Style, clean, colour};
+use super::{find, read, read_text};
+use crate::audit::{Content, Holding, Proof, ProofError, Proven, Time, VerifyingKey};
+use crate::cli::{Failure, NEGATIVE};
+
+/// Arguments of `interceptor log prove`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log prove latest > request.tlog-proof
+  interceptor log prove 01a20909-633c --end --out response.tlog-proof
+  interceptor log verify --proof request.tlog-proof --key log-signing.pub
+
+The proof is a C2SP tlog-proof (c2sp.org/tlog-proof): it holds what the log's tree has of the record
+(ids, times, digests of all contents), the way to the root of the tree, and the signed checkpoint.
+Whoever has the log's public key can check it, without the log and offline.
+
+Exit status: 0 written; 2 there is no such record, or no signed checkpoint covers it yet.")]
+pub(crate) struct Args {
+    /// Id of the record, an unambiguous start of it, or `latest`
+    id: String,
+    /// Of the record's end, with its response, instead of its beginning
+    #[arg(long)]
+    end: bool,
+    /// Where to write the proof [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
+    let reader = read(audit)?;
+    let proof = reader.prove(find(&reader, &args.id)?, args.end)?.to_string();
+    match &args.out {
+        Some(path) => std::fs::write(path, proof).map_err(|e| format!("{}: {e}", path.display()))?,
+        None => io::stdout().write_all(proof.as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks the proof in `path`.
+pub(crate) fn check(path: &PathBuf, key: &VerifyingKey, json: bool) -> Result<ExitCode, Failure> {
+    let verdict = Proof::parse(&read_text(path)?).and_then(|proof| proof.verify(key));
+    let mut out = io::stdout().lock();
+    match verdict {
+        Ok(proven) if json => writeln!(out, "{}", document(&proven))?,
+        Ok(proven) => show(&mut out, &proven)?,
+        Err(error @ ProofError::Malformed(_)) => {
+            return Err(
+                format!("--proof {}: {error}: give a file that `interceptor log prove` wrote", path.display()).into()
+            );
+        }
+        Err(error) if json => {
+            writeln!(out, "{}", json!({"proven": false, "reason": error.to_string()}))?;
+            return Ok(ExitCode::from(NEGATIVE));
+        }
+        Err(error) => {
+            writeln!(out, "{}: {error}", Style::Bad.paint("NOT PROVEN", colour()))?;
+            return Ok(ExitCode::from(NEGATIVE));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(out: &mut impl Write, Proven { entry, checkpoint }: &Proven) -> io::Result<()> {
+    let proven = Style::Good.paint("proven", colour());
+    let (kind, id, time) = (entry.kind.name(), entry.exchange, Time::from_unix_ns(entry.wall_ns));
+    writeln!(out, "{proven}: {kind} of record {id}, written {time}")?;
+    writeln!(
+        out,
+        "  leaf      {} of the {} that {} signed",
+        entry.leaf_index,
+        checkpoint.size,
+        clean(&checkpoint.origin)
+    )?;
+    for section in &entry.sections {
+        let how = match section.holding {
+            Holding::Plain => format!("{} bytes, SHA-256", section.length),
+            Holding::Sealed => format!("{} bytes sealed, SHA-256", section.length),
+            Holding::Parts => format!("in {} parts, digest", section.length),
+        };
+        writeln!(out, "  {:<12}{how} {}", label(section.content), hex::encode(section.digest))?;
+    }
+    Ok(())
+}
+
+fn label(content: Content) -> &'static str {
+    match content {
+        Content::Json => "record",
+        other => other.name(),
+    }
+}
+
+fn document(Proven { entry, checkpoint }: &Proven) -> serde_json::Value {
+    let contents = entry.sections.iter().map(|section| {
+        let (content, holding) = (section.content.name(), section.holding.name());
+        json!({"content": content, "holding": holding, "length": section.length, "digest": hex::encode(section.digest)})
+    });
+    json!({
+        "proven": true,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": hex::encode(checkpoint.root),
+        "index": entry.leaf_index,
+        "sequence": entry.sequence,
+        "kind": entry.kind.name(),
+        "id": entry.exchange,
+        "time": Time::from_unix_ns(entry.wall_ns),
+        "contents": contents.collect::<Vec<_>>(),
+    })
+}

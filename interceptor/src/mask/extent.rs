@@ -12,6 +12,9 @@ const LONGEST_PEM: usize = 16 << 10;
 const KEY_GAP: usize = 180;
 const KEY_RUN: usize = 16;
 
+/// Backslashes that are counted.
+const MOST_BACKSLASHES: usize = 16;
+
 /// A walk's result.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Walk {
@@ -26,6 +29,12 @@ impl Walk {
     fn nothing(work: usize) -> Self {
         Self { work, ..Self::default() }
     }
+}
+
+/// Whether `text` ends in a line break or tab that is written as two characters: `\\n` is a backslash and a letter.
+pub(super) fn ends_in_break(text: &[u8]) -> bool {
+    let [rest @ .., b'n' | b'r' | b't'] = text else { return false };
+    rest.iter().rev().take(MOST_BACKSLASHES).take_while(|b| **b == b'\\').count() % 2 == 1
 }
 
 /// The mailbox around the last `@` before `end`. `done`: where the last one ended, so that none is walked twice.

@@ -104,14 +104,14 @@ pub(super) fn is_dressed(number: &str) -> bool {
     may_hide_a_number(number, &classes) || gaps.into_iter().any(|gap| joins(gap) && is_wide(gap))
 }
 
-/// Whether folding may join what is before and behind `byte`, if it is of ASCII.
-pub(super) fn is_gap(byte: u8) -> bool {
-    matches!(byte, b' ' | b'-' | b'\t' | b'\r' | b'\n')
+/// Whether folding leaves `byte` where it is, between what is no number's.
+pub(super) fn is_kept(byte: u8) -> bool {
+    byte.is_ascii() && matches!(Class::of(char::from(byte)), Class::Other)
 }
 
 /// Whether a gap of ASCII characters joins two groups to one number.
 fn joins(gap: &[u8]) -> bool {
-    !gap.is_empty() && gap.len() <= WIDEST_GAP && gap.iter().all(|b| is_gap(*b))
+    !gap.is_empty() && gap.len() <= WIDEST_GAP && gap.iter().all(|b| matches!(b, b' ' | b'-' | b'\t' | b'\r' | b'\n'))
 }
 
 /// Whether the gap is other than the one character that pictures allow.

@@ -54,7 +54,7 @@ fn is_list(text: &str) -> bool {
 }
 
 /// Whether more text may make a list of this one; its last word may go on.
-fn may_become_list(text: &str) -> bool {
+pub(super) fn may_become_list(text: &str) -> bool {
     let text = text.trim_start_matches(is_dull);
     let complete = text.rfind(char::is_whitespace).map_or("", |end| &text[..end]);
     complete.trim_end_matches(is_dull).len() <= LONGEST_LIST && complete.split_whitespace().all(is_element)

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::classes::{BEFORE, Window};
+use super::extent::ends_in_break;
 
 /// The plans a rule can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -94,8 +95,7 @@ impl Written {
             _ => (first, false),
         };
         let inside = match text[..start] {
-            // A break written as two characters.
-            [.., b'\\', b'n' | b'r' | b't'] => false,
+            _ if ends_in_break(&text[..start]) => false,
             // The last group of an IPv6 address.
             [.., b'0'..=b'9' | b':', b':'] => true,
             [.., b] => b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'$' | b'#'),

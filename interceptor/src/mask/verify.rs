@@ -117,7 +117,7 @@ impl<'v> View<'v> {
         for token in self.classes.tokens() {
             if token.span.end > self.settled {
                 self.token(&token)?;
-                if let Some(rest) = self.behind_escape(&token) {
+                if let Some(rest) = self.behind_break(&token) {
                     self.token(&rest)?;
                 }
             }
@@ -152,7 +152,7 @@ impl<'v> View<'v> {
             view.awaits_more(growth, &mut of_copy);
         }
         for token in classes.tokens() {
-            let rest = view.behind_escape(&token);
+            let rest = view.behind_break(&token);
             for token in [Some(token), rest].into_iter().flatten() {
                 let start = self.engine.shapes().at(copy, &token);
                 view.pictures(start, &token, |rule| rule.meta.severity == Severity::High)?;
@@ -463,21 +463,21 @@ impl<'v> View<'v> {
         &self.text[end - behind - name..value]
     }
 
-    /// Whether a value may start at `start`. `\n` and `\t` written as two characters do not glue it to what is before.
+    /// Whether a value may start at `start`. A break written as two characters does not glue it to what is before.
     fn edge_is_free(&self, rule: &Rule, start: usize) -> bool {
-        self.is_behind_escape(start) || !start.checked_sub(1).is_some_and(|i| rule.left.holds(self.text[i]))
+        let may_be_name = matches!(rule.source, Source::Pictures { .. }) && self.text[start].is_ascii_lowercase();
+        let is_behind_break = !may_be_name && extent::ends_in_break(&self.text[..start]);
+        is_behind_break || !start.checked_sub(1).is_some_and(|i| rule.left.holds(self.text[i]))
     }
 
-    /// What is left of a token that begins with the letter of a `\n` written as two characters.
-    fn behind_escape(&self, token: &Token) -> Option<Token> {
+    /// What is left of a token that begins with the letter of a `\n` written as two characters. In `\new1` and `\ref12`
+    /// that letter is of a name.
+    fn behind_break(&self, token: &Token) -> Option<Token> {
         let span = token.span.start + 1..token.span.end;
-        let divides = !token.digits && self.is_behind_escape(span.start) && !span.is_empty();
+        let divides = !token.digits
+            && self.text[span.clone()].first().is_some_and(|b| !b.is_ascii_lowercase())
+            && extent::ends_in_break(&self.text[..span.start]);
         divides.then(|| Token { digits: self.text[span.clone()].iter().all(u8::is_ascii_digit), span })
-    }
-
-    /// Whether `\n`, `\r` or `\t`, written as two characters, ends at `at`.
-    fn is_behind_escape(&self, at: usize) -> bool {
-        matches!(self.text[..at], [.., b'\\', b'n' | b'r' | b't'])
     }
 
     /// Whether digits before or after make `start..end` part of a longer number, of a fraction or of a UUID.

@@ -4,7 +4,8 @@ use super::pieces::{Pieces, Plain, windows};
 use super::reference;
 use crate::mask::classes::Classes;
 
-/// Fuzz entry: pieces are those that the simplest decoder finds, lie in the text, apart from each other and between characters, and become shorter; every copy leads
+/// Fuzz entry: pieces are those that the simplest decoder finds, lie in the text, apart from each other and between
+/// characters, and become shorter; every copy leads
 /// back to where it is from; copies hold little more than the text.
 ///
 /// # Panics

@@ -39,7 +39,7 @@ pub(super) use ahead::Ahead;
 pub use fuzz::fuzz_mask_stream;
 pub(super) use growth::Growth;
 
-use super::lone::{Lone, is_dull};
+use super::lone::{Lone, is_dull, may_become_list};
 use super::scan::{Limit, Part, Settled};
 use super::{Error, Scanner};
 use crate::flow::Finding;
@@ -65,7 +65,7 @@ pub struct Stream {
     start: usize,
     /// Bytes of `text` that were looked at.
     seen: usize,
-    /// Something other than blanks and the like was released.
+    /// Something was released to which no value alone and no list of values belongs.
     is_begun: bool,
     /// Bytes that were scanned, pieces of history each time, and what verifying cost.
     scanned: usize,
@@ -142,8 +142,8 @@ impl Stream {
         }
         let text = self.text[self.released..until].to_owned();
         let at = self.start + self.released;
+        self.is_begun = self.is_begun || !(text.chars().all(is_dull) || may_become_list(&self.text[..until]));
         self.forget(until, keep);
-        self.is_begun = self.is_begun || !text.chars().all(is_dull);
         Ok(Released { at, text, findings })
     }
 

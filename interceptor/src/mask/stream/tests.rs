@@ -114,6 +114,12 @@ fn what_depends_on_what_follows_is_found_at_every_cut() {
         &format!("`-----BEGIN PRIVATE KEY-----` begins a key, as you know, {} -----END", "and so on ".repeat(30)),
         "  \"130692544\".\n",
         "130692544 . x",
+        "12, 536904399",
+        "A1, 536904399.",
+        "12\n536904399;",
+        "x-1M8GDM9AXKP042788,",
+        "pay 4111\x0c1111  1111 1111 now",
+        "a \\n536-90-4399 b \\\\n536-90-4399 c",
         "é数Secret-Key: 9c1b7e04d2f85a36b1数é",
     ];
     let wrong: Vec<_> = texts.iter().filter_map(|text| compare_at_every_cut(text).err()).collect();
@@ -163,7 +169,10 @@ fn dressed() -> impl Strategy<Value = String> {
         "GB82 WEST 1234 5698 7654 32",
         "ssn 536904399",
     ]);
-    let gaps = vec![" ", "-", "  ", "\n", "\r\n", "\t", " - ", "\u{a0}", "\u{2013}", "\u{200b}", "", "\n\n", "       "];
+    let gaps = vec![
+        " ", "-", "\x0b", "\x0c", "  ", "\n", "\r\n", "\t", " - ", "\u{a0}", "\u{2013}", "\u{200b}", "", "\n\n",
+        "       ",
+    ];
     let gaps = prop::collection::vec(prop::sample::select(gaps), 6);
     (number, gaps, any::<bool>()).prop_map(|(number, gaps, wide)| {
         let joined: Vec<String> = number.split(' ').zip(gaps).map(|(group, gap)| group.to_owned() + gap).collect();

@@ -12,7 +12,7 @@ use crate::mask::shapes::Start;
 
 /// Digits of the shortest number to which a name may be glued, and of its first group.
 const LONG_NUMBER: usize = 15;
-const FIRST_GROUP: usize = 4;
+const FIRST_GROUP: [usize; 2] = [4, 6];
 
 impl View<'_> {
     /// Compares what is around a digit-bearing token with the rules' pictures, number plans and addresses.
@@ -52,7 +52,7 @@ impl View<'_> {
         let mut from = token.span.start;
         while from < end {
             let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
-            if len >= LONG_NUMBER || (len == FIRST_GROUP && from + len == end) {
+            if len >= LONG_NUMBER || (FIRST_GROUP.contains(&len) && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
                 let start = self.engine.shapes().at(self.text, &run);
                 self.shapes(start, &run, |rule| rule.left == Edge::Glued && which(rule))?;

@@ -2,7 +2,7 @@
 //!
 //! Bytes are looked at one by one, every picture is tried at every byte, every token of digits as a telephone number, and
 //! Hyperscan looks for all patterns in all of the text. Shared are the checks that a candidate passes by itself (edges,
-//! allow-lists, validators), and what becomes of candidates that overlap.
+//! allow-lists, validators, whether a number is in another dress), and what becomes of candidates that overlap.
 
 mod fuzz;
 mod locate;
@@ -21,7 +21,7 @@ use crate::flow::{Finding, Severity};
 use crate::mask::classes::Classes;
 use crate::mask::context::Context;
 use crate::mask::engine::{Engine, Pattern};
-use crate::mask::fold::Folded;
+use crate::mask::fold::{Folded, is_dressed};
 use crate::mask::hyperscan::Workspace;
 use crate::mask::lone::Lone;
 use crate::mask::resolve::{Candidate, resolve};
@@ -100,7 +100,7 @@ impl Look<'_> {
             let span = folded.to_original(&candidate.span, text);
             let number = &text[span.clone()];
             let breaks = number.bytes().filter(|b| *b == b'\n').count();
-            if breaks <= 1 && Folded::new(number).text != number {
+            if breaks <= 1 && is_dressed(number) {
                 self.weigh(self.view.engine.rule(candidate.rule), Candidate { span, ..candidate });
             }
         }

@@ -7,6 +7,8 @@ use crate::mask::picture::{Cell, Picture};
 use crate::mask::rules::{Address, Rule, Source};
 use crate::mask::{Error, extent};
 
+/// Of more, nobody counts on.
+const MOST_BACKSLASHES: usize = 16;
 /// The groups of letters and digits that a network card's address has.
 const CARDS: [(Address, usize); 2] = [(Address::Mac, 2), (Address::MacDotted, 4)];
 
@@ -100,8 +102,13 @@ impl Look<'_> {
 /// Letters and digits in a row, with a digit: all that are behind another character, or behind a `\n` of two.
 fn tokens(text: &[u8]) -> Vec<Token> {
     let begins = |at: &usize| match text[..*at] {
-        [.., b'\\', b'n' | b'r' | b't'] | [] => true,
-        [.., before] => !before.is_ascii_alphanumeric(),
+        [] => true,
+        [.., before] if !before.is_ascii_alphanumeric() => true,
+        [ref rest @ .., b'n' | b'r' | b't'] => {
+            let backslashes = rest.iter().rev().take_while(|b| **b == b'\\').count().min(MOST_BACKSLASHES);
+            backslashes % 2 == 1 && text.get(*at).is_some_and(|b| !b.is_ascii_lowercase())
+        }
+        _ => false,
     };
     let token = |start: usize| {
         let span = start..start + text[start..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();

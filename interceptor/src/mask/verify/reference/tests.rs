@@ -51,6 +51,7 @@ fn breaks_written_as_two_characters_divide_numbers_from_what_is_before() {
         (r"host\n203.0.113.7", "203.0.113.7"),
         (r"host\n2001:db8::1", "2001:db8::1"),
         ("ssn\\n５３６-９０-４３９９", "５３６-９０-４３９９"),
+        (r"n411111 1111111111", "411111 1111111111"),
     ] {
         let found: Vec<_> = found_in(text).into_iter().map(|finding| &text[finding.span]).collect();
         assert_eq!(found, [value], "{text}");

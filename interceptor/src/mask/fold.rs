@@ -85,7 +85,10 @@ pub(super) fn may_hide_a_number(text: &str, classes: &Classes) -> bool {
         let hides = match Class::of(c) {
             Class::Plain(_) => true,
             Class::Other => false,
-            _ => bytes[at.saturating_sub(WIDEST_GAP)..at].iter().any(u8::is_ascii_digit),
+            _ => {
+                let around = at.saturating_sub(WIDEST_GAP)..bytes.len().min(at + c.len_utf8() + WIDEST_GAP);
+                bytes[around].iter().any(u8::is_ascii_digit)
+            }
         };
         if hides {
             return true;
@@ -275,7 +278,8 @@ mod tests {
     fn only_what_hides_a_number_is_folded() {
         let may_hide = |text: &str| may_hide_a_number(text, &Classes::of(text.as_bytes()));
         assert!(may_hide("4111\u{a0}1111") && may_hide("４"));
-        assert!(!may_hide("caf\u{e9} \u{2014} 12 “a” 数") && !may_hide("4111 1111"));
+        assert!(may_hide("DE\u{200b}89370400440532013000"));
+        assert!(!may_hide("caf\u{e9} \u{2014} twelve “a” 数") && !may_hide("4111 1111"));
     }
 
     #[test]

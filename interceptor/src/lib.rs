@@ -17,8 +17,8 @@
 //!                              └─ proxy      the order of all of the above, and back
 //! ```
 //!
-//! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `config` fills
-//! each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
+//! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `siem` writes records
+//! in the words of others; `config` fills each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
 
 pub mod audit;
 pub mod capture;
@@ -31,6 +31,7 @@ pub mod identity;
 pub mod mask;
 pub mod policy;
 pub mod proxy;
+pub mod siem;
 pub mod sys;
 pub mod tls;
 pub mod upstream;

@@ -90,6 +90,13 @@ fn records_are_found_by_what_they_are_and_by_what_they_say() {
         let found = lab.interceptor(&["log", "grep", "-F", value]);
         assert_eq!((found.status, &*found.stdout), (1, ""), "{found}");
     }
+    for (format, at) in [("ocsf", "/metadata/uid"), ("ecs", "/event/id"), ("har", "/log/entries/0/_id")] {
+        let exported = lab.interceptor(&["log", "export", "--format", format, "--decision", "mask"]);
+        assert!(!PLANTED.iter().any(|value| exported.stdout.contains(value)), "{exported}");
+        assert_eq!(exported.json().pointer(at), Some(&records[0]["id"]), "{format}");
+    }
+    let cef = lab.interceptor(&["log", "export", "--format", "cef"]);
+    assert_eq!(cef.ok().lines().filter(|line| line.starts_with("CEF:0|")).count(), 2, "{cef}");
     let stats = lab.interceptor(&["log", "stats", "--json"]).json();
     assert_eq!(stats["records"], 2, "{stats}");
     assert_eq!(stats["endpoints"], serde_json::json!({"api.anthropic.com": 1, "api.openai.com": 1}), "{stats}");

@@ -42,12 +42,13 @@ const RULES: &[Rule] = &[
     },
     Rule { room: "proxy", rooms: STAGES, items: &[] },
     Rule { room: "config", rooms: STAGES, items: &[] },
+    Rule { room: "siem", rooms: &["audit", "flow"], items: &[] },
     Rule { room: "daemon", rooms: &["audit", "capture", "flow", "mask", "proxy", "sys", "upstream"], items: &[] },
     Rule {
         room: "cli",
         rooms: &[
-            "audit", "capture", "config", "daemon", "flow", "http", "identity", "mask", "policy", "proxy", "sys",
-            "tls", "upstream", "wire",
+            "audit", "capture", "config", "daemon", "flow", "http", "identity", "mask", "policy", "proxy", "siem",
+            "sys", "tls", "upstream", "wire",
         ],
         items: &[],
     },

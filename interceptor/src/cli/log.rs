@@ -2,6 +2,7 @@
 
 mod accesses;
 mod card;
+mod export;
 mod filter;
 mod grep;
 mod list;
@@ -41,6 +42,8 @@ enum Command {
     Grep(grep::Args),
     /// Count records, findings and times
     Stats(stats::Args),
+    /// Write records in a format of other tools
+    Export(export::Args),
     /// Check every byte, hash and signature
     Verify(verify::Args),
     /// Prove that a record is in the log, to whoever has its public key
@@ -75,6 +78,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Tail(args) => list::tail(args, &paths.audit()),
         Command::Grep(args) => grep::run(args, &paths.audit()),
         Command::Stats(args) => stats::run(args, &paths.audit()),
+        Command::Export(args) => export::run(args, &paths.audit()),
         Command::Verify(args) => verify::run(args, &paths),
         Command::Prove(args) => prove::run(args, &paths.audit()),
         Command::Unseal(args) => unseal::run(args, &paths),

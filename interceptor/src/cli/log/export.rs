@@ -1,0 +1,69 @@
+//! `interceptor log export`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+
+use super::filter::{self, Filter};
+use super::read;
+use crate::audit::Reader;
+use crate::cli::Failure;
+use crate::siem::{Exporter, Format};
+
+/// Arguments of `interceptor log export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("\
+Examples:
+  interceptor log export --since yesterday > records.jsonl
+  interceptor log export --format ocsf --decision deny --out denied.ocsf.jsonl
+  interceptor log export --format har --caller alice --out alice.har
+
+jsonl: the records themselves. ocsf: OCSF 1.8.0 API Activity (6003). ecs: Elastic Common Schema.
+cef: ArcSight Common Event Format. har: HTTP Archive, for browsers' developer tools. What is sealed
+is not opened: all formats have masked content only.
+
+{}
+
+Exit status: 0 exported, also when there is nothing; 2 there is no log, or it may not be read.", filter::HELP))]
+pub(crate) struct Args {
+    /// How records are written
+    #[arg(long, value_name = "F", default_value = "jsonl", value_parser = format())]
+    format: Format,
+    /// Where to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+fn format() -> impl clap::builder::TypedValueParser<Value = Format> {
+    let named = |name: String| Format::ALL.into_iter().find(|(of, _)| *of == name).map(|(_, format)| format);
+    PossibleValuesParser::new(Format::ALL.map(|(name, _)| name)).try_map(move |name| named(name).ok_or("no format"))
+}
+
+pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
+    let mut reader = read(audit)?;
+    match &args.out {
+        None => drop(export(args, &mut reader, io::stdout().lock())?),
+        Some(path) => {
+            let named = |e: io::Error| Failure::from(format!("{}: {e}", path.display()));
+            let count = export(args, &mut reader, File::create(path).map_err(named)?)?;
+            eprintln!("interceptor: {count} records in {}", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(args: &Args, reader: &mut Reader, out: impl Write) -> Result<u64, Failure> {
+    let mut exporter = Exporter::new(args.format, BufWriter::new(out))?;
+    for index in 0..reader.len() {
+        if args.filter.is_in_time(reader.wall_ns(index)) && args.filter.fits(&reader.outline(index)?) {
+            exporter.write(&reader.record(index)?)?;
+        }
+    }
+    Ok(exporter.finish()?)
+}

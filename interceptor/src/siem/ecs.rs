@@ -1,0 +1,79 @@
+//! Elastic Common Schema: <https://www.elastic.co/docs/reference/ecs>.
+
+use serde_json::{Value, json};
+
+use super::{body, is_denied, is_success, known, path_and_query, tokens, url};
+use crate::audit::Record;
+
+/// The release of the schema.
+const SCHEMA: &str = "9.1.0";
+
+/// The document of a record. What the schema has no field for is below `interceptor`.
+pub(super) fn document(record: &Record) -> Value {
+    let caller = &record.caller;
+    let (path, query) = path_and_query(record);
+    let (input, output) = tokens(record);
+    known(json!({
+        "@timestamp": record.time,
+        "ecs": {"version": SCHEMA},
+        "event": {
+            "id": record.id,
+            "kind": "event",
+            "category": ["api"],
+            "type": if is_denied(record) { ["access", "denied"] } else { ["access", "allowed"] },
+            "action": record.decision.action,
+            "outcome": if is_success(record) { "success" } else { "failure" },
+            "reason": record.response.error.as_ref().or(record.decision.reason.as_ref()),
+            "duration": record.timing.total_us.map(|us| us * 1000),
+            "dataset": "interceptor.exchange",
+            "module": "interceptor",
+            "sequence": record.log.sequence,
+        },
+        "host": {"name": record.host},
+        "user": {"id": caller.uid.map(|uid| uid.to_string()), "name": caller.user},
+        "process": {
+            "pid": caller.pid,
+            "executable": caller.exe,
+            "name": caller.exe.as_deref().and_then(|exe| exe.rsplit('/').next()),
+            "command_line": caller.cmdline,
+            "working_directory": caller.cwd,
+            "start": caller.started_at,
+            "hash": {"sha256": caller.exe_sha256},
+        },
+        "container": {"id": caller.container},
+        "destination": {
+            "address": record.endpoint.host,
+            "domain": record.endpoint.host,
+            "ip": record.endpoint.ip,
+            "port": record.endpoint.port,
+        },
+        "url": {"full": url(record), "domain": record.endpoint.host, "path": path, "query": query},
+        "http": {
+            "request": {
+                "id": record.id,
+                "method": record.request.method,
+                "body": {"bytes": record.request.bytes, "content": body(record)},
+            },
+            "response": {"status_code": record.response.status, "body": {"bytes": record.response.bytes}},
+        },
+        "gen_ai": {
+            "operation": {"name": record.request.operation},
+            "system": record.endpoint.provider,
+            "request": {"model": record.request.model},
+            "response": {"finish_reasons": [record.response.finish_reason]},
+            "usage": {"input_tokens": input, "output_tokens": output},
+        },
+        "rule": {"name": record.decision.rule},
+        "interceptor": {
+            "findings": record.findings,
+            "groups": caller.groups,
+            "cgroup": caller.cgroup,
+            "unit": caller.unit,
+            "state": record.state,
+            "scanned_bytes": record.coverage.scanned_bytes,
+            "opaque_bytes": record.coverage.opaque_bytes,
+            "overhead_us": record.timing.overhead_us,
+            "leaf_hash": record.log.leaf_hash,
+        },
+    }))
+}

@@ -1,0 +1,136 @@
+//! One record in all formats.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::audit::{FindingCount, MaskedRequest, Time};
+use crate::flow::{Action, ExchangeId};
+
+fn record() -> Record {
+    let mut record = Record::new(ExchangeId::from_bytes([7; 16]));
+    record.time = Time::from_unix_ns(1_700_000_000_123_456_789);
+    record.host = "build-7".into();
+    record.caller.user = Some("alice".into());
+    record.caller.uid = Some(1000);
+    record.caller.groups = Some(vec!["dev".into()]);
+    record.caller.pid = Some(42);
+    record.caller.exe = Some("/usr/bin/curl".into());
+    record.caller.cmdline = Some("curl a=b|c\\d\nx".into());
+    record.endpoint.provider = Some("openai".into());
+    record.endpoint.host = Some("api.openai.com".into());
+    record.endpoint.port = Some(443);
+    record.request.method = Some("POST".into());
+    record.request.path = Some("/v1/chat/completions?a=1&b".into());
+    record.request.operation = Some("chat.completions".into());
+    record.request.model = Some("gpt-4o".into());
+    record.request.bytes = Some(30);
+    record.request.masked = Some(MaskedRequest::new(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\n\r\n",
+        br#"{"card":"[CARD_k7q2m9xd]"}"#.to_vec(),
+    ));
+    record.findings =
+        vec![FindingCount { entity: "CREDIT_CARD".into(), rule: "card.pan".into(), count: 1, action: Action::Mask }];
+    record.decision.action = Some("mask".into());
+    record.decision.rule = Some("policy|find=ings".into());
+    record.response.status = Some(200);
+    record.response.bytes = Some(300);
+    record.response.usage = Some(json!({"input_tokens": 4, "output_tokens": 6}));
+    record.timing.total_us = Some(12_345);
+    record.timing.first_byte_us = Some(2_345);
+    record
+}
+
+fn export(format: Format, records: &[Record]) -> String {
+    let mut out = Vec::new();
+    let mut exporter = Exporter::new(format, &mut out).unwrap();
+    records.iter().for_each(|record| exporter.write(record).unwrap());
+    assert_eq!(exporter.finish().unwrap(), records.len() as u64);
+    String::from_utf8(out).unwrap()
+}
+
+fn one(format: Format) -> Value {
+    serde_json::from_str(&export(format, &[record()])).unwrap()
+}
+
+#[test]
+fn lines_are_records() {
+    let text = export(Format::Jsonl, &[record(), record()]);
+    let read: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, [record(), record()]);
+}
+
+#[test]
+fn ocsf_has_what_the_class_requires() {
+    let event = one(Format::Ocsf);
+    for (member, expected) in [
+        ("class_uid", json!(6003)),
+        ("type_uid", json!(600_301)),
+        ("category_uid", json!(6)),
+        ("activity_id", json!(1)),
+        ("time", json!(1_700_000_000_123u64)),
+        ("severity_id", json!(3)),
+        ("status_id", json!(1)),
+        ("action_id", json!(4)),
+    ] {
+        assert_eq!(event[member], expected, "{member}");
+    }
+    assert_eq!(event["metadata"]["version"], "1.8.0");
+    assert_eq!(event["actor"]["user"]["groups"], json!([{"name": "dev"}]));
+    assert_eq!(event["actor"]["process"]["file"]["name"], "curl");
+    assert_eq!(event["src_endpoint"]["hostname"], "build-7");
+    assert_eq!(event["ai_model"], json!({"name": "gpt-4o", "ai_provider": "openai"}));
+    assert_eq!(event["message_context"]["total_tokens"], 10);
+    assert_eq!(event["api"]["request"]["data"], json!({"card": "[CARD_k7q2m9xd]"}));
+    assert_eq!(event["http_request"]["url"]["query_string"], "a=1&b");
+    let denied =
+        Record { decision: crate::audit::Decision { action: Some("deny".into()), ..Default::default() }, ..record() };
+    let event = ocsf::event(&denied);
+    assert_eq!((&event["action_id"], &event["is_alert"], &event["severity_id"]), (&2.into(), &true.into(), &4.into()));
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    for format in [Format::Ocsf, Format::Ecs] {
+        let text = export(format, &[Record::new(ExchangeId::new())]);
+        assert!(!text.contains("null") && !text.contains("{}") && !text.contains("[]"), "{text}");
+    }
+}
+
+#[test]
+fn ecs_is_nested_and_has_times_in_nanoseconds() {
+    let document = one(Format::Ecs);
+    assert_eq!(document["@timestamp"], "2023-11-14T22:13:20.123456789Z");
+    assert_eq!(document["event"]["duration"], 12_345_000);
+    assert_eq!(document["event"]["type"], json!(["access", "allowed"]));
+    assert_eq!(document["url"]["full"], "https://api.openai.com/v1/chat/completions?a=1&b");
+    assert_eq!(document["gen_ai"]["usage"], json!({"input_tokens": 4, "output_tokens": 6}));
+    assert_eq!(document["http"]["request"]["body"]["content"], r#"{"card":"[CARD_k7q2m9xd]"}"#);
+    assert_eq!(document["interceptor"]["findings"][0]["rule"], "card.pan");
+}
+
+#[test]
+fn cef_escapes_what_divides() {
+    let mut record = record();
+    record.caller.exe = Some("/opt/a=b|c\\d\nx".into());
+    let line = cef::line(&record);
+    assert!(line.starts_with("CEF:0|Interceptor|Interceptor|"), "{line}");
+    assert!(line.contains("|mask|Request to a language model: mask|5|rt=1700000000123 "), "{line}");
+    assert!(line.contains(r" sproc=/opt/a\=b|c\\d\nx dhost="), "{line}");
+    assert!(line.contains(r" cs2Label=policyRule cs2=policy|find\=ings "), "{line}");
+    assert!(line.contains(" cs3Label=findings cs3=CREDIT_CARD:card.pan:1 "), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+}
+
+#[test]
+fn har_is_one_document_with_an_entry_for_each_record() {
+    let archive: Value = serde_json::from_str(&export(Format::Har, &[record(), record()])).unwrap();
+    assert_eq!(archive["log"]["version"], "1.2");
+    let entry = &archive["log"]["entries"][1];
+    assert_eq!(entry["request"]["headers"][1], json!({"name": "Content-Type", "value": "application/json"}));
+    assert_eq!(entry["request"]["postData"]["mimeType"], "application/json");
+    assert_eq!(entry["request"]["queryString"], json!([{"name": "a", "value": "1"}, {"name": "b", "value": ""}]));
+    assert_eq!(entry["timings"], json!({"send": 0, "wait": 2.345, "receive": 10.0}));
+    assert_eq!(entry["response"]["status"], 200);
+    let empty: Value = serde_json::from_str(&export(Format::Har, &[])).unwrap();
+    assert_eq!(empty["log"]["entries"], json!([]));
+}

@@ -94,6 +94,9 @@ impl Proof {
             return Err(ProofError::NotInTree);
         }
         let entry = parse_whole_entry(&self.entry).map_err(|_| ProofError::Malformed("its extra data are no entry"))?;
+        if !entry.kind.is_leaf() || entry.leaf_index != self.index {
+            return Err(ProofError::Malformed("its extra data are the entry of another leaf"));
+        }
         Ok(Proven { entry, checkpoint })
     }
 }
@@ -137,6 +140,8 @@ pub fn fuzz_proof(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(proof) = Proof::parse(&text) else { return };
     assert_eq!(Proof::parse(&proof.to_string()), Ok(proof.clone()));
+    let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().expect("a key");
+    let _ = proof.verify(&key);
     let _ = root(leaf_hash(&proof.entry), proof.index, proof.path.len() as u64, &proof.path);
     let _ = parse_whole_entry(&proof.entry);
 }

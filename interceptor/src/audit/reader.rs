@@ -113,6 +113,8 @@ pub struct Reader {
     /// Part frames whose opening frame has not been seen.
     pending: HashMap<ExchangeId, Vec<FrameRef>>,
     notes: Vec<FrameRef>,
+    /// The newest checkpoint when the log was last looked at.
+    checkpoint: Option<Checkpoint>,
     /// The segment that contents were last read from.
     open: Option<(usize, SegmentFile)>,
 }
@@ -139,6 +141,7 @@ impl Reader {
             by_id: HashMap::new(),
             pending: HashMap::new(),
             notes: Vec::new(),
+            checkpoint: None,
             open: None,
         })
     }
@@ -177,6 +180,7 @@ impl Reader {
     /// When a file cannot be read. Damage is no error: see [`Reader::damage`].
     pub fn poll(&mut self) -> Result<Vec<Index>, ReadError> {
         self.walk.refresh();
+        self.checkpoint = self.read_checkpoint().as_deref().and_then(Checkpoint::peek);
         if let Some((_, file)) = &mut self.open {
             file.refresh();
         }
@@ -298,7 +302,7 @@ impl Reader {
         record.log.leaf_hash = Some(hex::encode(opening.head.leaf));
         let last_leaf =
             self.records[index].end.as_ref().map_or(opening.head.entry.leaf_index, |f| f.head.entry.leaf_index);
-        record.log.checkpoint = self.checkpoint().map(|c| c.size).filter(|&size| size > last_leaf);
+        record.log.checkpoint = self.checkpoint.as_ref().map(|c| c.size).filter(|&size| size > last_leaf);
         let bytes = self.sealed_len(index, Content::Response).or(record.response.status.map(|_| 0));
         record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
         record.log.damaged = damaged;
@@ -314,7 +318,14 @@ impl Reader {
             body => body?,
         };
         let Some(body) = body else { return Ok(None) };
-        let head = self.content(index, Content::MaskedHead, None)?.unwrap_or_default();
+        let head = match self.content(index, Content::MaskedHead, None) {
+            Err(ReadError::Incomplete(_)) => {
+                *damaged = true;
+                None
+            }
+            head => head?,
+        };
+        let head = head.unwrap_or_default();
         Ok(Some(MaskedRequest::new(&head, body)))
     }
 
@@ -348,9 +359,8 @@ impl Reader {
         Ok(())
     }
 
-    fn checkpoint(&self) -> Option<Checkpoint> {
-        let note = std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok()?;
-        Checkpoint::peek(&note)
+    fn read_checkpoint(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok()
     }
 
     /// The request as the client sent it, opened with an auditor's key.
@@ -391,12 +401,14 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError::Unsigned`], [`ReadError::NoEnd`], [`ReadError::Unprovable`].
-    pub fn prove(&self, index: Index, end: bool) -> Result<Proof, ReadError> {
+    pub fn prove(&mut self, index: Index, end: bool) -> Result<Proof, ReadError> {
+        let note = self.read_checkpoint();
+        // The log may have grown: what the checkpoint covers was there before it.
+        self.poll()?;
         let frames = &self.records[index];
         let id = self.id(index);
         let frame = if end { frames.end.as_ref().ok_or(ReadError::NoEnd(id))? } else { &frames.opening };
         let entry = &frame.head.entry;
-        let note = std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok();
         let checkpoint = note.as_deref().and_then(Checkpoint::peek).filter(|c| c.size > entry.leaf_index);
         let (Some(note), Some(checkpoint)) = (note, checkpoint) else { return Err(ReadError::Unsigned(id)) };
         let leaves = self.leaves(checkpoint.size).filter(|leaves| tree::root(leaves) == checkpoint.root);
@@ -412,7 +424,7 @@ impl Reader {
         leaves.sort_unstable_by_key(|(index, _)| *index);
         leaves.dedup_by_key(|(index, _)| *index);
         leaves.truncate(usize::try_from(size).ok()?);
-        (leaves.last()?.0 + 1 == size).then(|| leaves.into_iter().map(|(_, leaf)| leaf).collect())
+        (leaves.last()?.0.checked_add(1) == Some(size)).then(|| leaves.into_iter().map(|(_, leaf)| leaf).collect())
     }
 
     /// The JSON of an access record.

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Global};
-use crate::audit::{Damage, Index, Reader};
+use crate::audit::{Damage, Index, Reader, VerifyingKey};
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -71,6 +71,12 @@ struct ShowArgs {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    // A proof is checked without a state directory, and without a configuration that names one.
+    if let Command::Verify(args) = &args.command
+        && let (Some(proof), Some(key)) = (&args.proof, &args.key)
+    {
+        return prove::check(proof, &VerifyingKey::read(key)?, args.json);
+    }
     let paths = global.paths()?;
     let result = match &args.command {
         Command::List(args) => list::list(args, &paths.audit()),

@@ -1,6 +1,8 @@
 //! ArcSight Common Event Format, version 0 ("ArcSight Common Event Format (CEF) Implementation Standard").
 
-use super::{PRODUCT, VERSION, is_denied, is_success, nanoseconds, tokens, url};
+use std::net::IpAddr;
+
+use super::{PRODUCT, VERSION, is_denied, nanoseconds, outcome, tokens, url};
 use crate::audit::Record;
 
 /// The line of a record, without its end.
@@ -35,21 +37,26 @@ fn fields(record: &Record) -> Vec<(&'static str, String)> {
         ("spid", caller.pid.map(|pid| pid.to_string())),
         ("sproc", caller.exe.clone()),
         ("dhost", endpoint.host.clone()),
-        ("dst", endpoint.ip.map(|ip| ip.to_string())),
+        ("dst", endpoint.ip.filter(IpAddr::is_ipv4).map(|ip| ip.to_string())),
         ("dpt", endpoint.port.map(|port| port.to_string())),
         ("requestMethod", record.request.method.clone()),
         ("request", url(record)),
         ("act", record.decision.action.clone()),
-        ("outcome", Some(if is_success(record) { "success" } else { "failure" }.to_owned())),
+        ("outcome", Some(outcome(record).to_owned())),
         ("reason", record.response.error.clone().or_else(|| record.decision.reason.clone())),
-        ("in", number(record.response.bytes)),
-        ("out", number(record.request.bytes)),
+        // From source to destination, and back.
+        ("in", number(record.request.bytes)),
+        ("out", number(record.response.bytes)),
     ];
     let mut fields: Vec<_> = known.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect();
     fields.extend(labelled(("cs1Label", "cs1"), "model", record.request.model.clone()));
     fields.extend(labelled(("cs2Label", "cs2"), "policyRule", record.decision.rule.clone()));
     let findings = (!findings.is_empty()).then(|| findings.join(","));
     fields.extend(labelled(("cs3Label", "cs3"), "findings", findings));
+    let ipv6 = endpoint.ip.filter(IpAddr::is_ipv6).map(|ip| ip.to_string());
+    fields.extend(labelled(("c6a3Label", "c6a3"), "Destination IPv6 Address", ipv6));
+    let damaged = record.log.damaged.then(|| "true".to_owned());
+    fields.extend(labelled(("cs5Label", "cs5"), "damaged", damaged));
     fields.extend(labelled(("cs4Label", "cs4"), "executableSha256", caller.exe_sha256.clone()));
     fields.extend(labelled(("cn1Label", "cn1"), "status", record.response.status.map(|status| status.to_string())));
     fields.extend(labelled(("cn2Label", "cn2"), "inputTokens", number(input)));
@@ -59,10 +66,28 @@ fn fields(record: &Record) -> Vec<(&'static str, String)> {
 
 /// In the header, a bar and a backslash are escaped; it has no lines.
 fn in_header(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|").replace(['\r', '\n'], " ")
+    shown(&text.replace(['\r', '\n'], " ")).replace('\\', "\\\\").replace('|', "\\|")
 }
 
 /// In a value, an equals sign and a backslash are escaped, and lines end in `\n`.
 fn in_value(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('=', "\\=").replace("\r\n", "\\n").replace(['\r', '\n'], "\\n")
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = lines.split('\n').map(|line| shown(line).replace('\\', "\\\\").replace('=', "\\="));
+    lines.collect::<Vec<_>>().join("\\n")
+}
+
+/// With what would end a line for some, or drive a terminal, written as `\u{..}`.
+fn shown(text: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{body, is_denied, is_success, known, path_and_query, tokens, url};
+use super::{body, is_denied, known, outcome, path_and_query, tokens, url};
 use crate::audit::Record;
 
 /// The release of the schema.
@@ -22,9 +22,9 @@ pub(super) fn document(record: &Record) -> Value {
             "category": ["api"],
             "type": if is_denied(record) { ["access", "denied"] } else { ["access", "allowed"] },
             "action": record.decision.action,
-            "outcome": if is_success(record) { "success" } else { "failure" },
+            "outcome": outcome(record),
             "reason": record.response.error.as_ref().or(record.decision.reason.as_ref()),
-            "duration": record.timing.total_us.map(|us| us * 1000),
+            "duration": record.timing.total_us.map(|us| us.saturating_mul(1000)),
             "dataset": "interceptor.exchange",
             "module": "interceptor",
             "sequence": record.log.sequence,
@@ -60,7 +60,6 @@ pub(super) fn document(record: &Record) -> Value {
             "operation": {"name": record.request.operation},
             "system": record.endpoint.provider,
             "request": {"model": record.request.model},
-            "response": {"finish_reasons": [record.response.finish_reason]},
             "usage": {"input_tokens": input, "output_tokens": output},
         },
         "rule": {"name": record.decision.rule},
@@ -70,6 +69,8 @@ pub(super) fn document(record: &Record) -> Value {
             "cgroup": caller.cgroup,
             "unit": caller.unit,
             "state": record.state,
+            "damaged": record.log.damaged,
+            "finish_reason": record.response.finish_reason,
             "scanned_bytes": record.coverage.scanned_bytes,
             "opaque_bytes": record.coverage.opaque_bytes,
             "overhead_us": record.timing.overhead_us,

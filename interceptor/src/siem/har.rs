@@ -20,15 +20,16 @@ pub(super) fn end(out: &mut impl Write) -> io::Result<()> {
 
 /// The entry of a record: the request as it left, and of the response what is not sealed.
 pub(super) fn entry(record: &Record) -> Value {
-    let milliseconds = |us: Option<u64>| us.map_or(0.0, |us| us as f64 / 1000.0);
-    let (total, wait) = (milliseconds(record.timing.total_us), milliseconds(record.timing.first_byte_us));
+    let milliseconds = |us: u64| us as f64 / 1000.0;
+    let wait = record.timing.first_byte_us.unwrap_or(0);
+    let receive = record.timing.total_us.unwrap_or(wait).saturating_sub(wait);
     let mut entry = json!({
         "startedDateTime": record.time,
-        "time": total,
+        "time": milliseconds(wait.saturating_add(receive)),
         "request": request(record),
         "response": response(record),
         "cache": {},
-        "timings": {"send": 0, "wait": wait, "receive": (total - wait).max(0.0)},
+        "timings": {"send": 0, "wait": milliseconds(wait), "receive": milliseconds(receive)},
     });
     let own = known(json!({
         "serverIPAddress": record.endpoint.ip,
@@ -36,6 +37,8 @@ pub(super) fn entry(record: &Record) -> Value {
         "_caller": record.caller,
         "_decision": record.decision,
         "_findings": record.findings,
+        "_state": record.state,
+        "_damaged": record.log.damaged,
     }));
     if let (Value::Object(entry), Value::Object(own)) = (&mut entry, own) {
         entry.extend(own);
@@ -53,7 +56,7 @@ fn request(record: &Record) -> Value {
         fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map_or("", |(_, value)| value);
     let mut request = json!({
         "method": record.request.method.as_deref().unwrap_or(""),
-        "url": url(record).unwrap_or_default(),
+        "url": url(record).unwrap_or_else(|| without_scheme(record)),
         "httpVersion": version.unwrap_or("HTTP/1.1"),
         "cookies": [],
         "headers": fields.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>(),
@@ -62,9 +65,16 @@ fn request(record: &Record) -> Value {
         "bodySize": record.request.bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(-1)),
     });
     if let Some(text) = body(record) {
-        request["postData"] = json!({"mimeType": media, "text": text, "params": []});
+        request["postData"] = json!({"mimeType": media, "text": text});
     }
     request
+}
+
+/// The format wants a URL also where the scheme is not known.
+fn without_scheme(record: &Record) -> String {
+    let host = record.endpoint.host.as_deref().unwrap_or("");
+    let port = record.endpoint.port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("//{host}{port}{}", record.request.path.as_deref().unwrap_or("/"))
 }
 
 fn query(record: &Record) -> Vec<Value> {

@@ -89,25 +89,38 @@ impl<W: Write> Exporter<W> {
 const PRODUCT: &str = "Interceptor";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Path and query, taken apart.
+/// Path and query of the request target, taken apart; of one in absolute form (RFC 9112 section 3.2.2) too.
 fn path_and_query(record: &Record) -> (Option<&str>, Option<&str>) {
-    match record.request.path.as_deref().map(|path| path.split_once('?').unwrap_or((path, ""))) {
-        Some((path, "")) => (Some(path), None),
-        Some((path, query)) => (Some(path), Some(query)),
-        None => (None, None),
+    let Some(target) = record.request.path.as_deref() else { return (None, None) };
+    let origin = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => &rest[rest.find('/').unwrap_or(rest.len())..],
+        _ => target,
+    };
+    match origin.split_once('?') {
+        Some((path, query)) => (Some(path), Some(query).filter(|query| !query.is_empty())),
+        None => (Some(origin), None),
     }
 }
 
-/// The URL that was asked for, if that is known. A record does not say whether TLS was spoken: the port tells.
+/// The URL that was asked for, where it is known: a record does not say whether TLS was spoken, the usual ports tell.
 fn url(record: &Record) -> Option<String> {
-    let host = record.endpoint.host.clone().or_else(|| record.endpoint.ip.map(|ip| ip.to_string()))?;
-    let path = record.request.path.as_deref()?;
-    Some(match record.endpoint.port {
-        Some(443) | None => format!("https://{host}{path}"),
-        Some(80) => format!("http://{host}{path}"),
-        Some(8443) => format!("https://{host}:8443{path}"),
-        Some(port) => format!("http://{host}:{port}{path}"),
-    })
+    let target = record.request.path.as_deref()?;
+    if !target.starts_with('/') {
+        return target.contains("://").then(|| target.to_owned());
+    }
+    let scheme = match record.endpoint.port {
+        Some(443) => "https",
+        Some(80) => "http",
+        _ => return None,
+    };
+    let address = || {
+        record.endpoint.ip.map(|ip| match ip {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        })
+    };
+    let host = record.endpoint.host.clone().or_else(address)?;
+    Some(format!("{scheme}://{host}{target}"))
 }
 
 /// The masked body, if it is text.
@@ -132,9 +145,22 @@ fn is_denied(record: &Record) -> bool {
     record.decision.action.as_deref() == Some("deny")
 }
 
-/// Whether the client got an answer that is none of an error.
-fn is_success(record: &Record) -> bool {
-    record.response.status.is_some_and(|status| status < 400) && record.response.error.is_none()
+/// Whether the client got an answer that is none of an error; nothing is known of what was passed on unread, or goes on.
+fn is_success(record: &Record) -> Option<bool> {
+    match (record.response.status, &record.response.error) {
+        (_, Some(_)) => Some(false),
+        (Some(status), None) => Some(status < 400),
+        (None, None) => None,
+    }
+}
+
+/// `success`, `failure` or `unknown`.
+fn outcome(record: &Record) -> &'static str {
+    match is_success(record) {
+        Some(true) => "success",
+        Some(false) => "failure",
+        None => "unknown",
+    }
 }
 
 /// Leaves out members that are not known, and objects without members.

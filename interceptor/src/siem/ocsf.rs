@@ -10,59 +10,56 @@ use crate::audit::{Caller, Record};
 const SCHEMA: &str = "1.8.0";
 const CATEGORY: u64 = 6;
 const CLASS: u64 = 6003;
-/// A model is asked for something new: `Create`.
-const ACTIVITY: u64 = 1;
 
 /// The event of a record.
 pub(super) fn event(record: &Record) -> Value {
-    let (denied, masked) = (is_denied(record), record.decision.action.as_deref() == Some("mask"));
-    // Informational, Medium, High.
-    let severity = match () {
-        () if denied => 4,
-        () if masked => 3,
-        () => 1,
+    // Severity, action and disposition: High, Denied, Blocked; Medium, Modified, Corrected; Informational, Allowed.
+    let (severity, action, disposition) = match record.decision.action.as_deref() {
+        Some("deny") => (4, 2, 2),
+        Some("mask") => (3, 4, 11),
+        Some("allow" | "splice") => (1, 1, 1),
+        _ => (0, 0, 0),
     };
-    // Denied and Blocked, Modified and Corrected, Allowed.
-    let (action, disposition) = match () {
-        () if denied => (2, 2),
-        () if masked => (4, 11),
-        () => (1, 1),
+    let (status_id, status) = match is_success(record) {
+        Some(true) => (1, "Success"),
+        Some(false) => (2, "Failure"),
+        None => (0, "Unknown"),
     };
-    let (succeeded, status) = if is_success(record) { (1, "Success") } else { (2, "Failure") };
+    let (activity, activity_name) = activity(record);
     let milliseconds = nanoseconds(record) / 1_000_000;
-    known(json!({
+    let mut event = known(json!({
         "metadata": {
             "version": SCHEMA,
             "profiles": ["ai_operation", "security_control"],
             "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION},
             "uid": record.id,
-            "log_name": record.host,
+            "log_name": "audit",
             "sequence": record.log.sequence,
         },
         "category_uid": CATEGORY,
         "category_name": "Application Activity",
         "class_uid": CLASS,
         "class_name": "API Activity",
-        "activity_id": ACTIVITY,
-        "activity_name": "Create",
-        "type_uid": CLASS * 100 + ACTIVITY,
-        "type_name": "API Activity: Create",
+        "activity_id": activity,
+        "activity_name": activity_name,
+        "type_uid": CLASS * 100 + activity,
+        "type_name": format!("API Activity: {activity_name}"),
         "time": milliseconds,
         "duration": record.timing.total_us.map(|us| us / 1000),
         "severity_id": severity,
-        "status_id": succeeded,
+        "status_id": status_id,
         "status": status,
         "status_code": record.response.status.map(|status| status.to_string()),
         "status_detail": record.response.error.as_ref().or(record.decision.reason.as_ref()),
         "action_id": action,
         "disposition_id": disposition,
-        "is_alert": denied,
+        "is_alert": is_denied(record),
         "policy": {"name": record.decision.rule},
-        "actor": {"user": user(&record.caller), "process": process(&record.caller)},
+        "actor": actor(&record.caller),
         "api": {
             "operation": record.request.operation.as_deref().or(record.request.method.as_deref()).unwrap_or("unknown"),
             "service": {"name": record.endpoint.provider},
-            "request": {"uid": record.id, "data": data(record)},
+            "request": {"uid": record.id},
             "response": {"code": record.response.status, "error_message": record.response.error},
         },
         "src_endpoint": {"hostname": record.host},
@@ -81,14 +78,40 @@ pub(super) fn event(record: &Record) -> Value {
             "opaque_bytes": record.coverage.opaque_bytes,
             "container": record.caller.container,
             "cgroup": record.caller.cgroup,
+            "unit": record.caller.unit,
+            "state": record.state,
+            "finish_reason": record.response.finish_reason,
+            "overhead_us": record.timing.overhead_us,
+            "damaged": record.log.damaged,
             "leaf_hash": record.log.leaf_hash,
         },
-    }))
+    }));
+    // As it is: nothing is left out of evidence.
+    if let Some(body) = body(record) {
+        event["api"]["request"]["data"] = body.into();
+    }
+    event
 }
 
-/// The masked body: as JSON, if it is.
-fn data(record: &Record) -> Option<Value> {
-    body(record).map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.into()))
+/// What a method does, as the class names it: a model is asked for something new.
+fn activity(record: &Record) -> (u64, &'static str) {
+    match record.request.method.as_deref() {
+        Some("POST") => (1, "Create"),
+        Some("GET" | "HEAD") => (2, "Read"),
+        Some("PUT" | "PATCH") => (3, "Update"),
+        Some("DELETE") => (4, "Delete"),
+        Some(_) => (99, "Other"),
+        None => (0, "Unknown"),
+    }
+}
+
+/// The class wants an actor also where the caller is not known.
+fn actor(caller: &Caller) -> Value {
+    let is_known = caller.user.is_some() || caller.uid.is_some();
+    match (is_known.then(|| user(caller)), process(caller)) {
+        (None, None) => json!({"app_name": "unknown"}),
+        (user, process) => json!({"user": user, "process": process}),
+    }
 }
 
 fn user(caller: &Caller) -> Value {
@@ -141,6 +164,6 @@ fn message(record: &Record) -> Value {
         "service": {"name": record.endpoint.provider.as_deref().unwrap_or("unknown")},
         "prompt_tokens": input,
         "completion_tokens": output,
-        "total_tokens": input.zip(output).map(|(input, output)| input + output),
+        "total_tokens": input.zip(output).map(|(input, output)| input.saturating_add(output)),
     })
 }

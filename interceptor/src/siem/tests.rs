@@ -80,7 +80,7 @@ fn ocsf_has_what_the_class_requires() {
     assert_eq!(event["src_endpoint"]["hostname"], "build-7");
     assert_eq!(event["ai_model"], json!({"name": "gpt-4o", "ai_provider": "openai"}));
     assert_eq!(event["message_context"]["total_tokens"], 10);
-    assert_eq!(event["api"]["request"]["data"], json!({"card": "[CARD_k7q2m9xd]"}));
+    assert_eq!(event["api"]["request"]["data"], r#"{"card":"[CARD_k7q2m9xd]"}"#);
     assert_eq!(event["http_request"]["url"]["query_string"], "a=1&b");
     let denied =
         Record { decision: crate::audit::Decision { action: Some("deny".into()), ..Default::default() }, ..record() };
@@ -112,12 +112,15 @@ fn ecs_is_nested_and_has_times_in_nanoseconds() {
 fn cef_escapes_what_divides() {
     let mut record = record();
     record.caller.exe = Some("/opt/a=b|c\\d\nx".into());
+    record.request.model = Some("\u{1b}]0;x\u{2028}CEF:0|".into());
     let line = cef::line(&record);
     assert!(line.starts_with("CEF:0|Interceptor|Interceptor|"), "{line}");
     assert!(line.contains("|mask|Request to a language model: mask|5|rt=1700000000123 "), "{line}");
     assert!(line.contains(r" sproc=/opt/a\=b|c\\d\nx dhost="), "{line}");
     assert!(line.contains(r" cs2Label=policyRule cs2=policy|find\=ings "), "{line}");
     assert!(line.contains(" cs3Label=findings cs3=CREDIT_CARD:card.pan:1 "), "{line}");
+    assert!(line.contains(r" cs1=\\u{1b}]0;x\\u{2028}CEF:0| "), "{line}");
+    assert!(line.contains(" in=30 out=300 "), "{line}");
     assert!(!line.contains('\n'), "{line}");
 }
 
@@ -133,4 +136,45 @@ fn har_is_one_document_with_an_entry_for_each_record() {
     assert_eq!(entry["response"]["status"], 200);
     let empty: Value = serde_json::from_str(&export(Format::Har, &[])).unwrap();
     assert_eq!(empty["log"]["entries"], json!([]));
+}
+
+#[test]
+fn what_is_open_passed_on_or_damaged_is_no_failure_and_says_so() {
+    let mut record = Record::new(ExchangeId::new());
+    record.decision.action = Some("splice".into());
+    record.log.damaged = true;
+    let event = ocsf::event(&record);
+    assert_eq!((&event["status_id"], &event["action_id"], &event["activity_id"]), (&0.into(), &1.into(), &0.into()));
+    assert_eq!(event["actor"], json!({"app_name": "unknown"}));
+    assert_eq!(event["unmapped"]["damaged"], true);
+    let document = ecs::document(&record);
+    assert_eq!((&document["event"]["outcome"], &document["interceptor"]["damaged"]), (&"unknown".into(), &true.into()));
+    assert!(
+        cef::line(&record).contains(" outcome=unknown ") && cef::line(&record).ends_with(" cs5Label=damaged cs5=true")
+    );
+    assert_eq!(har::entry(&record)["_damaged"], true);
+}
+
+#[test]
+fn urls_are_those_that_were_asked_for() {
+    let mut record = record();
+    let mut of = |path: &str, host: Option<&str>, port| {
+        record.request.path = Some(path.into());
+        (record.endpoint.host, record.endpoint.port) = (host.map(Into::into), port);
+        record.endpoint.ip = Some("2001:db8::1".parse().unwrap());
+        let (path, query) = path_and_query(&record);
+        (url(&record), path.unwrap().to_owned(), query.map(str::to_owned))
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(of("/v1?a=b", Some("h"), Some(443)), (text("https://h/v1?a=b"), "/v1".into(), text("a=b")));
+    assert_eq!(of("/v1", None, Some(80)), (text("http://[2001:db8::1]/v1"), "/v1".into(), None));
+    assert_eq!(of("http://h/v1?a", Some("h"), Some(3128)), (text("http://h/v1?a"), "/v1".into(), text("a")));
+    assert_eq!(of("/v1", Some("h"), Some(11434)).0, None);
+}
+
+#[test]
+fn counts_that_an_endpoint_makes_up_upset_nothing() {
+    let mut record = record();
+    record.response.usage = Some(json!({"input_tokens": u64::MAX, "output_tokens": 1}));
+    assert_eq!(ocsf::event(&record)["message_context"]["total_tokens"], u64::MAX);
 }

@@ -27,7 +27,7 @@ fn take_apart(text: &str) -> (Vec<u8>, u64, Vec<tlog_tiles::Hash>, &str) {
 #[test]
 fn each_record_is_proven_here_and_to_others() {
     let (place, ids) = log();
-    let (reader, key) = (place.reader(), place.trust().key);
+    let (mut reader, key) = (place.reader(), place.trust().key);
     assert!(place.segments().len() > 1);
     assert_eq!(reader.len(), ids.len());
     for (index, id) in ids.iter().enumerate() {
@@ -71,7 +71,7 @@ fn what_is_not_signed_has_not_ended_or_was_changed_is_not_proven() {
     let log = place.open();
     let worker = log.worker().unwrap();
     let (exchange, _) = run(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing())).unwrap();
-    let reader = place.reader();
+    let mut reader = place.reader();
     assert!(matches!(reader.prove(ids.len(), true), Err(ReadError::NoEnd(id)) if id == exchange.id()));
     drop((exchange, worker));
     log.close().unwrap();
@@ -82,7 +82,10 @@ fn what_is_not_signed_has_not_ended_or_was_changed_is_not_proven() {
     std::fs::copy(other.audit().join("checkpoint"), place.audit().join("checkpoint")).unwrap();
     assert!(matches!(place.reader().prove(0, false), Err(ReadError::Unprovable)));
     std::fs::write(place.audit().join("checkpoint"), saved).unwrap();
-    let reader = place.reader();
+    let mut reader = place.reader();
+    assert!(reader.prove(0, false).is_ok());
+    // It goes on while it is read.
+    place.write(&[&[]]);
     assert!(reader.prove(0, false).is_ok());
     std::fs::remove_file(place.audit().join("checkpoint")).unwrap();
     assert!(matches!(reader.prove(0, false), Err(ReadError::Unsigned(_))));

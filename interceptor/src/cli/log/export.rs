@@ -1,7 +1,8 @@
 //! `interceptor log export`.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// How records are written
     #[arg(long, value_name = "F", default_value = "jsonl", value_parser = format())]
     format: Format,
-    /// Where to [default: standard output]
+    /// Into this new file, which only its owner may read [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -50,9 +51,11 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     match &args.out {
         None => drop(export(args, &mut reader, io::stdout().lock())?),
         Some(path) => {
-            let named = |e: io::Error| Failure::from(format!("{}: {e}", path.display()));
-            let count = export(args, &mut reader, File::create(path).map_err(named)?)?;
-            eprintln!("interceptor: {count} records in {}", path.display());
+            // What the audit role may read is nobody else's to read: the log's own files are no wider.
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            let file = file.map_err(|e| format!("--out {}: {e}: name a file that is not there yet", path.display()))?;
+            let count = export(args, &mut reader, file).map_err(|e| format!("--out {}: {e}", path.display()))?;
+            eprintln!("interceptor: {count} {} in {}", if count == 1 { "record" } else { "records" }, path.display());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 fn export(args: &Args, reader: &mut Reader, out: impl Write) -> Result<u64, Failure> {
     let mut exporter = Exporter::new(args.format, BufWriter::new(out))?;
     for index in 0..reader.len() {
-        if args.filter.is_in_time(reader.wall_ns(index)) && args.filter.fits(&reader.outline(index)?) {
+        if args.filter.is_wanted(reader, index)? {
             exporter.write(&reader.record(index)?)?;
         }
     }

@@ -1,19 +1,20 @@
 //! Which records are wanted.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 
 use super::since::Since;
-use super::table::program;
+use super::table::{caller as shown, program, user};
 use crate::audit::{Caller, Index, Reader, Record};
 use crate::cli::Failure;
 
 /// How the help of a command explains these options.
 pub(crate) const HELP: &str = "\
-Of --caller, --endpoint, --model, --decision, --rule and --type a record must fit each kind that is
-given, and of one kind any: `--type CREDIT_CARD --type US_SSN` has either. Case is ignored, and * stands
-for any characters: `--model 'gpt-4*'`.
+Of --caller, --endpoint, --model, --decision, --rule and --type a record must fit each kind that
+is given, and of one kind any: `--type CREDIT_CARD --type US_SSN` has either. Case is ignored,
+and * stands for any characters: `--model 'gpt-4*'`. Times are those when a record was written.
 
 T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
 90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.";
@@ -22,23 +23,23 @@ T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, toda
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filter {
-    /// Only records since then
+    /// Only records written since then
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<Since>,
-    /// Only records before then
+    /// Only records written before then
     #[arg(long, value_name = "T")]
     until: Option<Since>,
-    /// Of this user, uid, program (name or path), unit, container, pod or identity
+    /// Of this user, uid, program (name or path), user/program, unit, container, pod or identity
     #[arg(long, value_name = "WHO")]
     caller: Vec<Glob>,
-    /// To this host or provider
+    /// To this host, address or provider
     #[arg(long, value_name = "WHERE")]
     endpoint: Vec<Glob>,
     /// For this model
     #[arg(long, value_name = "M")]
     model: Vec<Glob>,
     /// Decided so
-    #[arg(long, value_name = "D", value_parser = ["allow", "mask", "deny", "splice"])]
+    #[arg(long, value_name = "D", value_parser = ["allow", "mask", "deny", "splice"], ignore_case = true)]
     decision: Vec<String>,
     /// With findings of this masking rule, or decided by this rule of policy
     #[arg(long, value_name = "ID")]
@@ -70,7 +71,7 @@ impl Filter {
     pub(crate) fn choose<'r>(
         &'r self,
         reader: &'r mut Reader,
-    ) -> impl DoubleEndedIterator<Item = Result<(Index, Record), Failure>> + 'r {
+    ) -> impl Iterator<Item = Result<(Index, Record), Failure>> + 'r {
         (0..reader.len()).filter_map(move |index| {
             if !self.is_in_time(reader.wall_ns(index)) {
                 return None;
@@ -80,15 +81,23 @@ impl Filter {
         })
     }
 
+    /// Whether a record of `reader` is wanted.
+    pub(crate) fn is_wanted(&self, reader: &mut Reader, index: Index) -> Result<bool, Failure> {
+        Ok(self.is_in_time(reader.wall_ns(index))
+            && (!self.names_more_than_time() || self.fits(&reader.outline(index)?)))
+    }
+
     /// Whether `record` is wanted, whenever it is of.
     pub(crate) fn fits(&self, record: &Record) -> bool {
-        let endpoint = [&record.endpoint.host, &record.endpoint.provider];
+        let address = record.endpoint.ip.map(|ip| ip.to_string());
+        let endpoint = [&record.endpoint.host, &record.endpoint.provider, &address];
         let findings = &record.findings;
         let action = record.decision.action.as_deref();
-        any(&self.caller, names(&record.caller).iter().map(String::as_str))
+        any(&self.caller, names(&record.caller).iter().map(|name| &**name))
             && any(&self.endpoint, endpoint.into_iter().flatten().map(String::as_str))
             && any(&self.model, record.request.model.as_deref())
-            && (self.decision.is_empty() || self.decision.iter().any(|d| action == Some(d)))
+            && (self.decision.is_empty()
+                || self.decision.iter().any(|d| action.is_some_and(|action| action.eq_ignore_ascii_case(d))))
             && any(&self.rule, findings.iter().map(|f| &*f.rule).chain(record.decision.rule.as_deref()))
             && any(&self.entity, findings.iter().map(|f| &*f.entity))
     }
@@ -110,7 +119,8 @@ impl Filter {
         }
     }
 
-    fn names_more_than_time(&self) -> bool {
+    /// Whether it is asked for more than a time.
+    pub(crate) fn names_more_than_time(&self) -> bool {
         let globs = [&self.caller, &self.endpoint, &self.model, &self.rule, &self.entity];
         globs.into_iter().any(|globs| !globs.is_empty()) || !self.decision.is_empty()
     }
@@ -121,12 +131,14 @@ fn any<'t>(globs: &[Glob], texts: impl IntoIterator<Item = &'t str>) -> bool {
 }
 
 /// What a caller may be called.
-fn names(caller: &Caller) -> Vec<String> {
-    let program = program(caller).map(str::to_owned);
-    let subject = caller.identity.as_ref().and_then(|identity| identity.subject.clone());
-    let uid = caller.uid.map(|uid| uid.to_string());
+fn names(caller: &Caller) -> Vec<Cow<'_, str>> {
+    let subject = caller.identity.as_ref().and_then(|identity| identity.subject.as_deref());
+    let uid = caller.uid.map(|uid| Cow::from(uid.to_string()));
     let texts = [&caller.user, &caller.exe, &caller.unit, &caller.user_unit, &caller.container, &caller.pod];
-    texts.into_iter().cloned().chain([program, subject, uid]).flatten().collect()
+    let texts = texts.into_iter().map(|text| text.as_deref()).chain([program(caller), subject]);
+    // And as the table shows them.
+    let pair = user(caller).map(|_| Cow::from(shown(caller)));
+    texts.map(|text| text.map(Cow::from)).chain([uid, pair]).flatten().collect()
 }
 
 #[cfg(test)]
@@ -175,6 +187,7 @@ mod tests {
             ("--caller /usr/bin/*", true),
             ("--caller ALICE --endpoint api.*.com", true),
             ("--caller ali", false),
+            ("--caller alice/python3.11 --decision MASK", true),
             ("--caller bob --caller alice", true),
             ("--caller alice --model o1", false),
             ("--decision mask --decision deny", true),

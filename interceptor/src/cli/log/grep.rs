@@ -10,9 +10,9 @@ use regex::{Regex, RegexBuilder};
 
 use super::filter::{self, Filter};
 use super::list::json_line;
-use super::read;
 use super::table::{Style, Table, clean, colour};
-use super::texts::{Text, texts};
+use super::{read, texts};
+use crate::audit::Record;
 use crate::cli::{Failure, NEGATIVE};
 
 /// Characters shown on either side of what was found.
@@ -26,11 +26,12 @@ const MOST_SHOWN: usize = 5;
 Examples:
   interceptor log grep 'project atlas'
   interceptor log grep -i 'salary|payroll' --since yesterday --caller 'svc-*'
-  interceptor log grep -F CREDIT_CARD_k7q2m9xh --json | jq -r .id
+  interceptor log grep -F '[CARD_k7q2m9xh]' --json | jq -r .id
 
-Searched are the path and the body of each request as it left, so what was masked is found by its
-token and not by its value. Strings of a JSON body are searched decoded. PATTERN is a regular
-expression (syntax: docs.rs/regex).
+Searched are path, head and body of each request as it left, so what was masked is found by its
+token and not by its value. Strings and names of a JSON body are searched decoded, and the body as
+it is written where they have nothing. What never left, or was passed on unread, has no such body.
+PATTERN is a regular expression (syntax: docs.rs/regex).
 
 {}
 
@@ -61,7 +62,7 @@ impl Args {
     fn expression(&self) -> Result<Regex, Failure> {
         let pattern =
             if self.fixed_strings { Cow::from(regex::escape(&self.pattern)) } else { Cow::from(&self.pattern) };
-        let expression = RegexBuilder::new(&pattern).case_insensitive(self.ignore_case).build();
+        let expression = RegexBuilder::new(&pattern).case_insensitive(self.ignore_case).multi_line(true).build();
         expression.map_err(|e| format!("{e}\nto look for the text itself, add --fixed-strings").into())
     }
 }
@@ -76,20 +77,20 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
         if args.limit.is_some_and(|limit| found >= limit) {
             break;
         }
-        if !args.filter.is_in_time(reader.wall_ns(index)) || !args.filter.fits(&reader.outline(index)?) {
+        if !args.filter.is_wanted(&mut reader, index)? {
             continue;
         }
         let record = reader.record(index)?;
-        let texts = texts(&record);
-        let mut hits =
-            texts.iter().flat_map(|text| expression.find_iter(&text.text).map(move |hit| (text, hit.range())));
-        let Some(first) = hits.next() else { continue };
+        let hits = Hits::of(&record, &expression);
+        if hits.count == 0 {
+            continue;
+        }
         found += 1;
         if args.json {
             json_line(&mut out, &record)?;
         } else if !args.count {
             table.row(&mut out, &record)?;
-            show(&mut out, std::iter::once(first).chain(hits))?;
+            hits.show(&mut out)?;
         }
     }
     if args.count {
@@ -99,16 +100,40 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::from(NEGATIVE) })
 }
 
-fn show<'t>(out: &mut impl Write, mut hits: impl Iterator<Item = (&'t Text<'t>, Range<usize>)>) -> io::Result<()> {
-    let colour = colour();
-    for (text, hit) in hits.by_ref().take(MOST_SHOWN) {
-        let [before, found, after] = excerpt(&text.text, hit);
-        let found = Style::Bold.paint(&found, colour);
-        writeln!(out, "    {}  {before}{found}{after}", Style::Dim.paint(&clean(&text.path), colour))?;
+/// What was found in a record.
+#[derive(Debug, Default)]
+struct Hits {
+    /// The first of them, ready to be shown: where, and what stands before, in and behind it.
+    shown: Vec<(String, [String; 3])>,
+    count: usize,
+}
+
+impl Hits {
+    fn of(record: &Record, expression: &Regex) -> Self {
+        let mut hits = Self::default();
+        texts::each(record, |place, text| {
+            let before = hits.count;
+            for hit in expression.find_iter(text) {
+                if hits.shown.len() < MOST_SHOWN {
+                    hits.shown.push((place.to_string(), excerpt(text, hit.range())));
+                }
+                hits.count += 1;
+            }
+            hits.count > before
+        });
+        hits
     }
-    match hits.count() {
-        0 => Ok(()),
-        more => writeln!(out, "    and {more} more"),
+
+    fn show(&self, out: &mut impl Write) -> io::Result<()> {
+        let colour = colour();
+        for (place, [before, found, after]) in &self.shown {
+            let (place, found) = (Style::Dim.paint(&clean(place), colour), Style::Bold.paint(found, colour));
+            writeln!(out, "    {place}  {before}{found}{after}")?;
+        }
+        match self.count - self.shown.len() {
+            0 => Ok(()),
+            more => writeln!(out, "    and {more} more"),
+        }
     }
 }
 
@@ -118,10 +143,12 @@ fn excerpt(text: &str, hit: Range<usize>) -> [String; 3] {
     let end = text[hit.end..].find('\n').map_or(text.len(), |at| hit.end + at);
     let from = text[line..hit.start].char_indices().rev().nth(AROUND - 1).map_or(line, |(at, _)| line + at);
     let to = text[hit.end..end].char_indices().nth(AROUND).map_or(end, |(at, _)| hit.end + at);
+    let found = text[hit.clone()].lines().next().unwrap_or("");
+    let cut = found.char_indices().nth(2 * AROUND).map_or(found.len(), |(at, _)| at);
     let mark = |cut: bool| if cut { "…" } else { "" };
     [
         format!("{}{}", mark(from > line), clean(&text[from..hit.start])),
-        clean(&text[hit.clone()]),
+        format!("{}{}", clean(&found[..cut]), mark(cut < hit.len())),
         format!("{}{}", clean(&text[hit.end..to]), mark(to < end)),
     ]
 }
@@ -138,5 +165,8 @@ mod tests {
         assert_eq!(before, format!("…{}", "é".repeat(AROUND)));
         assert_eq!((&*found, &*after), ("needle", "xxxxxxxxxx"));
         assert_eq!(excerpt("a\x1bb", 0..1), ["", "a", "\\u{1b}b"]);
+        assert_eq!(excerpt("", 0..0), ["", "", ""]);
+        assert_eq!(excerpt("one\ntwo", 1..6), ["o", "ne…", "o"]);
+        assert_eq!(excerpt(&"x".repeat(9000), 0..9000)[1].chars().count(), 2 * AROUND + 1);
     }
 }

@@ -1,6 +1,6 @@
 //! `interceptor log list` and `tail`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -70,16 +70,20 @@ pub(crate) struct TailArgs {
 
 pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let mut reader = read(audit)?;
-    let chosen = match args.limit {
-        Some(limit) => last(&mut reader, &args.filter, limit)?,
-        None => args.filter.choose(&mut reader).collect::<Result<_, _>>()?,
+    let shown = match args.limit {
+        // Nothing is kept: a log may have millions.
+        None if args.json => stream(&mut reader, &args.filter)?,
+        limit => {
+            let chosen = last(&mut reader, &args.filter, limit.unwrap_or(usize::MAX))?;
+            write(&mut reader, &chosen, args.json)?;
+            chosen.len()
+        }
     };
     if reader.is_empty() {
         eprintln!("interceptor: no records yet");
-    } else if chosen.is_empty() && args.limit != Some(0) {
+    } else if shown == 0 && args.limit != Some(0) {
         eprintln!("interceptor: {}", args.filter.nothing());
     }
-    write(&mut reader, &chosen, args.json)?;
     for note in reader.notes()?.iter().filter(|note| args.filter.is_in_time(note.time.unix_ns())) {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
@@ -92,6 +96,8 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let chosen = last(&mut reader, &args.filter, args.lines)?;
     if reader.is_empty() {
         eprintln!("interceptor: no records yet");
+    } else if chosen.is_empty() && args.lines > 0 {
+        eprintln!("interceptor: {}", args.filter.nothing());
     }
     if !args.follow {
         write(&mut reader, &chosen, args.json)?;
@@ -108,7 +114,7 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     loop {
         for index in ready {
             let record = if args.json { reader.record(index)? } else { reader.outline(index)? };
-            match args.filter.fits(&record) {
+            match args.filter.is_in_time(reader.wall_ns(index)) && args.filter.fits(&record) {
                 true if args.json => json_line(&mut out, &record)?,
                 true => table.row(&mut out, &record)?,
                 false => {}
@@ -124,9 +130,34 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
 
 /// The last `count` records that are wanted.
 fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Index, Record)>, Failure> {
-    let mut chosen = filter.choose(reader).rev().take(count).collect::<Result<Vec<_>, _>>()?;
-    chosen.reverse();
-    Ok(chosen)
+    if filter.names_more_than_time() {
+        // Files are read forward: from the end, each step would read what is behind it again.
+        let mut chosen = VecDeque::new();
+        for found in filter.choose(reader) {
+            chosen.push_back(found?);
+            if chosen.len() > count {
+                chosen.pop_front();
+            }
+        }
+        return Ok(chosen.into());
+    }
+    let wanted: Vec<Index> = (0..reader.len()).filter(|&index| filter.is_in_time(reader.wall_ns(index))).collect();
+    let wanted = &wanted[wanted.len().saturating_sub(count)..];
+    wanted.iter().map(|&index| Ok((index, reader.outline(index)?))).collect()
+}
+
+/// Writes the records that are wanted as JSON Lines, one after the other; says how many.
+fn stream(reader: &mut Reader, filter: &Filter) -> Result<usize, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut count = 0;
+    for index in 0..reader.len() {
+        if filter.is_wanted(reader, index)? {
+            json_line(&mut out, &reader.record(index)?)?;
+            count += 1;
+        }
+    }
+    out.flush()?;
+    Ok(count)
 }
 
 /// Decides when a record of a growing log is shown.

@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::table::{Style, clean, colour};
-use super::{find, read, read_text};
+use super::{find, read, read_text, report_damage};
 use crate::audit::{Content, Holding, Proof, ProofError, Proven, Time, VerifyingKey};
 use crate::cli::{Failure, NEGATIVE};
+
+/// No proof has as many bytes.
+const LARGEST_PROOF: u64 = 64 << 10;
 
 /// Arguments of `interceptor log prove`.
 #[derive(Debug, clap::Args)]
@@ -36,10 +39,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
-    let reader = read(audit)?;
-    let proof = reader.prove(find(&reader, &args.id)?, args.end)?.to_string();
+    let mut reader = read(audit)?;
+    let index = find(&reader, &args.id)?;
+    let seen = reader.damage().len();
+    let proof = reader.prove(index, args.end)?;
+    report_damage(&reader.damage()[seen..]);
+    // Now is when something can be done about it.
+    let key = VerifyingKey::read(&audit.join("log-signing.pub"))?;
+    proof
+        .verify(&key)
+        .map_err(|e| format!("the log's checkpoint proves nothing: {e}: run `interceptor log verify`"))?;
+    let proof = proof.to_string();
     match &args.out {
-        Some(path) => std::fs::write(path, proof).map_err(|e| format!("{}: {e}", path.display()))?,
+        Some(path) => std::fs::write(path, proof).map_err(|e| format!("--out {}: {e}", path.display()))?,
         None => io::stdout().write_all(proof.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -47,6 +59,10 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 
 /// Checks the proof in `path`.
 pub(crate) fn check(path: &PathBuf, key: &VerifyingKey, json: bool) -> Result<ExitCode, Failure> {
+    let len = std::fs::metadata(path).map_err(|e| format!("--proof {}: {e}", path.display()))?.len();
+    if len > LARGEST_PROOF {
+        return Err(format!("--proof {}: {len} bytes are no proof", path.display()).into());
+    }
     let verdict = Proof::parse(&read_text(path)?).and_then(|proof| proof.verify(key));
     let mut out = io::stdout().lock();
     match verdict {

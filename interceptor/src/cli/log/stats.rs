@@ -77,7 +77,8 @@ struct Spread {
 
 impl Counts {
     fn add(&mut self, what: Option<String>, count: u64) {
-        *self.0.entry(what.unwrap_or_else(|| "-".to_owned())).or_default() += count;
+        let sum = self.0.entry(what.unwrap_or_else(|| "-".to_owned())).or_default();
+        *sum = sum.saturating_add(count);
     }
 
     /// The most frequent first; those of one frequency by name.
@@ -91,9 +92,7 @@ impl Counts {
 impl Spread {
     fn finish(&mut self) {
         self.values.sort_unstable();
-        let at = |percent: usize| {
-            self.values.get((self.values.len() * percent / 100).min(self.values.len().checked_sub(1)?))
-        };
+        let at = |percent: usize| self.values.get((self.values.len() * percent).div_ceil(100).checked_sub(1)?);
         (self.p50, self.p99, self.max) = (at(50).copied(), at(99).copied(), self.values.last().copied());
     }
 }
@@ -103,11 +102,13 @@ impl Stats {
         self.records += 1;
         self.from = Some(self.from.map_or(record.time, |from| from.min(record.time)));
         self.to = Some(self.to.map_or(record.time, |to| to.max(record.time)));
-        self.request_bytes += record.request.bytes.unwrap_or(0);
-        self.response_bytes += record.response.bytes.unwrap_or(0);
-        let tokens = |name: &str| record.response.usage.as_ref().and_then(|usage| usage[name].as_u64()).unwrap_or(0);
-        self.input_tokens += tokens("input_tokens");
-        self.output_tokens += tokens("output_tokens");
+        // Endpoints say what they like.
+        let add = |sum: &mut u64, more: Option<u64>| *sum = sum.saturating_add(more.unwrap_or(0));
+        add(&mut self.request_bytes, record.request.bytes);
+        add(&mut self.response_bytes, record.response.bytes);
+        let tokens = |name: &str| record.response.usage.as_ref().and_then(|usage| usage[name].as_u64());
+        add(&mut self.input_tokens, tokens("input_tokens"));
+        add(&mut self.output_tokens, tokens("output_tokens"));
         self.decisions.add(record.decision.action.clone(), 1);
         self.callers.add(Some(caller(&record.caller)), 1);
         self.endpoints.add(record.endpoint.host.clone().or_else(|| record.endpoint.provider.clone()), 1);
@@ -149,7 +150,7 @@ impl Stats {
 impl Counts {
     fn write(&self, out: &mut impl Write, title: &str, top: usize) -> io::Result<()> {
         let sorted = self.sorted();
-        let total: u64 = sorted.iter().map(|(_, count)| count).sum();
+        let total = sorted.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
         if total == 0 {
             return Ok(());
         }
@@ -163,7 +164,10 @@ impl Counts {
         }
         match sorted.get(top..).unwrap_or_default() {
             [] => Ok(()),
-            rest => line(rest.iter().map(|(_, count)| count).sum(), &format!("({} others)", rest.len())),
+            rest => line(
+                rest.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count)),
+                &format!("({} others)", rest.len()),
+            ),
         }
     }
 }
@@ -229,7 +233,7 @@ mod tests {
         assert_eq!(json["models"], serde_json::json!({"-": 1, "gpt-4o": 3}));
         assert_eq!(json["callers"], serde_json::json!({"alice/curl": 4}));
         assert_eq!(json["findings"], serde_json::json!({"US_SSN": 6}));
-        assert_eq!(json["overhead_us"], serde_json::json!({"p50": 2, "p99": 3, "max": 3}));
+        assert_eq!(json["overhead_us"], serde_json::json!({"p50": 1, "p99": 3, "max": 3}));
         let mut out = Vec::new();
         stats.write(&mut out, 1).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -33,13 +33,13 @@ pub(crate) struct Args {
     checkpoint: Option<PathBuf>,
     /// Instead of the log, a proof that `interceptor log prove` wrote
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
-    proof: Option<PathBuf>,
+    pub(crate) proof: Option<PathBuf>,
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
-    key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// One JSON document
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {

@@ -163,7 +163,9 @@ impl Lab {
     /// The command that runs `client` in the lab.
     #[must_use]
     pub fn command(&self, client: &[&str]) -> Command {
-        let mut command = Command::new(program("xtask"));
+        // A shell without job control starts what it puts in the background with SIGINT ignored, and that is inherited.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT,QUIT").arg(program("xtask"));
         command.args(["lab", "--no-build", "--state"]).arg(self.state()).args(&self.options);
         command.arg("--").args(client).stdin(Stdio::null());
         command

@@ -121,6 +121,14 @@ pub struct Caller {
     pub identity: Option<Identity>,
 }
 
+impl Caller {
+    /// Name of the executable.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        self.exe.as_deref().and_then(|exe| exe.rsplit('/').next())
+    }
+}
+
 /// A process that a caller descends from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -322,6 +330,15 @@ pub struct Response {
     pub error: Option<String>,
     /// The content as the log holds it; the reader fills it in.
     pub body: Option<ResponseBody>,
+}
+
+impl Response {
+    /// Tokens of the request and of the response, as the provider counted them.
+    #[must_use]
+    pub fn tokens(&self) -> (Option<u64>, Option<u64>) {
+        let count = |name: &str| self.usage.as_ref().and_then(|usage| usage[name].as_u64());
+        (count("input_tokens"), count("output_tokens"))
+    }
 }
 
 /// The response's content as the log holds it.

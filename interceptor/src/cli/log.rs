@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Global};
-use crate::audit::{Damage, Index, Reader, VerifyingKey};
+use crate::audit::{Damage, Index, Reader};
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -71,24 +71,18 @@ struct ShowArgs {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
-    // A proof is checked without a state directory, and without a configuration that names one.
-    if let Command::Verify(args) = &args.command
-        && let (Some(proof), Some(key)) = (&args.proof, &args.key)
-    {
-        return prove::check(proof, &VerifyingKey::read(key)?, args.json);
-    }
-    let paths = global.paths()?;
+    let audit = || global.paths().map(|paths| paths.audit());
     let result = match &args.command {
-        Command::List(args) => list::list(args, &paths.audit()),
-        Command::Show(args) => show(args, &paths.audit()),
-        Command::Tail(args) => list::tail(args, &paths.audit()),
-        Command::Grep(args) => grep::run(args, &paths.audit()),
-        Command::Stats(args) => stats::run(args, &paths.audit()),
-        Command::Export(args) => export::run(args, &paths.audit()),
-        Command::Verify(args) => verify::run(args, &paths),
-        Command::Prove(args) => prove::run(args, &paths.audit()),
-        Command::Unseal(args) => unseal::run(args, &paths),
-        Command::Accesses(args) => accesses::run(args, &paths.audit()),
+        Command::List(args) => list::list(args, &audit()?),
+        Command::Show(args) => show(args, &audit()?),
+        Command::Tail(args) => list::tail(args, &audit()?),
+        Command::Grep(args) => grep::run(args, &audit()?),
+        Command::Stats(args) => stats::run(args, &audit()?),
+        Command::Export(args) => export::run(args, &audit()?),
+        Command::Verify(args) => verify::run(args, global),
+        Command::Prove(args) => prove::run(args, &audit()?),
+        Command::Unseal(args) => unseal::run(args, &global.paths()?),
+        Command::Accesses(args) => accesses::run(args, &audit()?),
     };
     match result {
         // Whoever reads our output has seen enough.

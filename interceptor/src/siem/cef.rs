@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{PRODUCT, VERSION, is_denied, nanoseconds, outcome, tokens, url};
+use super::{PRODUCT, VERSION, is_denied, milliseconds, outcome, url};
 use crate::audit::Record;
 
 /// The line of a record, without its end.
@@ -22,14 +22,14 @@ pub(super) fn line(record: &Record) -> String {
 fn fields(record: &Record) -> Vec<(&'static str, String)> {
     let (caller, endpoint) = (&record.caller, &record.endpoint);
     let number = |number: Option<u64>| number.map(|number| number.to_string());
-    let (input, output) = tokens(record);
+    let (input, output) = record.response.tokens();
     let findings: Vec<_> = record.findings.iter().map(|f| format!("{}:{}:{}", f.entity, f.rule, f.count)).collect();
     let labelled = |key, label, value: Option<String>| {
         let (label_key, key) = key;
         value.map(|value| [(label_key, String::from(label)), (key, value)]).into_iter().flatten().collect::<Vec<_>>()
     };
     let known = [
-        ("rt", Some((nanoseconds(record) / 1_000_000).to_string())),
+        ("rt", Some(milliseconds(record.time).to_string())),
         ("externalId", Some(record.id.to_string())),
         ("dvchost", Some(record.host.clone())),
         ("suser", caller.user.clone()),

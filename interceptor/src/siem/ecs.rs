@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{body, is_denied, known, outcome, path_and_query, tokens, url};
+use super::{body, is_denied, known, outcome, path_and_query, url};
 use crate::audit::Record;
 
 /// The release of the schema.
@@ -12,7 +12,7 @@ const SCHEMA: &str = "9.1.0";
 pub(super) fn document(record: &Record) -> Value {
     let caller = &record.caller;
     let (path, query) = path_and_query(record);
-    let (input, output) = tokens(record);
+    let (input, output) = record.response.tokens();
     known(json!({
         "@timestamp": record.time,
         "ecs": {"version": SCHEMA},
@@ -34,7 +34,7 @@ pub(super) fn document(record: &Record) -> Value {
         "process": {
             "pid": caller.pid,
             "executable": caller.exe,
-            "name": caller.exe.as_deref().and_then(|exe| exe.rsplit('/').next()),
+            "name": caller.program(),
             "command_line": caller.cmdline,
             "working_directory": caller.cwd,
             "start": caller.started_at,

@@ -10,7 +10,7 @@ mod ocsf;
 
 use std::io::{self, Write};
 
-use crate::audit::{Encoding, Record};
+use crate::audit::{Encoding, Record, Time};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,15 +129,9 @@ fn body(record: &Record) -> Option<&str> {
     Some(&masked.text).filter(|text| !text.is_empty()).map(String::as_str)
 }
 
-/// Token counts: of the request, of the response.
-fn tokens(record: &Record) -> (Option<u64>, Option<u64>) {
-    let count = |name: &str| record.response.usage.as_ref().and_then(|usage| usage[name].as_u64());
-    (count("input_tokens"), count("output_tokens"))
-}
-
-/// Nanoseconds since 1970.
-fn nanoseconds(record: &Record) -> u64 {
-    record.time.unix_ns()
+/// Milliseconds since 1970.
+fn milliseconds(time: Time) -> u64 {
+    time.unix_ns() / 1_000_000
 }
 
 /// Whether policy kept the request back.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PRODUCT, VERSION, body, is_denied, is_success, known, nanoseconds, path_and_query, tokens, url};
+use super::{PRODUCT, VERSION, body, is_denied, is_success, known, milliseconds, path_and_query, url};
 use crate::audit::{Caller, Record};
 
 /// The release of the schema.
@@ -26,7 +26,6 @@ pub(super) fn event(record: &Record) -> Value {
         None => (0, "Unknown"),
     };
     let (activity, activity_name) = activity(record);
-    let milliseconds = nanoseconds(record) / 1_000_000;
     let mut event = known(json!({
         "metadata": {
             "version": SCHEMA,
@@ -44,7 +43,7 @@ pub(super) fn event(record: &Record) -> Value {
         "activity_name": activity_name,
         "type_uid": CLASS * 100 + activity,
         "type_name": format!("API Activity: {activity_name}"),
-        "time": milliseconds,
+        "time": milliseconds(record.time),
         "duration": record.timing.total_us.map(|us| us / 1000),
         "severity_id": severity,
         "status_id": status_id,
@@ -123,14 +122,14 @@ fn process(caller: &Caller) -> Option<Value> {
     let file = caller.exe.as_deref().map(|path| {
         let hash = caller.exe_sha256.as_deref().map(|sha256| json!({"algorithm_id": 3, "value": sha256}));
         // Regular file.
-        json!({"name": path.rsplit('/').next(), "path": path, "type_id": 1, "hashes": [hash]})
+        json!({"name": caller.program(), "path": path, "type_id": 1, "hashes": [hash]})
     });
     caller.pid.map(|pid| {
         json!({
             "pid": pid,
             "cmd_line": caller.cmdline,
             "working_directory": caller.cwd,
-            "created_time": caller.started_at.map(|time| time.unix_ns() / 1_000_000),
+            "created_time": caller.started_at.map(milliseconds),
             "file": file,
         })
     })
@@ -157,7 +156,7 @@ fn model(record: &Record) -> Option<Value> {
 }
 
 fn message(record: &Record) -> Value {
-    let (input, output) = tokens(record);
+    let (input, output) = record.response.tokens();
     json!({
         // User.
         "ai_role_id": 1,

@@ -63,10 +63,8 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 
 fn export(args: &Args, reader: &mut Reader, out: impl Write) -> Result<u64, Failure> {
     let mut exporter = Exporter::new(args.format, BufWriter::new(out))?;
-    for index in 0..reader.len() {
-        if args.filter.is_wanted(reader, index)? {
-            exporter.write(&reader.record(index)?)?;
-        }
+    for record in args.filter.records(reader) {
+        exporter.write(&record?)?;
     }
     Ok(exporter.finish()?)
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use regex::{Regex, RegexBuilder};
 
 use super::since::Since;
-use super::table::{caller as shown, program, user};
+use super::table::{caller as shown, user};
 use crate::audit::{Caller, Index, Reader, Record};
 use crate::cli::Failure;
 
@@ -81,8 +81,16 @@ impl Filter {
         })
     }
 
-    /// Whether a record of `reader` is wanted.
-    pub(crate) fn is_wanted(&self, reader: &mut Reader, index: Index) -> Result<bool, Failure> {
+    /// As [`Filter::choose`], whole.
+    pub(crate) fn records<'r>(&'r self, reader: &'r mut Reader) -> impl Iterator<Item = Result<Record, Failure>> + 'r {
+        (0..reader.len()).filter_map(move |index| match self.is_wanted(reader, index) {
+            Ok(true) => Some(reader.record(index).map_err(Failure::from)),
+            Ok(false) => None,
+            Err(failure) => Some(Err(failure)),
+        })
+    }
+
+    fn is_wanted(&self, reader: &mut Reader, index: Index) -> Result<bool, Failure> {
         Ok(self.is_in_time(reader.wall_ns(index))
             && (!self.names_more_than_time() || self.fits(&reader.outline(index)?)))
     }
@@ -135,7 +143,7 @@ fn names(caller: &Caller) -> Vec<Cow<'_, str>> {
     let subject = caller.identity.as_ref().and_then(|identity| identity.subject.as_deref());
     let uid = caller.uid.map(|uid| Cow::from(uid.to_string()));
     let texts = [&caller.user, &caller.exe, &caller.unit, &caller.user_unit, &caller.container, &caller.pod];
-    let texts = texts.into_iter().map(|text| text.as_deref()).chain([program(caller), subject]);
+    let texts = texts.into_iter().map(|text| text.as_deref()).chain([caller.program(), subject]);
     // And as the table shows them.
     let pair = user(caller).map(|_| Cow::from(shown(caller)));
     texts.map(|text| text.map(Cow::from)).chain([uid, pair]).flatten().collect()

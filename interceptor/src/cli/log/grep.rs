@@ -73,14 +73,11 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     let table = Table::to_come([]);
     let mut out = io::stdout().lock();
     let mut found = 0;
-    for index in 0..reader.len() {
-        if args.limit.is_some_and(|limit| found >= limit) {
-            break;
-        }
-        if !args.filter.is_wanted(&mut reader, index)? {
-            continue;
-        }
-        let record = reader.record(index)?;
+    let mut records = args.filter.records(&mut reader);
+    while args.limit.is_none_or(|limit| found < limit)
+        && let Some(record) = records.next()
+    {
+        let record = record?;
         let hits = Hits::of(&record, &expression);
         if hits.count == 0 {
             continue;

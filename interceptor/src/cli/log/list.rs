@@ -150,11 +150,9 @@ fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Index
 fn stream(reader: &mut Reader, filter: &Filter) -> Result<usize, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut count = 0;
-    for index in 0..reader.len() {
-        if filter.is_wanted(reader, index)? {
-            json_line(&mut out, &reader.record(index)?)?;
-            count += 1;
-        }
+    for record in filter.records(reader) {
+        json_line(&mut out, &record?)?;
+        count += 1;
     }
     out.flush()?;
     Ok(count)

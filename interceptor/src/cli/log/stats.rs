@@ -106,9 +106,9 @@ impl Stats {
         let add = |sum: &mut u64, more: Option<u64>| *sum = sum.saturating_add(more.unwrap_or(0));
         add(&mut self.request_bytes, record.request.bytes);
         add(&mut self.response_bytes, record.response.bytes);
-        let tokens = |name: &str| record.response.usage.as_ref().and_then(|usage| usage[name].as_u64());
-        add(&mut self.input_tokens, tokens("input_tokens"));
-        add(&mut self.output_tokens, tokens("output_tokens"));
+        let (input, output) = record.response.tokens();
+        add(&mut self.input_tokens, input);
+        add(&mut self.output_tokens, output);
         self.decisions.add(record.decision.action.clone(), 1);
         self.callers.add(Some(caller(&record.caller)), 1);
         self.endpoints.add(record.endpoint.host.clone().or_else(|| record.endpoint.provider.clone()), 1);

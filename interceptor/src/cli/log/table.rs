@@ -188,15 +188,10 @@ pub(crate) fn user(caller: &Caller) -> Option<String> {
     caller.user.clone().or_else(|| caller.uid.map(|uid| uid.to_string()))
 }
 
-/// The name of the caller's program.
-pub(crate) fn program(caller: &Caller) -> Option<&str> {
-    caller.exe.as_deref().and_then(|exe| exe.rsplit('/').next())
-}
-
 /// User and program: `alice/curl`.
 pub(crate) fn caller(caller: &Caller) -> String {
     let user = user(caller).unwrap_or_else(|| "-".to_owned());
-    program(caller).map_or(user.clone(), |program| format!("{user}/{program}"))
+    caller.program().map_or(user.clone(), |program| format!("{user}/{program}"))
 }
 
 fn status(record: &Record) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::super::{Failure, NEGATIVE};
+use super::super::{Failure, Global, NEGATIVE};
 use super::table::{Style, colour};
 use super::{prove, read_text};
 use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
@@ -33,16 +33,21 @@ pub(crate) struct Args {
     checkpoint: Option<PathBuf>,
     /// Instead of the log, a proof that `interceptor log prove` wrote
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
-    pub(crate) proof: Option<PathBuf>,
+    proof: Option<PathBuf>,
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
-    pub(crate) key: Option<PathBuf>,
+    key: Option<PathBuf>,
     /// One JSON document
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
-pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    // A proof is checked without a state directory, and without a configuration that names one.
+    if let (Some(proof), Some(key)) = (&args.proof, &args.key) {
+        return prove::check(proof, &VerifyingKey::read(key)?, args.json);
+    }
+    let paths = &global.paths()?;
     if let Some(proof) = &args.proof {
         return prove::check(proof, &key(args, paths)?, args.json);
     }

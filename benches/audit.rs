@@ -34,6 +34,7 @@ impl Place {
             host: "bench".into(),
             durability,
             auditors: vec![AuditorSecret::generate().public()],
+            threshold: 1,
             segment_bytes: SEGMENT_BYTES,
             accept_missing_checkpoint: false,
         })

@@ -45,6 +45,7 @@ impl State {
             host: "testhost".into(),
             durability: Durability::Power,
             auditors: vec![AuditorPublic::read(&self.dir.path().join("auditor.key.pub")).unwrap()],
+            threshold: 1,
             segment_bytes: 64 << 10,
             accept_missing_checkpoint: false,
         }

@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
 use interceptor::audit::{
@@ -32,6 +33,7 @@ fn settings(dir: &Path) -> Settings {
         host: "kill".into(),
         durability: Durability::Power,
         auditors: vec![AuditorPublic::read(&dir.join("auditor.key.pub")).expect("the parent wrote it")],
+        threshold: 1,
         segment_bytes: 256 << 10,
         accept_missing_checkpoint: false,
     }
@@ -145,7 +147,7 @@ fn unseal_last(dir: &Path, secret: &AuditorSecret) {
     let keys: PathBuf = dir.join("keys");
     let mut reader = Reader::open(&dir.join("audit")).expect("a log");
     reader.poll().expect("readable");
-    let mut opener = Opener::new(&keys, secret);
+    let mut opener = Opener::new(&keys, from_ref(secret));
     for index in (0..reader.len()).step_by(reader.len().div_ceil(50)) {
         let original = reader.original(index, &mut opener).expect("opens").expect("is there");
         assert!(original.len() >= 500 && original.iter().all(|&byte| byte == original[0]));

@@ -1,5 +1,6 @@
-//! The access log: who unsealed which record, and why. A stream of its own, because the daemon is the only writer of
-//! the other one; it is appended and made durable before anything is shown.
+//! The access log: who unsealed which record, and why; and who changed what the log keeps ([`super::act`]). A stream of its
+//! own, because the daemon is the only writer of the other one; it is appended and made durable before anything is shown or
+//! destroyed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, SigningKey, VerifyingKey};
 use super::disk::Kernel;
-use super::frame::{Content, Kind};
-use super::header::Stream;
+use super::frame::{Content, Kind, frame_length};
+use super::header::{HEADER, Stream};
 use super::keeper::replace;
 use super::recover::WithoutCheckpoint;
 use super::writer::{Plan, Shared, Wanted};
@@ -19,7 +20,7 @@ use crate::flow::ExchangeId;
 /// Below the keys directory: a copy of the access log's newest checkpoint. Whoever may write the log but not the keys
 /// cannot remove accesses without contradicting it.
 pub(crate) const MARKER: &str = "access.checkpoint";
-/// Bytes of an access segment: one is made for each access and cut to what it used.
+/// Bytes of an access segment, unless it must have more: one is made for each access and cut to what it used.
 const SEGMENT: u64 = 64 << 10;
 
 /// One access to sealed content.
@@ -62,28 +63,32 @@ impl Access {
     /// # Errors
     /// When it cannot be recorded; then nothing may be shown.
     pub fn record(&self, dir: &Path, keys: &Path) -> Result<(), Error> {
-        let key = SigningKey::load(keys)?;
-        let path = keys.join(MARKER);
-        let marker =
-            marker(keys, key.verifying()).map_err(|reason| Error::Inconsistent { path: path.clone(), reason })?;
-        let shared =
-            Shared::open(dir, Stream::Access, SEGMENT, key, Arc::new(Kernel), WithoutCheckpoint::Refuse, None)?;
-        let frames = shared.lock().extent.frames;
-        if let Some(marker) = marker.filter(|marker| marker.frames > frames) {
-            let reason =
-                format!("{} accesses were recorded, but the access log has {frames}: some were removed", marker.frames);
-            shared.finish()?;
-            return Err(Error::Inconsistent { path, reason });
-        }
         let json = serde_json::to_vec(self).expect("an access is plain data");
-        shared.append_now(&Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json), Wanted::Appended)?;
-        shared.sync_now()?;
-        // Still under the stream's lock, so that the marker never goes back.
-        let note = dir.join(Stream::Access.checkpoint());
-        let note = std::fs::read(&note).map_err(|e| Error::io("read", &note, e))?;
-        replace(&path, &note)?;
-        shared.finish()
+        append(dir, keys, &Plan::new(Kind::Access, self.exchange).plain(Content::Json, &json))
     }
+}
+
+/// Appends a frame to the access log in `dir`, durably, and signs a checkpoint over it with the key below `keys`.
+pub(crate) fn append(dir: &Path, keys: &Path, plan: &Plan<'_>) -> Result<(), Error> {
+    let key = SigningKey::load(keys)?;
+    let path = keys.join(MARKER);
+    let marker = marker(keys, key.verifying()).map_err(|reason| Error::Inconsistent { path: path.clone(), reason })?;
+    let segment = SEGMENT.max((2 * HEADER + frame_length(plan.sections.len(), plan.body_len())) as u64);
+    let shared = Shared::open(dir, Stream::Access, segment, key, Arc::new(Kernel), WithoutCheckpoint::Refuse, None)?;
+    let frames = shared.lock().extent.frames;
+    if let Some(marker) = marker.filter(|marker| marker.frames > frames) {
+        let reason =
+            format!("{} accesses were recorded, but the access log has {frames}: some were removed", marker.frames);
+        shared.finish()?;
+        return Err(Error::Inconsistent { path, reason });
+    }
+    shared.append_now(plan, Wanted::Appended)?;
+    shared.sync_now()?;
+    // Still under the stream's lock, so that the marker never goes back.
+    let note = dir.join(Stream::Access.checkpoint());
+    let note = std::fs::read(&note).map_err(|e| Error::io("read", &note, e))?;
+    replace(&path, &note)?;
+    shared.finish()
 }
 
 /// Where the access log had got to according to the keys directory, which whoever can only write the log cannot change.

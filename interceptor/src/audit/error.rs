@@ -36,6 +36,16 @@ pub enum Error {
          make a key pair with `interceptor keys generate --out FILE` and configure its public half"
     )]
     NoAuditor,
+    /// More auditors are needed than there are.
+    #[error(
+        "audit.threshold asks for {needed} of {given} auditors: set it from 1 to the number of keys in audit.auditors (at most 255)"
+    )]
+    Threshold {
+        /// As configured.
+        needed: u8,
+        /// Number of keys.
+        given: usize,
+    },
     /// A key file cannot be used.
     #[error("{}: {reason}", path.display())]
     KeyFile {

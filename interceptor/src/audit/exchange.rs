@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
-use super::frame::{Content, Kind};
+use super::frame::{Content, Holding, Kind};
 use super::log::{Context, Durability};
 use super::record::{Completion, Position, Record, State};
-use super::seal::{KeyId, Slot};
+use super::seal::{KeyId, Place, Slot, Subject};
 use super::tree::{Hash, parts};
 use super::writer::{Plan, Ticket, Wanted};
 use crate::flow::{BodyDigest, ExchangeId};
@@ -75,24 +75,18 @@ impl Worker {
         outgoing: Outgoing<'_>,
     ) -> Result<(Exchange, Committed), Error> {
         let id = record.id;
+        let pen = self.pen(&record).await?;
         let json = self.opening(&mut record, State::Open);
         let digest = BodyDigest::of(outgoing.body);
         let stored = [
-            self.store(id, Content::Json, json.into(), false).await?,
-            self.store(id, Content::Original, original.into(), true).await?,
-            self.store(id, Content::MaskedHead, outgoing.head.into(), false).await?,
-            self.store(id, Content::MaskedBody, outgoing.body.into(), false).await?,
+            pen.store(Content::Json, json.into(), Holding::Plain).await?,
+            pen.store(Content::Original, original.into(), Holding::Sealed).await?,
+            pen.store(Content::MaskedHead, outgoing.head.into(), Holding::Plain).await?,
+            pen.store(Content::MaskedBody, outgoing.body.into(), Holding::Plain).await?,
         ];
         let plan = plan(Kind::Request, id, &stored, Some(digest));
         let ticket = self.append(&plan).await?;
-        let exchange = Exchange {
-            context: Arc::clone(&self.context),
-            slot: Arc::clone(&self.slot),
-            id,
-            response: Running::default(),
-            upload: Arc::default(),
-            ended: false,
-        };
+        let exchange = Exchange { pen, response: Running::default(), upload: Arc::default(), ended: false };
         wait(ticket).await?;
         Ok((exchange, Committed { exchange: id, digest }))
     }
@@ -113,12 +107,13 @@ impl Worker {
     ) -> Result<ExchangeId, Error> {
         let id = record.id;
         record.response.body = None;
+        let pen = self.pen(&record).await?;
         let json = self.opening(&mut record, State::Complete);
-        let mut stored = vec![self.store(id, Content::Json, json.into(), false).await?];
+        let mut stored = vec![pen.store(Content::Json, json.into(), Holding::Plain).await?];
         if let Some(original) = original {
-            stored.push(self.store(id, Content::Original, original.into(), true).await?);
+            stored.push(pen.store(Content::Original, original.into(), Holding::Sealed).await?);
         }
-        stored.push(self.store(id, Content::Response, response.into(), true).await?);
+        stored.push(pen.store(Content::Response, response.into(), Holding::Sealed).await?);
         let ticket = self.append(&plan(Kind::Refusal, id, &stored, None)).await?;
         wait(ticket).await?;
         Ok(id)
@@ -137,43 +132,25 @@ impl Worker {
         Ok(self.context.sink.append(plan, self.context.wanted()).await?.ticket)
     }
 
-    /// Seals or keeps content; puts what is too large for one frame into part frames.
-    async fn store<'a>(
-        &self,
-        id: ExchangeId,
-        content: Content,
-        bytes: Bytes<'a>,
-        seal: bool,
-    ) -> Result<Stored<'a>, Error> {
-        let limit = self.context.sink.part_bytes();
-        let slice = bytes.as_slice();
-        if slice.len() <= limit {
-            if !seal {
-                return Ok(Stored::Plain(content, bytes));
-            }
-            let (key, sealed) = self.context.seal(&self.slot, id, content, 0, slice)?;
-            return Ok(Stored::Sealed(content, key, sealed));
-        }
-        let mut running = Running::default();
-        for piece in slice.chunks(limit) {
-            running.push(&self.context, seal.then_some(&self.slot), id, content, piece).await?;
-        }
-        Ok(Stored::Parts(content, running))
+    /// What writes the contents of one exchange.
+    async fn pen(&self, record: &Record) -> Result<Pen, Error> {
+        let subject = match record.subject() {
+            Some(name) => Some(self.context.subject(name).await?),
+            None => None,
+        };
+        Ok(Pen { context: Arc::clone(&self.context), slot: Arc::clone(&self.slot), id: record.id, subject })
     }
 }
 
 impl Context {
-    fn seal(
-        &self,
-        slot: &Slot,
-        id: ExchangeId,
-        content: Content,
-        ordinal: u32,
-        bytes: &[u8],
-    ) -> Result<(KeyId, Vec<u8>), Error> {
-        let mut epoch = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let sealed = epoch.seal(self.sealer.lifetime(), id, content, ordinal, bytes)?;
-        Ok((epoch.id(), sealed))
+    /// The subject of this name. Making the secret of one that has none waits for the disk: not on the caller's thread.
+    async fn subject(self: &Arc<Self>, name: String) -> Result<Arc<Subject>, Error> {
+        if let Some(subject) = self.sealer.subjects.known(&name) {
+            return Ok(subject);
+        }
+        let context = Arc::clone(self);
+        let created = tokio::task::spawn_blocking(move || context.sealer.subjects.create(&name)).await;
+        created.unwrap_or_else(|_| Err(Error::Sealing { reason: "a subject's secret could not be made".into() }))
     }
 
     /// What a leaf must be before it counts.
@@ -182,6 +159,42 @@ impl Context {
             Durability::Process => Wanted::Appended,
             Durability::Power => Wanted::Durable,
         }
+    }
+}
+
+/// Writes the contents of one exchange: sealed under its worker's data key and the secret of whose data it is.
+#[derive(Clone)]
+struct Pen {
+    context: Arc<Context>,
+    slot: Slot,
+    id: ExchangeId,
+    subject: Option<Arc<Subject>>,
+}
+
+impl Pen {
+    fn seal(&self, content: Content, ordinal: u32, bytes: &[u8]) -> Result<(KeyId, Vec<u8>), Error> {
+        let place = Place { exchange: self.id, content, ordinal };
+        let mut epoch = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let sealed = epoch.seal(self.context.sealer.lifetime(), place, self.subject.as_deref(), bytes)?;
+        Ok((epoch.id(), sealed))
+    }
+
+    /// Seals or keeps content; puts what is too large for one frame into part frames.
+    async fn store<'a>(&self, content: Content, bytes: Bytes<'a>, holding: Holding) -> Result<Stored<'a>, Error> {
+        let limit = self.context.sink.part_bytes();
+        let slice = bytes.as_slice();
+        if slice.len() <= limit {
+            if holding == Holding::Plain {
+                return Ok(Stored::Plain(content, bytes));
+            }
+            let (key, sealed) = self.seal(content, 0, slice)?;
+            return Ok(Stored::Sealed(content, key, sealed));
+        }
+        let mut running = Running::default();
+        for piece in slice.chunks(limit) {
+            running.push(self, content, holding, piece).await?;
+        }
+        Ok(Stored::Parts(content, running))
     }
 }
 
@@ -247,21 +260,14 @@ struct Running {
 }
 
 impl Running {
-    async fn push(
-        &mut self,
-        context: &Context,
-        seal: Option<&Slot>,
-        id: ExchangeId,
-        content: Content,
-        piece: &[u8],
-    ) -> Result<(), Error> {
-        let plan = Plan::new(Kind::Part, id);
-        let appended = match seal {
-            Some(slot) => {
-                let (key, sealed) = context.seal(slot, id, content, self.count, piece)?;
-                context.sink.append(&plan.sealed(content, key, &sealed), Wanted::Appended).await?
+    async fn push(&mut self, pen: &Pen, content: Content, holding: Holding, piece: &[u8]) -> Result<(), Error> {
+        let (plan, sink) = (Plan::new(Kind::Part, pen.id), &pen.context.sink);
+        let appended = match holding {
+            Holding::Plain => sink.append(&plan.plain(content, piece), Wanted::Appended).await?,
+            Holding::Sealed | Holding::Parts => {
+                let (key, sealed) = pen.seal(content, self.count, piece)?;
+                sink.append(&plan.sealed(content, key, &sealed), Wanted::Appended).await?
             }
-            None => context.sink.append(&plan.plain(content, piece), Wanted::Appended).await?,
         };
         self.count += 1;
         self.digest = parts(&self.digest, &appended.leaf);
@@ -273,9 +279,7 @@ impl Running {
 /// that, it is recorded as aborted.
 #[must_use = "dropping an exchange records it as aborted"]
 pub struct Exchange {
-    context: Arc<Context>,
-    slot: Slot,
-    id: ExchangeId,
+    pen: Pen,
     response: Running,
     /// Of a request that is passed on as it comes; its parts are written by an [`Upload`].
     upload: Arc<Mutex<Running>>,
@@ -284,9 +288,7 @@ pub struct Exchange {
 
 /// The body of a request that is passed on as it comes, beside its [`Exchange`], which takes the response meanwhile.
 pub struct Upload {
-    context: Arc<Context>,
-    slot: Slot,
-    id: ExchangeId,
+    pen: Pen,
     running: Arc<Mutex<Running>>,
 }
 
@@ -296,9 +298,9 @@ impl Upload {
     /// # Errors
     /// When it could not be recorded.
     pub async fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
-        for piece in content.chunks(self.context.sink.part_bytes()) {
+        for piece in content.chunks(self.pen.context.sink.part_bytes()) {
             let mut running = *self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.push(&self.context, Some(&self.slot), self.id, Content::Upload, piece).await?;
+            running.push(&self.pen, Content::Upload, Holding::Sealed, piece).await?;
             *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         }
         Ok(())
@@ -307,13 +309,13 @@ impl Upload {
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Upload").field(&self.id).finish()
+        f.debug_tuple("Upload").field(&self.pen.id).finish()
     }
 }
 
 impl std::fmt::Debug for Exchange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Exchange").field(&self.id).finish()
+        f.debug_tuple("Exchange").field(&self.pen.id).finish()
     }
 }
 
@@ -321,18 +323,13 @@ impl Exchange {
     /// Names the exchange.
     #[must_use]
     pub fn id(&self) -> ExchangeId {
-        self.id
+        self.pen.id
     }
 
     /// The request's body, of which nothing was recorded yet.
     #[must_use]
     pub fn upload(&self) -> Upload {
-        Upload {
-            context: Arc::clone(&self.context),
-            slot: Arc::clone(&self.slot),
-            id: self.id,
-            running: Arc::clone(&self.upload),
-        }
+        Upload { pen: self.pen.clone(), running: Arc::clone(&self.upload) }
     }
 
     /// Records a piece of the response as it came, before it is released to the client: sealed, and safe from the
@@ -342,8 +339,8 @@ impl Exchange {
     /// # Errors
     /// When it could not be recorded.
     pub async fn chunk(&mut self, content: &[u8]) -> Result<(), Error> {
-        for piece in content.chunks(self.context.sink.part_bytes()) {
-            self.response.push(&self.context, Some(&self.slot), self.id, Content::Response, piece).await?;
+        for piece in content.chunks(self.pen.context.sink.part_bytes()) {
+            self.response.push(&self.pen, Content::Response, Holding::Sealed, piece).await?;
         }
         Ok(())
     }
@@ -360,14 +357,14 @@ impl Exchange {
     ) -> Result<impl Future<Output = Result<(), Error>> + use<>, Error> {
         let json = serde_json::to_vec(completion).expect("a completion is plain data");
         let plan = self.end(&json);
-        let wanted = self.context.wanted();
-        let context = Arc::clone(&self.context);
+        let wanted = self.pen.context.wanted();
+        let context = Arc::clone(&self.pen.context);
         Ok(wait(context.sink.append_end(&plan, wanted, &mut self.ended).await?.ticket))
     }
 
     fn end<'a>(&self, json: &'a [u8]) -> Plan<'a> {
         let Running { count, digest } = self.response;
-        let plan = Plan::new(Kind::Completion, self.id).plain(Content::Json, json);
+        let plan = Plan::new(Kind::Completion, self.pen.id).plain(Content::Json, json);
         let plan = plan.parts(Content::Response, count, digest);
         match *self.upload.lock().unwrap_or_else(PoisonError::into_inner) {
             Running { count: 0, .. } => plan,
@@ -383,9 +380,9 @@ impl Drop for Exchange {
         }
         let completion = Completion::aborted("given up before its end");
         let json = serde_json::to_vec(&completion).expect("a completion is plain data");
-        if let Err(error) = self.context.sink.append_last(&self.end(&json)) {
+        if let Err(error) = self.pen.context.sink.append_last(&self.end(&json)) {
             // The reader reports the missing end.
-            log::error!("audit log: the end of exchange {} is not recorded: {error}", self.id);
+            log::error!("audit log: the end of exchange {} is not recorded: {error}", self.pen.id);
         }
     }
 }

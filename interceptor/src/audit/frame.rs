@@ -1,17 +1,18 @@
 //! Frames: the unit that is appended. Pure encoding and parsing; `docs/log-format.md` is the reference.
 //!
 //! ```text
-//! 0    u32      length of the frame, a multiple of 8; stored last
+//! 0    u32      length of the frame, a multiple of 8; stored last. Its lowest bit: contents were removed
 //! 4    u32      CRC-32C of the head (bytes 0-3 and 8 to the end of the entry), seeded with the segment id
 //! 8    [32]     chain value
 //! 40   entry    what the leaf hash covers: kind, sequence, ids, times, table of sections with their digests
+//!      [8]      if contents were removed: a bit for each section that is gone, lowest first
 //!      sections in table order, without gaps
 //!      zeros    up to the trailer
 //! -4   u32      CRC-32C of the sections' own CRC-32C, seeded with the segment id
 //! ```
 //!
 //! All numbers are little-endian. The entry holds digests of everything else, so the sections of a frame may be
-//! destroyed without touching what the chain and the Merkle tree prove.
+//! removed ([`reduce`]) without touching what the chain and the Merkle tree prove.
 
 use super::tree::{Hash, leaf_hash};
 use crate::flow::ExchangeId;
@@ -26,8 +27,12 @@ const ENTRY_FIXED: usize = 80;
 pub(crate) const ROW: usize = 40;
 /// Rows an entry may have.
 pub(crate) const MAX_SECTIONS: usize = 8;
+/// Bytes that say which sections were removed.
+const REMOVED: usize = 8;
+/// In the length of a frame: sections were removed.
+const REDUCED: usize = 1;
 /// Bytes of the largest head: everything before the sections.
-pub(crate) const MAX_HEAD: usize = ENTRY + ENTRY_FIXED + MAX_SECTIONS * ROW;
+pub(crate) const MAX_HEAD: usize = ENTRY + ENTRY_FIXED + MAX_SECTIONS * ROW + REMOVED;
 /// Bytes that must be there before a head's size is known.
 pub(crate) const MIN_HEAD: usize = ENTRY + ENTRY_FIXED;
 const TRAILER: usize = 4;
@@ -48,10 +53,13 @@ pub enum Kind {
     Note,
     /// Someone unsealed a record. A leaf.
     Access,
+    /// Someone changed what the log keeps: removed contents, placed or released a hold. A leaf.
+    Act,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Request, Self::Part, Self::Completion, Self::Refusal, Self::Note, Self::Access];
+    const ALL: [Self; 7] =
+        [Self::Request, Self::Part, Self::Completion, Self::Refusal, Self::Note, Self::Access, Self::Act];
 
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -61,6 +69,7 @@ impl Kind {
             Self::Refusal => 4,
             Self::Note => 5,
             Self::Access => 6,
+            Self::Act => 7,
         }
     }
 
@@ -78,6 +87,7 @@ impl Kind {
             Self::Refusal => "refusal",
             Self::Note => "note",
             Self::Access => "access",
+            Self::Act => "act",
         }
     }
 
@@ -182,7 +192,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// Bytes the section takes in its frame.
+    /// Bytes the section takes in its frame, unless it was removed from there.
     #[must_use]
     pub fn stored(&self) -> usize {
         if self.holding == Holding::Parts { 0 } else { self.length as usize }
@@ -253,6 +263,33 @@ impl Seed {
     }
 }
 
+/// Sections, by their rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows(u8);
+
+impl Rows {
+    /// Adds a row.
+    pub(crate) fn insert(&mut self, row: usize) {
+        self.0 |= 1 << row;
+    }
+
+    /// Whether a row is among them.
+    #[must_use]
+    pub fn contains(self, row: usize) -> bool {
+        self.0 & (1 << row) != 0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 /// A parsed head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -266,14 +303,26 @@ pub struct Head {
     pub leaf: Hash,
     /// The entry.
     pub entry: Entry,
+    /// Sections that were written and are gone.
+    pub removed: Rows,
 }
 
 impl Head {
-    /// Where section `index` lies in the frame.
+    /// Where section `index` lies in the frame; an empty range when it is not there.
     #[must_use]
     pub fn section_range(&self, index: usize) -> std::ops::Range<usize> {
-        let start = self.size + self.entry.sections[..index].iter().map(Section::stored).sum::<usize>();
-        start..start + self.entry.sections[index].stored()
+        let start = self.size + (0..index).map(|row| self.stored(row)).sum::<usize>();
+        start..start + self.stored(index)
+    }
+
+    /// Bytes that section `index` takes in this frame.
+    fn stored(&self, index: usize) -> usize {
+        if self.removed.contains(index) { 0 } else { self.entry.sections[index].stored() }
+    }
+
+    /// Bytes of all sections in this frame.
+    pub(crate) fn body(&self) -> usize {
+        (0..self.entry.sections.len()).map(|row| self.stored(row)).sum()
     }
 }
 
@@ -355,24 +404,63 @@ pub(crate) fn parse_head(seed: Seed, bytes: &[u8]) -> Result<Head, FrameError> {
         return Err(FrameError::Short);
     }
     let length = u32_at(bytes, 0) as usize;
+    let (reduced, length) = (length & REDUCED != 0, length & !REDUCED);
     let rows = usize::from(bytes[ENTRY + 6]);
     let entry_size = usize::from(u16_at(bytes, ENTRY + 4));
     if rows > MAX_SECTIONS || entry_size != ENTRY_FIXED + rows * ROW {
         return Err(FrameError::HeadChecksum);
     }
-    let size = ENTRY + entry_size;
+    let end = ENTRY + entry_size;
+    let size = end + if reduced { REMOVED } else { 0 };
     if bytes.len() < size {
         return Err(FrameError::Short);
     }
     if seed.head(bytes, size) != u32_at(bytes, 4) {
         return Err(FrameError::HeadChecksum);
     }
-    let entry = parse_entry(&bytes[ENTRY..size])?;
-    let body: usize = entry.sections.iter().map(Section::stored).sum();
-    if length != (size + body + TRAILER).next_multiple_of(ALIGN) {
+    let entry = parse_entry(&bytes[ENTRY..end])?;
+    let removed = parse_removed(&bytes[end..size], &entry)?;
+    let (chain, leaf) = (hash_at(bytes, 8), leaf_hash(&bytes[ENTRY..end]));
+    let head = Head { length, size, chain, leaf, entry, removed };
+    if length != (size + head.body() + TRAILER).next_multiple_of(ALIGN) {
         return Err(FrameError::Length);
     }
-    Ok(Head { length, size, chain: hash_at(bytes, 8), leaf: leaf_hash(&bytes[ENTRY..size]), entry })
+    Ok(head)
+}
+
+/// Which sections are gone; `bytes` is empty when none is.
+fn parse_removed(bytes: &[u8], entry: &Entry) -> Result<Rows, FrameError> {
+    let Some((&rows, rest)) = bytes.split_first() else { return Ok(Rows::default()) };
+    let removable = (0..entry.sections.len()).filter(|&row| entry.sections[row].holding != Holding::Parts);
+    let removable = removable.fold(Rows::default(), |mut rows, row| {
+        rows.insert(row);
+        rows
+    });
+    if rows == 0 || rows & !removable.0 != 0 || rest.iter().any(|&byte| byte != 0) {
+        return Err(FrameError::Unknown("removed section"));
+    }
+    Ok(Rows(rows))
+}
+
+/// The frame without the sections `rows`, besides those that are gone already. Chain value, entry and with it the leaf hash
+/// stay what they are.
+pub(crate) fn reduce(seed: Seed, head: &Head, frame: &[u8], rows: Rows) -> Vec<u8> {
+    let end = ENTRY + ENTRY_FIXED + head.entry.sections.len() * ROW;
+    let removed = head.removed.union(rows);
+    let mut bytes = frame[..end].to_vec();
+    bytes.extend_from_slice(&u64::from(removed.0).to_le_bytes());
+    let size = bytes.len();
+    for row in (0..head.entry.sections.len()).filter(|&row| !removed.contains(row)) {
+        bytes.extend_from_slice(&frame[head.section_range(row)]);
+    }
+    let crc = crc32c::crc32c(&bytes[size..]);
+    let (end, end_len) = trailer(seed, size, bytes.len() - size, crc);
+    bytes.extend_from_slice(&end[..end_len]);
+    let length = u32::try_from(bytes.len() | REDUCED).expect("it is shorter than it was");
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    let crc = seed.head(&bytes, size);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 /// Parses an entry that stands by itself, not in a frame.
@@ -443,8 +531,7 @@ pub(crate) fn parse_row(row: &[u8]) -> Result<Section, FrameError> {
 /// [`FrameError::Short`], [`FrameError::Padding`] or [`FrameError::BodyChecksum`].
 pub(crate) fn check_body(seed: Seed, head: &Head, frame: &[u8]) -> Result<(), FrameError> {
     let frame = frame.get(..head.length).ok_or(FrameError::Short)?;
-    let body: usize = head.entry.sections.iter().map(Section::stored).sum();
-    let (sections, rest) = frame[head.size..].split_at(body);
+    let (sections, rest) = frame[head.size..].split_at(head.body());
     let (padding, crc) = rest.split_at(rest.len() - TRAILER);
     if padding.iter().any(|&byte| byte != 0) {
         return Err(FrameError::Padding);

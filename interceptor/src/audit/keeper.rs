@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::Error;
+use super::{Error, Time};
 use super::checkpoint::Checkpoint;
 use super::commit::OnDrop;
 use super::seal::{Epoch, Sealer, Slot};
@@ -19,6 +19,8 @@ use super::writer::{Extent, Shared, State};
 
 /// Segments allocated ahead: one to go on in at once, one while the next is being allocated.
 const SPARES: usize = 2;
+/// A segment is written to for no longer than this: what is to be removed from it waits for its end.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// At most one checkpoint in this time, and a look at each data key's age.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -78,6 +80,7 @@ impl Shared {
             if let Some((slots, sealer)) = keys {
                 slots.refresh(sealer);
             }
+            self.close_if_old(MAX_AGE);
             self.publish_if_new(&mut published);
             let state = self.lock();
             if state.closing {
@@ -120,6 +123,28 @@ impl Shared {
             }
         }
         true
+    }
+
+    /// Goes on in a fresh segment when the present one has been written to for `age`.
+    pub(crate) fn close_if_old(&self, age: Duration) {
+        let now = Time::now().unix_ns();
+        let mut state = self.lock();
+        let frames = state.extent.frames;
+        let old = state.current.as_ref().is_some_and(|current| {
+            let header = &current.segment.header;
+            header.first_sequence < frames && u128::from(now.saturating_sub(header.created_ns)) >= age.as_nanos()
+        });
+        if !old || state.poison.is_some() || state.closing {
+            return;
+        }
+        let Some(spare) = state.spares.pop_front() else { return };
+        if let Err(error) = self.start_segment(&mut state, spare) {
+            log::error!("audit log: no fresh segment after a day: {error}");
+            return;
+        }
+        // The commit thread cuts the old one.
+        state.dirty_since.get_or_insert_with(std::time::Instant::now);
+        self.commit.notify_one();
     }
 
     fn publish_if_new(&self, published: &mut Option<(u64, std::time::Instant)>) {

@@ -20,7 +20,7 @@ use super::header::{HEADER, Stream};
 use super::keeper::{Slots, replace};
 use super::lock::WriterLock;
 use super::recover::{WithoutCheckpoint, recover};
-use super::seal::{EPOCH, Sealer};
+use super::seal::{Auditors, EPOCH, Sealer};
 use super::segment::Spare;
 use super::writer::{Plan, Shared, State, Wanted, random_id};
 use super::{Content, Error};
@@ -59,6 +59,8 @@ pub struct Settings {
     pub durability: Durability,
     /// To whom originals and responses are sealed; at least one.
     pub auditors: Vec<AuditorPublic>,
+    /// How many of them it takes to open something; 1 unless set otherwise.
+    pub threshold: u8,
     /// Bytes of a segment; rounded to pages, at least 64 KiB, at most 2 GiB. [`SEGMENT_BYTES`] by default.
     pub segment_bytes: u64,
     /// Goes on with a log whose signed checkpoint is missing or not signed by this log's key, and notes that in it.
@@ -117,7 +119,8 @@ impl Log {
     }
 
     fn open_with(settings: Settings, disk: Arc<dyn Disk>, predecessor: Option<Handover>) -> Result<Self, Error> {
-        let sealer = Sealer::new(settings.auditors.clone(), &settings.keys, EPOCH)?;
+        let auditors = Auditors { keys: settings.auditors.clone(), threshold: settings.threshold };
+        let sealer = Sealer::new(auditors, &settings.keys, EPOCH)?;
         let key = SigningKey::load_or_create(&settings.keys, &settings.host)?;
         let without = match settings.accept_missing_checkpoint {
             true => WithoutCheckpoint::Accept,
@@ -181,6 +184,16 @@ impl Log {
             Route::Local(shared) => shared.note(note),
             Route::Moving(_) | Route::Remote(_) => Err(Error::Closed),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn close_if_old(&self, age: Duration) {
+        let Route::Local(shared) = self.context.sink.route() else { panic!("this process writes the log") };
+        // The keeper may not have allocated the next one yet.
+        while shared.lock().spares.is_empty() {
+            std::thread::yield_now();
+        }
+        shared.close_if_old(age);
     }
 
     /// Why no record can be made durable now; none when all is well. It may get well by itself: the log starts a fresh

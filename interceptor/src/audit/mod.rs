@@ -12,9 +12,12 @@
 //! ```
 
 mod access;
+mod act;
 mod auditor;
 mod checkpoint;
+mod class;
 mod commit;
+mod destroy;
 mod disk;
 mod error;
 mod exchange;
@@ -30,6 +33,7 @@ mod reader;
 mod record;
 mod recover;
 mod rescue;
+mod retain;
 mod scan;
 mod seal;
 mod segment;
@@ -41,8 +45,10 @@ mod walk;
 mod writer;
 
 pub use access::{Access, Outcome};
+pub use act::{Act, Acts, Deed, acts};
 pub use auditor::{AuditorPublic, AuditorSecret};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+pub use class::{Class, UnknownClass};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
@@ -55,6 +61,7 @@ pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
     Parent, Part, Position, Record, Request, Response, ResponseBody, State, Timing,
 };
+pub use retain::{Ages, Author, Counts, Done, Plan as RetentionPlan, Removal, RetainError, Retention, check_ages};
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};
 pub use time::Time;

@@ -10,10 +10,10 @@ use super::header::Stream;
 use super::proof::Proof;
 use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
 use super::scan::SegmentFile;
-use super::seal::{Opener, UnsealError, plain_len};
+use super::seal::{Opener, Place, UnsealError, plain_len};
 use super::tree::{self, Hash};
 use super::walk::{FrameRef, Walk};
-use super::{Damage, Error, Time};
+use super::{Class, Damage, Error, Time};
 use crate::flow::ExchangeId;
 
 /// Why a log cannot be read.
@@ -46,6 +46,11 @@ pub enum ReadError {
     /// Content that a record refers to is not there.
     #[error("record {0}: a part of its content is missing; run `interceptor log verify`")]
     Incomplete(ExchangeId),
+    /// Content that a record had is gone.
+    #[error(
+        "record {0}: its {1} were removed by retention, or erased: `interceptor log retain --acts` lists when and why"
+    )]
+    Removed(ExchangeId, Class),
     /// A record that is to be proven is not signed yet.
     #[error(
         "record {0}: no signed checkpoint covers it yet; a running daemon signs one within a second, one that ends signs its last"
@@ -235,6 +240,7 @@ impl Reader {
                 self.notes.push(frame);
                 None
             }
+            Kind::Act => None,
         }
     }
 
@@ -291,6 +297,9 @@ impl Reader {
         let opening = self.records[index].opening.clone();
         let mut damaged = self.records[index].all().any(|frame| frame.damaged);
         let mut record = match self.json(index, &opening) {
+            Err(ReadError::Removed(..)) => {
+                Record { time: Time::from_unix_ns(opening.head.entry.wall_ns), ..Record::new(self.id(index)) }
+            }
             Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => {
                 damaged = true;
                 Record { time: Time::from_unix_ns(opening.head.entry.wall_ns), ..Record::new(self.id(index)) }
@@ -303,7 +312,9 @@ impl Reader {
         let last_leaf =
             self.records[index].end.as_ref().map_or(opening.head.entry.leaf_index, |f| f.head.entry.leaf_index);
         record.log.checkpoint = self.checkpoint.as_ref().map(|c| c.size).filter(|&size| size > last_leaf);
+        record.log.removed = self.removed(index);
         let bytes = self.sealed_len(index, Content::Response).or(record.response.status.map(|_| 0));
+        let bytes = bytes.filter(|_| !record.log.removed.contains(&Class::Responses));
         record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
         record.log.damaged = damaged;
         Ok(record)
@@ -311,6 +322,7 @@ impl Reader {
 
     fn masked(&mut self, index: Index, damaged: &mut bool) -> Result<Option<MaskedRequest>, ReadError> {
         let body = match self.content(index, Content::MaskedBody, None) {
+            Err(ReadError::Removed(..)) => return Ok(None),
             Err(ReadError::Incomplete(_)) => {
                 *damaged = true;
                 return Ok(None);
@@ -319,6 +331,7 @@ impl Reader {
         };
         let Some(body) = body else { return Ok(None) };
         let head = match self.content(index, Content::MaskedHead, None) {
+            Err(ReadError::Removed(..)) => None,
             Err(ReadError::Incomplete(_)) => {
                 *damaged = true;
                 None
@@ -344,6 +357,8 @@ impl Reader {
             return Ok(());
         };
         let completion = match self.json(index, &end) {
+            // Nothing else says how it ended.
+            Err(ReadError::Removed(..)) => Completion::default(),
             Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => {
                 *damaged = true;
                 Completion::aborted("how it ended cannot be read: the log is damaged there")
@@ -389,8 +404,11 @@ impl Reader {
     pub fn try_keys(&self, index: Index, opener: &mut Opener<'_>) -> Result<(), ReadError> {
         let frames = &self.records[index];
         for frame in std::iter::once(&frames.opening).chain(&frames.parts) {
-            if frame.head.entry.sections.iter().any(|s| s.holding == Holding::Sealed) {
-                opener.unwrap(&frame.head.entry.key_id)?;
+            let sections = frame.head.entry.sections.iter().enumerate();
+            for (row, section) in sections.filter(|(_, s)| s.holding == Holding::Sealed) {
+                if !frame.head.removed.contains(row) {
+                    opener.unwrap(&frame.head.entry.key_id, section.content.class())?;
+                }
             }
         }
         Ok(())
@@ -503,15 +521,28 @@ impl Reader {
         opener: &mut Option<&mut Opener<'_>>,
     ) -> Result<Vec<u8>, ReadError> {
         let section = frame.head.entry.sections[row];
+        if frame.head.removed.contains(row) {
+            return Err(ReadError::Removed(frame.head.entry.exchange, section.content.class()));
+        }
         let range = frame.head.section_range(row);
         let bytes = self.file(frame.segment)?.bytes(frame.offset + range.start as u64, range.len())?.to_vec();
         let entry = &frame.head.entry;
         match (section.holding, opener) {
             (Holding::Sealed, Some(opener)) => {
-                Ok(opener.open(&entry.key_id, entry.exchange, section.content, ordinal, &bytes)?)
+                let place = Place { exchange: entry.exchange, content: section.content, ordinal };
+                Ok(opener.open(&entry.key_id, place, &bytes)?)
             }
             _ => Ok(bytes),
         }
+    }
+
+    /// Classes of which some content is gone.
+    fn removed(&self, index: Index) -> Vec<Class> {
+        let gone = |frame: &FrameRef, class: Class| {
+            let sections = frame.head.entry.sections.iter().enumerate();
+            sections.into_iter().any(|(row, s)| s.content.class() == class && frame.head.removed.contains(row))
+        };
+        Class::ALL.into_iter().filter(|&class| self.records[index].all().any(|frame| gone(frame, class))).collect()
     }
 
     /// Bytes of sealed content before it was sealed; `None` when the record has none.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Class, Time};
 use crate::flow::{Action, ExchangeId};
 
 /// One exchange: a request, what was decided about it, and the response.
@@ -54,6 +54,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whose data the exchange is: the caller's identity where that is known, else its user id.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        let named = self.caller.identity.as_ref().and_then(|identity| identity.subject.as_deref());
+        let name = named.map(str::to_owned).or_else(|| self.caller.uid.map(|uid| format!("uid:{uid}")))?;
+        Some(name.replace(char::is_control, "_"))
+    }
+
     /// A record of an exchange that starts now, with everything else unknown.
     #[must_use]
     pub fn new(id: ExchangeId) -> Self {
@@ -378,6 +386,8 @@ pub struct Position {
     pub checkpoint: Option<u64>,
     /// A frame of the record is not what was written: what stands here may be wrong.
     pub damaged: bool,
+    /// Classes of content of which the record has lost some: retention removed it, or it was erased.
+    pub removed: Vec<Class>,
 }
 
 /// How far an exchange came.

@@ -106,7 +106,7 @@ fn collect(given_up: &Retired, durable: u64, lost: &mut Vec<Lost>) -> Result<(),
             }
         };
         let frame = file.bytes(at, head.length)?;
-        let body: usize = head.entry.sections.iter().map(super::frame::Section::stored).sum();
+        let body = head.body();
         let body = frame[head.size..head.size + body].to_vec();
         at += head.length as u64;
         if head.entry.sequence >= durable {

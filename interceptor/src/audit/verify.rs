@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::access::{MARKER, marker};
+use super::act::{Act, Acts};
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use super::frame::{Content, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
@@ -15,7 +16,7 @@ use super::lock::WriterLock;
 use super::reader::ReadError;
 use super::record::Note;
 use super::scan::{Depth, SegmentFile, Step, segments};
-use super::seal::{KeyId, UnsealError, WrappedKey};
+use super::seal::{KeyId, UnsealError, WrappedKeys};
 use super::suspect;
 use super::tree::{Hash, chain, parts, sha256};
 use super::writer::Extent;
@@ -59,6 +60,10 @@ pub struct Report {
     pub records: u64,
     /// Accesses to sealed content, refused attempts included.
     pub accesses: u64,
+    /// Acts that changed what the log keeps: retention, erasures, legal holds.
+    pub acts: u64,
+    /// Frames from which such an act removed contents.
+    pub reduced_frames: u64,
     /// Whether the access log reaches the marker in the keys directory; false when there is no marker (nothing was ever
     /// unsealed), null when the keys could not be looked at.
     pub accesses_anchored: Option<bool>,
@@ -165,16 +170,17 @@ fn verify_all(dir: &Path, trust: &Trust, report: &mut Report) -> Result<(), Stop
         let ours = saved.as_ref().filter(|(of, _)| *of == stream);
         ours.map(|(_, checkpoint)| ("the given checkpoint", checkpoint.clone()))
     };
-    let log = StreamCheck::run(dir, Stream::Log, trust, saved_for(Stream::Log).into_iter().collect(), report)?;
-    if let Some(extent) = log {
-        report.leaves = extent.tree.size();
-        report.root = hex::encode(extent.tree.root());
-    } else {
-        return Err(ReadError::Missing(dir.to_path_buf()).into());
-    }
+    // First the access log: it says which contents may be missing from the other.
     let marker = access_marker(trust, report)?;
     let kept = saved_for(Stream::Access).into_iter().chain(marker).collect();
-    StreamCheck::run(dir, Stream::Access, trust, kept, report)?;
+    let access = StreamCheck::run(dir, Stream::Access, trust, kept, Acts::default(), report)?;
+    let acts = access.map(|access| Acts::new(access.acts)).unwrap_or_default();
+    let kept = saved_for(Stream::Log).into_iter().collect();
+    let Some(log) = StreamCheck::run(dir, Stream::Log, trust, kept, acts, report)? else {
+        return Err(ReadError::Missing(dir.to_path_buf()).into());
+    };
+    report.leaves = log.extent.tree.size();
+    report.root = hex::encode(log.extent.tree.root());
     Ok(())
 }
 
@@ -207,6 +213,12 @@ fn saved(note: &str, key: &VerifyingKey) -> Result<(Stream, Checkpoint), Stop> {
     log.map(|checkpoint| (Stream::Log, checkpoint)).map_err(|e| fault(file, None, e.to_string()))
 }
 
+/// A stream in which nothing is wrong.
+struct Checked {
+    extent: Extent,
+    acts: Vec<Act>,
+}
+
 /// The verification of one stream.
 struct StreamCheck<'a> {
     dir: &'a Path,
@@ -218,6 +230,10 @@ struct StreamCheck<'a> {
     open: HashSet<ExchangeId>,
     parts: HashMap<(ExchangeId, Content), (u32, Hash)>,
     data_keys: HashSet<KeyId>,
+    /// What may be missing.
+    acts: Acts,
+    /// Acts that this stream has.
+    found_acts: Vec<Act>,
     report: &'a mut Report,
 }
 
@@ -228,8 +244,9 @@ impl<'a> StreamCheck<'a> {
         stream: Stream,
         trust: &'a Trust,
         kept: Vec<(&'static str, Checkpoint)>,
+        acts: Acts,
         report: &'a mut Report,
-    ) -> Result<Option<Extent>, Stop> {
+    ) -> Result<Option<Checked>, Stop> {
         // Before the segments: a running writer only adds to what the checkpoint covers.
         let path = dir.join(stream.checkpoint());
         let note = match std::fs::read(&path) {
@@ -260,6 +277,8 @@ impl<'a> StreamCheck<'a> {
             open: HashSet::new(),
             parts: HashMap::new(),
             data_keys: HashSet::new(),
+            acts,
+            found_acts: Vec::new(),
             report,
         };
         check.compare_checkpoints(&path)?;
@@ -271,7 +290,7 @@ impl<'a> StreamCheck<'a> {
         check.report.frames += check.extent.frames;
         check.report.segments += paths.len() as u64;
         check.report.unsigned_frames += check.extent.frames - signed_frames;
-        Ok(Some(check.extent))
+        Ok(Some(Checked { extent: check.extent, acts: check.found_acts }))
     }
 
     fn segment(&mut self, path: &Path, last: bool) -> Result<(), Stop> {
@@ -383,8 +402,14 @@ impl<'a> StreamCheck<'a> {
     fn contents(&mut self, file: &mut SegmentFile, at: u64, head: &Head) -> Result<Result<(), String>, Stop> {
         let entry = &head.entry;
         let frame = file.bytes(at, head.length)?;
+        self.report.reduced_frames += u64::from(!head.removed.is_empty());
         for (row, section) in entry.sections.iter().enumerate() {
+            let class = section.content.class();
             match section.holding {
+                _ if head.removed.contains(row) && self.acts.removed(class, entry.sequence) => {}
+                _ if head.removed.contains(row) => {
+                    return Ok(Err(format!("its {class} were removed, but no act on record says so")));
+                }
                 Holding::Parts => {
                     let expected = self.parts.remove(&(entry.exchange, section.content)).unwrap_or_default();
                     if expected != (section.length, section.digest) {
@@ -399,6 +424,12 @@ impl<'a> StreamCheck<'a> {
                     }
                     if entry.kind == Kind::Note {
                         self.report.notes.push(Note::new(entry, stored));
+                    }
+                    if entry.kind == Kind::Act {
+                        match serde_json::from_slice(stored) {
+                            Ok(act) => self.found_acts.push(act),
+                            Err(error) => return Ok(Err(format!("it is no act: {error}"))),
+                        }
                     }
                     if section.holding == Holding::Sealed {
                         self.data_keys.insert(entry.key_id);
@@ -428,6 +459,7 @@ impl<'a> StreamCheck<'a> {
                 }
             }
             Kind::Access => self.report.accesses += 1,
+            Kind::Act => self.report.acts += 1,
             Kind::Note => {}
         }
         Ok(())
@@ -471,9 +503,9 @@ impl<'a> StreamCheck<'a> {
         let Some(keys) = self.keys else { return Ok(()) };
         for id in &self.data_keys {
             let missing = self.report.missing_keys.get_or_insert(0);
-            match WrappedKey::read(keys, id) {
+            match WrappedKeys::read(keys, id) {
                 Ok(_) => {}
-                Err(UnsealError::Shredded(_)) => *missing += 1,
+                Err(UnsealError::Shredded { .. }) => *missing += 1,
                 Err(UnsealError::Epoch { path, reason }) => return Err(fault(&path, None, reason)),
                 Err(_) => {
                     // The audit role may not look into keys/.

@@ -5,8 +5,10 @@ mod card;
 mod export;
 mod filter;
 mod grep;
+mod hold;
 mod list;
 mod prove;
+pub(crate) mod retain;
 mod since;
 mod stats;
 mod table;
@@ -52,6 +54,10 @@ enum Command {
     Unseal(unseal::Args),
     /// List who unsealed what, when and why
     Accesses(accesses::Args),
+    /// Destroy what is older than it is to be kept, or one subject's
+    Retain(retain::Args),
+    /// Keep records that would be destroyed, until the hold is released
+    Hold(hold::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +89,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Prove(args) => prove::run(args, &audit()?),
         Command::Unseal(args) => unseal::run(args, &global.paths()?),
         Command::Accesses(args) => accesses::run(args, &audit()?),
+        Command::Retain(args) => retain::run(args, global),
+        Command::Hold(args) => hold::run(args, &global.paths()?),
     };
     match result {
         // Whoever reads our output has seen enough.

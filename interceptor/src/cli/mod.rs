@@ -56,8 +56,14 @@ impl Global {
         if said && self.config.is_none() {
             return Ok(StatePaths::resolve(self.state.as_deref(), None));
         }
+        Ok(self.loaded()?.1)
+    }
+
+    /// The configuration, and where the state is.
+    pub(crate) fn loaded(&self) -> Result<(Config, StatePaths), Failure> {
         let config = Config::load(self.config.as_deref())?;
-        Ok(StatePaths::resolve(self.state.as_deref(), config.state.as_deref()))
+        let paths = StatePaths::resolve(self.state.as_deref(), config.state.as_deref());
+        Ok((config, paths))
     }
 }
 

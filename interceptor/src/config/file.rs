@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Limits, Rules, Upstream};
+use super::{Limits, Retention, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
@@ -108,10 +108,14 @@ pub struct Backstop {
 pub struct Audit {
     /// When a record counts as durable.
     pub durability: Durability,
-    /// Files with auditors' public keys, each of which can unseal.
+    /// Files with auditors' public keys.
     pub auditors: Vec<PathBuf>,
+    /// How many of them it takes to unseal.
+    pub threshold: u8,
     /// Bytes of one segment file.
     pub segment_bytes: u64,
+    /// How long contents are kept.
+    pub retention: Retention,
 }
 
 /// The `[upgrade]` table.
@@ -194,7 +198,13 @@ impl Default for Backstop {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { durability: Durability::default(), auditors: Vec::new(), segment_bytes: 64 << 20 }
+        Self {
+            durability: Durability::default(),
+            auditors: Vec::new(),
+            threshold: 1,
+            segment_bytes: 64 << 20,
+            retention: Retention::default(),
+        }
     }
 }
 

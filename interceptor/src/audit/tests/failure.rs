@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::super::disk::{Disk, Kernel};
 use super::super::mapping::Mapping;
+use std::slice::from_ref;
+
 use super::*;
 
 /// The kernel, except that the calls of one kind fail from some call on, for a number of calls.
@@ -100,7 +102,7 @@ fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
     assert_eq!(place.segments().len(), 2, "the segment was given up");
     assert_eq!(place.intact().records, 4);
     let (mut reader, keys) = (place.reader(), place.keys());
-    let mut opener = Opener::new(&keys, &place.secret);
+    let mut opener = Opener::new(&keys, from_ref(&place.secret));
     assert_eq!(reader.response(1, &mut opener).unwrap().unwrap(), b"beforeafter");
     place.write(&[&[]]);
     place.intact();

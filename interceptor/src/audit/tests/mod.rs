@@ -7,6 +7,7 @@ mod flip;
 mod frames;
 mod handover;
 mod proof;
+mod retention;
 mod sealing;
 mod sharing;
 
@@ -40,6 +41,7 @@ impl Place {
             host: "testhost".into(),
             durability: Durability::Power,
             auditors: vec![self.secret.public()],
+            threshold: 1,
             segment_bytes: 64 << 10,
             accept_missing_checkpoint: false,
         }

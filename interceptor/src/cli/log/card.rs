@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::accesses::{outcome, who};
 use super::table::{Style, clean, clean_lines, colour, decision_style};
-use crate::audit::{Access, Encoding, Parent, Record, State};
+use crate::audit::{Access, Class, Encoding, Parent, Record, State};
 
 /// Writes the record; nothing in it was ever sealed.
 pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) -> io::Result<()> {
@@ -16,6 +16,10 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) 
     if record.log.damaged {
         let text = "not what was written: run `interceptor log verify`";
         card.line("damaged", Some(Style::Bad.paint(text, card.colour)))?;
+    }
+    if !record.log.removed.is_empty() {
+        let classes = record.log.removed.iter().map(|class| class.name()).collect::<Vec<_>>().join(", ");
+        card.line("removed", Some(format!("{classes}: by retention, or erased (`interceptor log retain --acts`)")))?;
     }
     card.caller(record)?;
     card.request(record)?;
@@ -186,9 +190,10 @@ fn has_left(record: &Record) -> bool {
 }
 
 fn state(record: &Record) -> String {
+    let lost_prompt = record.log.removed.contains(&Class::Prompts);
     match (record.state, has_left(record)) {
         (State::Open, _) => "open: the response is still awaited or coming in",
-        (State::Complete, _) if record.request.masked.is_none() && !record.log.damaged => {
+        (State::Complete, _) if record.request.masked.is_none() && !record.log.damaged && !lost_prompt => {
             "complete: refused, the request never left"
         }
         (State::Complete, true) => "complete",

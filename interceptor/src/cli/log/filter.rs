@@ -51,7 +51,10 @@ pub(crate) struct Filter {
 
 /// A text in which `*` stands for any characters; case is ignored.
 #[derive(Clone, Debug)]
-struct Glob(Regex);
+struct Glob {
+    text: String,
+    whole: Regex,
+}
 
 impl FromStr for Glob {
     type Err = String;
@@ -62,7 +65,8 @@ impl FromStr for Glob {
         }
         let parts: Vec<_> = text.split('*').map(regex::escape).collect();
         let whole = format!(r"\A(?:{})\z", parts.join("(?s:.*)"));
-        RegexBuilder::new(&whole).case_insensitive(true).build().map(Self).map_err(|e| e.to_string())
+        let whole = RegexBuilder::new(&whole).case_insensitive(true).build().map_err(|e| e.to_string())?;
+        Ok(Self { text: text.to_owned(), whole })
     }
 }
 
@@ -127,6 +131,29 @@ impl Filter {
         }
     }
 
+    /// The options as they can be kept and read again: `caller=alice`, times in full.
+    pub(crate) fn terms(&self) -> Vec<String> {
+        let time = |name: &str, time: Option<Since>| time.map(|Since(time)| format!("{name}={time}"));
+        let globs = [
+            ("caller", &self.caller),
+            ("endpoint", &self.endpoint),
+            ("model", &self.model),
+            ("rule", &self.rule),
+            ("type", &self.entity),
+        ];
+        let times = time("since", self.since).into_iter().chain(time("until", self.until));
+        let texts = globs.into_iter().flat_map(|(name, globs)| globs.iter().map(move |g| format!("{name}={}", g.text)));
+        times.chain(texts).chain(self.decision.iter().map(|d| format!("decision={d}"))).collect()
+    }
+
+    /// What [`Filter::terms`] wrote.
+    pub(crate) fn of_terms<'t>(terms: impl IntoIterator<Item = &'t str>) -> Result<Self, Failure> {
+        let options = terms.into_iter().map(|term| format!("--{term}"));
+        let command = clap::Command::new("terms").no_binary_name(true);
+        let matches = <Self as clap::Args>::augment_args(command).try_get_matches_from(options)?;
+        Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
+    }
+
     /// Whether it is asked for more than a time.
     pub(crate) fn names_more_than_time(&self) -> bool {
         let globs = [&self.caller, &self.endpoint, &self.model, &self.rule, &self.entity];
@@ -135,7 +162,7 @@ impl Filter {
 }
 
 fn any<'t>(globs: &[Glob], texts: impl IntoIterator<Item = &'t str>) -> bool {
-    globs.is_empty() || texts.into_iter().any(|text| globs.iter().any(|Glob(glob)| glob.is_match(text)))
+    globs.is_empty() || texts.into_iter().any(|text| globs.iter().any(|glob| glob.whole.is_match(text)))
 }
 
 /// What a caller may be called.
@@ -229,6 +256,17 @@ mod tests {
         }
         let (from, to) = ("2026-01-31T12:00:00.000000000Z", "2026-01-31T13:00:00.000000000Z");
         assert_eq!(filter.nothing(), format!("no records from {from} to {to}"));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_filter_is_that_filter() {
+        let given = filter("--since 2026-01-31T12:00:00Z --caller alice --caller svc-* --type US_SSN --decision mask");
+        let terms = given.terms();
+        assert_eq!(terms[0], "since=2026-01-31T12:00:00.000000000Z");
+        let kept = Filter::of_terms(terms.iter().map(String::as_str)).unwrap();
+        assert_eq!(kept.terms(), terms);
+        assert!(kept.fits(&record()));
+        assert!(Filter::of_terms(["colour=red"]).is_err());
     }
 
     #[test]

@@ -252,6 +252,7 @@ mod tests {
             host: "testhost".into(),
             durability: Durability::Process,
             auditors: vec![secret.public()],
+            threshold: 1,
             segment_bytes: 64 << 10,
             accept_missing_checkpoint: false,
         }

@@ -1,7 +1,7 @@
 //! `interceptor log unseal`: opens what was sealed, after the access is on record.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::unistd::{Uid, User, getuid};
@@ -19,6 +19,7 @@ use crate::config::StatePaths;
 Examples:
   interceptor log unseal latest --key auditor.key --reason 'case 17'
   interceptor log unseal 01a20909 --key auditor.key --reason 'case 17' --json | jq -r .request.text
+  interceptor log unseal 01a20909 --key anna.key --key ben.key --reason 'case 17'
 
 The attempt goes on record before anything is shown, also one whose key does not fit:
 `interceptor log accesses` lists them. Needs the rights to write the audit log.
@@ -27,9 +28,9 @@ Exit status: 0 shown; 2 nothing is shown: the key does not fit, or the access ca
 pub(crate) struct Args {
     /// Id of the record, an unambiguous start of it, or `latest`
     id: String,
-    /// The auditor's private key
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    /// The auditor's private key; several where `audit.threshold` asks for the keys of several
+    #[arg(long, value_name = "FILE", required = true)]
+    key: Vec<PathBuf>,
     /// Why it must be opened: goes on record before anything is shown
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -43,22 +44,18 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     if reason.is_empty() {
         return Err("the reason is empty: say why the record must be opened".into());
     }
-    let secret = AuditorSecret::read(&args.key).map_err(|e| {
-        let missing = matches!(&e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        let remedy = if missing { ": give an auditor's private key, made by `interceptor keys generate`" } else { "" };
-        format!("--key: {e}{remedy}")
-    })?;
+    let secrets = args.key.iter().map(|path| secret(path)).collect::<Result<Vec<_>, _>>()?;
     let mut reader = read(&paths.audit())?;
     let index = find(&reader, &args.id)?;
     let keys = paths.keys();
-    let opened = open(&mut reader, index, &mut Opener::new(&keys, &secret));
+    let opened = open(&mut reader, index, &mut Opener::new(&keys, &secrets));
     let (uid, user) = caller();
     let access = Access {
         exchange: reader.id(index),
         time: Time::now(),
         uid,
         user,
-        auditor: secret.public().fingerprint(),
+        auditor: secrets.iter().map(|secret| secret.public().fingerprint()).collect::<Vec<_>>().join(" "),
         reason: reason.to_owned(),
         outcome: if opened.is_ok() { Outcome::Opened } else { Outcome::Refused },
         error: opened.as_ref().err().map(ToString::to_string),
@@ -100,12 +97,41 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     Ok(ExitCode::SUCCESS)
 }
 
+fn secret(path: &Path) -> Result<AuditorSecret, Failure> {
+    AuditorSecret::read(path).map_err(|e| {
+        let missing = matches!(&e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let remedy = if missing { ": give an auditor's private key, made by `interceptor keys generate`" } else { "" };
+        format!("--key: {e}{remedy}").into()
+    })
+}
+
 /// What was sealed, original request and response.
 type Opened = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 fn open(reader: &mut Reader, index: Index, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
     reader.try_keys(index, opener)?;
-    Ok((reader.original(index, opener)?, reader.response(index, opener)?))
+    let original = unless_removed(reader.original(index, opener))?;
+    let response = unless_removed(reader.response(index, opener))?;
+    match (original, response) {
+        (Err(gone), Err(_)) => Err(gone),
+        (Err(gone), Ok(response)) => {
+            eprintln!("interceptor: {gone}");
+            Ok((None, response))
+        }
+        (Ok(original), Err(gone)) => {
+            eprintln!("interceptor: {gone}");
+            Ok((original, None))
+        }
+        (Ok(original), Ok(response)) => Ok((original, response)),
+    }
+}
+
+/// What retention removed does not keep from showing the rest.
+fn unless_removed<T>(content: Result<T, ReadError>) -> Result<Result<T, ReadError>, ReadError> {
+    match content {
+        Err(gone @ ReadError::Removed(..)) => Ok(Err(gone)),
+        other => other.map(Ok),
+    }
 }
 
 /// Raw bytes, as an auditor wants them in a file; on a terminal the titles stand out.
@@ -123,7 +149,7 @@ fn write_content(out: &mut impl Write, title: &str, content: Option<&[u8]>) -> i
 }
 
 /// Who asks: the user that logged in, which su and sudo do not change, else the process's own.
-fn caller() -> (u32, Option<String>) {
+pub(super) fn caller() -> (u32, Option<String>) {
     const UNSET: u32 = u32::MAX;
     let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
     let uid = login.filter(|&uid: &u32| uid != UNSET).unwrap_or_else(|| getuid().as_raw());

@@ -109,6 +109,10 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         None => " (whether some were removed could not be checked: keys/ may not be read)",
     };
     writeln!(out, "  accesses  {} to sealed content{anchored}", report.accesses)?;
+    if report.acts > 0 {
+        let (acts, frames) = (count(report.acts, "act"), count(report.reduced_frames, "frame"));
+        writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
+    }
     for note in &report.notes {
         writeln!(out, "  note      {note}")?;
     }

@@ -15,6 +15,7 @@ use super::inherit::{Inheritance, Kept, facts};
 use super::listeners::{complete, workers};
 use super::modes::Modes;
 use super::names::Names;
+use super::retention::Daily;
 use super::settings::{
     audit_settings, budget_limits, capture_settings, check_rules, connection_settings, dialer, host,
     supervisor_settings,
@@ -81,6 +82,7 @@ pub(super) struct Daemon {
     heart: Option<Heart>,
     drain: Arc<Drain>,
     log: Option<Log>,
+    _retention: Daily,
     config: Config,
     facts: Facts,
     run: PathBuf,
@@ -167,6 +169,7 @@ impl Daemon {
         let mut supervisor = Supervisor::start(settings, events, namespaces)?;
         supervisor.adopt(&mut capture, &mut workers, foreign);
         let pid_file = PidFile::create(&paths.run())?;
+        let retention = Daily::start(config.audit.retention, paths)?;
         inheritance.ready(&log)?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -188,6 +191,7 @@ impl Daemon {
             heart,
             drain,
             log,
+            _retention: retention,
             config,
             facts,
             run,

@@ -43,12 +43,14 @@ pub(super) fn audit_settings(args: &Args, config: &Config, paths: &StatePaths) -
                 .into(),
         );
     }
+    audit::check_ages(&config.audit.retention.ages()).map_err(|e| format!("audit.retention: {e}"))?;
     Ok(audit::Settings {
         dir: paths.audit(),
         keys: paths.keys(),
         host: host(),
         durability: config.audit.durability,
         auditors,
+        threshold: config.audit.threshold,
         segment_bytes: config.audit.segment_bytes,
         accept_missing_checkpoint: args.accept_missing_checkpoint,
     })

@@ -1,0 +1,257 @@
+//! Retention: what is older than its class is kept, or belongs to a subject that is to be erased, is destroyed.
+//!
+//! ```text
+//! plan ── read every frame's head: what goes, what is on hold, which data keys nothing needs any more
+//! apply ─ 1. the act is on record, durable and signed
+//!         2. keys are destroyed: what was sealed under them is gone, also in copies of the log
+//!         3. segments are rewritten without the contents ([`rewrite`]); disk space is given back
+//! ```
+//!
+//! Entries stay: chain, Merkle tree, checkpoints and proofs are what they were. Whatever stops it in between, the next
+//! run finds what is left to do. Only closed segments that a signed checkpoint covers are touched.
+
+mod plan;
+mod rewrite;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::act::{Act, Acts, Deed};
+use super::class::Class;
+use super::reader::ReadError;
+use super::record::Record;
+use super::seal::{KeyId, SubjectId, WrappedKeys};
+use super::{Error, Time, seal};
+
+pub use plan::Counts;
+use plan::{Chooser, Scan};
+
+/// Held while contents are destroyed.
+const LOCK: &str = "retain.lock";
+
+/// How long contents are kept, by class; for ever where nothing is said.
+pub type Ages = BTreeMap<Class, Duration>;
+
+/// What is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// What is older than its class is kept.
+    Old(Ages),
+    /// What is one subject's, of these classes.
+    Subject {
+        /// `uid:1000`, or the subject of an identity: see [`Record::subject`].
+        name: String,
+        /// Which contents.
+        classes: Vec<Class>,
+    },
+}
+
+/// Why nothing, or not everything, was destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum RetainError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Something could not be written.
+    #[error(transparent)]
+    Write(#[from] Error),
+    /// Another one is at it.
+    #[error("{} is held: another `interceptor log retain`, or the daemon's own, is at work; wait for it", .0.display())]
+    Busy(PathBuf),
+    /// A frame that should stay as it is cannot be read.
+    #[error("{} at byte {offset}: {reason}: run `interceptor log verify`; nothing was removed from this segment", path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Records would be kept without what says whose they are.
+    #[error(
+        "decisions are kept for a shorter time than {0}: what says whose contents they are would go first; keep decisions for as long at least"
+    )]
+    Order(Class),
+    /// There is no signed checkpoint.
+    #[error("the log in {} has no signed checkpoint yet: nothing in it is old enough", .0.display())]
+    Unsigned(PathBuf),
+}
+
+/// Who does it, and why.
+#[derive(Clone, Debug)]
+pub struct Author {
+    /// User id.
+    pub uid: u32,
+    /// User name.
+    pub user: Option<String>,
+    /// In their words.
+    pub reason: String,
+}
+
+/// A log whose contents are to be destroyed.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention<'a> {
+    /// Where the log is.
+    pub dir: &'a Path,
+    /// Where its keys are.
+    pub keys: &'a Path,
+    /// From when ages count.
+    pub now: Time,
+}
+
+/// What would be done.
+#[derive(Debug)]
+pub struct Plan {
+    acts: Vec<Deed>,
+    chooser: Chooser,
+    segments: Vec<PathBuf>,
+    shred: Vec<(KeyId, Class)>,
+    erase: Vec<SubjectId>,
+    /// By class.
+    pub counts: BTreeMap<Class, Counts>,
+    /// Records that would go if they were not on hold.
+    pub held: u64,
+    /// Frames that are due but in a segment that is still being written, or not signed yet.
+    pub waiting: u64,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.shred.is_empty() && self.erase.is_empty()
+    }
+
+    /// Number of segments that are rewritten.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Number of keys of data keys, and secrets of subjects, that are destroyed.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.shred.len() + self.erase.len()
+    }
+}
+
+/// Steps, one by one.
+#[cfg(test)]
+impl Plan {
+    pub(crate) fn record(&self, place: &super::tests::Place, author: &Author) {
+        for deed in &self.acts {
+            let Author { uid, user, reason } = author.clone();
+            let act = Act { time: Time::now(), uid, user, reason, deed: deed.clone() };
+            act.record(&place.audit(), &place.keys()).unwrap();
+        }
+    }
+
+    pub(crate) fn rewrite(&self, path: &Path) {
+        rewrite::segment(path, &self.chooser).unwrap();
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Bytes that the segments are shorter now.
+    pub freed: u64,
+    /// Segments that were rewritten.
+    pub segments: u64,
+}
+
+impl Retention<'_> {
+    /// Finds out what would be done; changes nothing. `held` says whether a record is on hold; it is asked only when there
+    /// is a hold.
+    ///
+    /// # Errors
+    /// [`RetainError::Read`], [`RetainError::Order`], [`RetainError::Damaged`].
+    pub fn plan(&self, removal: &Removal, acts: &Acts, held: &dyn Fn(&Record) -> bool) -> Result<Plan, RetainError> {
+        if let Removal::Old(ages) = removal {
+            check_ages(ages)?;
+        }
+        let signed = plan::signed_frames(self.dir)?;
+        let mut scan = Scan::new(self.dir, signed)?;
+        let held = if acts.holds().is_empty() { None } else { Some(held) };
+        let chooser = scan.chooser(removal, self.now, held)?;
+        let found = scan.choose(&chooser)?;
+        let erase = match removal {
+            Removal::Subject { name, .. } => seal::subject_ids(self.keys, name)?,
+            Removal::Old(_) => Vec::new(),
+        };
+        Ok(Plan {
+            acts: found.deeds(removal, self.now),
+            segments: found.segments,
+            shred: plan::unneeded(self.keys, found.keys)?,
+            erase,
+            counts: found.counts,
+            held: found.held.len() as u64,
+            waiting: found.waiting,
+            chooser,
+        })
+    }
+
+    /// Does what was planned. `progress` hears of each segment that was rewritten.
+    ///
+    /// # Errors
+    /// What stopped it; what was done before stays done, and is on record.
+    pub fn apply(&self, plan: &Plan, author: &Author, progress: &dyn Fn()) -> Result<Done, RetainError> {
+        if plan.is_empty() {
+            return Ok(Done::default());
+        }
+        let _lock = self.lock()?;
+        for deed in &plan.acts {
+            let Author { uid, user, reason } = author.clone();
+            let act = Act { time: Time::now(), uid, user, reason, deed: deed.clone() };
+            act.record(self.dir, self.keys)?;
+        }
+        for id in &plan.erase {
+            seal::erase_subject(self.keys, id)?;
+        }
+        for (id, class) in &plan.shred {
+            shred(self.keys, id, *class)?;
+        }
+        let mut done = Done::default();
+        for path in &plan.segments {
+            done.freed += rewrite::segment(path, &plan.chooser)?;
+            done.segments += 1;
+            progress();
+        }
+        Ok(done)
+    }
+
+    fn lock(&self) -> Result<File, RetainError> {
+        let path = self.dir.join(LOCK);
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|e| Error::io("open", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(RetainError::Busy(path)),
+            Err(std::fs::TryLockError::Error(e)) => Err(Error::io("flock", path, e).into()),
+        }
+    }
+}
+
+/// Contents must not outlive what says whose they are.
+///
+/// # Errors
+/// [`RetainError::Order`].
+pub fn check_ages(ages: &Ages) -> Result<(), RetainError> {
+    let Some(decisions) = ages.get(&Class::Decisions) else { return Ok(()) };
+    let longer = |class: &Class| ages.get(class).is_none_or(|age| age > decisions);
+    match [Class::Prompts, Class::Responses].into_iter().find(longer) {
+        Some(class) => Err(RetainError::Order(class)),
+        None => Ok(()),
+    }
+}
+
+fn shred(keys: &Path, id: &KeyId, class: Class) -> Result<(), RetainError> {
+    match WrappedKeys::read(keys, id) {
+        Ok(wrapped) if wrapped.has(class) => Ok(wrapped.shred(class)?),
+        Ok(_) => Ok(()),
+        Err(error) => Err(ReadError::Unseal(error).into()),
+    }
+}

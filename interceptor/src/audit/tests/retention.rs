@@ -1,0 +1,366 @@
+//! What retention and erasures destroy, and what they leave as it was.
+
+use std::fs;
+use std::slice::from_ref;
+use std::time::Duration;
+
+use super::super::act::acts;
+use super::super::{Act, Acts, Ages, Author, Class, Deed, Done, ReadError, Removal, Retention, RetentionPlan};
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const RESPONSE: &[u8] = b"data: the answer\n\n";
+
+fn who() -> Author {
+    Author { uid: 0, user: Some("root".into()), reason: "test".into() }
+}
+
+/// A record of a caller with this user id.
+async fn by(worker: &Worker, uid: u32) -> ExchangeId {
+    let mut record = Record::new(ExchangeId::new());
+    record.caller.uid = Some(uid);
+    let id = record.id;
+    let body = [BODY, &vec![b' '; 3000]].concat();
+    let (mut exchange, _) = worker.begin(record, ORIGINAL, Outgoing { head: HEAD, body: &body }).await.unwrap();
+    exchange.chunk(RESPONSE).await.unwrap();
+    exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
+    id
+}
+
+/// Writes records of uid 1000 and 2000 in turns, in several segments, closed.
+fn filled() -> (Place, Vec<ExchangeId>) {
+    let place = Place::new();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let log = place.open();
+        let worker = log.worker().unwrap();
+        ids.extend((0..30).map(|n| run(by(&worker, if n % 2 == 0 { 1000 } else { 2000 }))));
+        log.close().unwrap();
+    }
+    // The last segment is never touched: one that matters to nobody.
+    place.write(&[&[]]);
+    (place, ids)
+}
+
+fn days(ages: &[(Class, u32)]) -> Removal {
+    Removal::Old(ages.iter().map(|&(class, days)| (class, DAY * days)).collect::<Ages>())
+}
+
+impl Place {
+    /// Does it as if `later` had passed since.
+    fn retain(&self, removal: &Removal, later: Duration) -> (RetentionPlan, Done) {
+        self.retain_unless(removal, later, &|_| false)
+    }
+
+    fn retain_unless(
+        &self,
+        removal: &Removal,
+        later: Duration,
+        held: &dyn Fn(&Record) -> bool,
+    ) -> (RetentionPlan, Done) {
+        let now = Time::from_unix_ns(Time::now().unix_ns() + u64::try_from(later.as_nanos()).unwrap());
+        let (dir, keys) = (self.audit(), self.keys());
+        let retention = Retention { dir: &dir, keys: &keys, now };
+        let plan = retention.plan(removal, &self.acts(), held).unwrap();
+        let done = retention.apply(&plan, &who(), &|| ()).unwrap();
+        (plan, done)
+    }
+
+    fn acts(&self) -> Acts {
+        acts(&self.audit()).unwrap()
+    }
+
+    fn hold(&self, deed: Deed) {
+        let act = Act { time: Time::now(), uid: 0, user: None, reason: "test".into(), deed };
+        act.record(&self.audit(), &self.keys()).unwrap();
+    }
+
+    fn size(&self) -> u64 {
+        self.segments().iter().map(|path| path.metadata().unwrap().len()).sum()
+    }
+
+    /// Original and response of a record, each opened or the error.
+    fn unseal(&self, id: ExchangeId) -> [Result<Option<Vec<u8>>, ReadError>; 2] {
+        let mut reader = self.reader();
+        let index = reader.find(&id.to_string())[0];
+        let keys = self.keys();
+        let mut opener = Opener::new(&keys, from_ref(&self.secret));
+        [reader.original(index, &mut opener), reader.response(index, &mut opener)]
+    }
+
+    fn opens(&self, id: ExchangeId) -> [bool; 2] {
+        let [original, response] = self.unseal(id);
+        [
+            original.is_ok_and(|bytes| bytes.as_deref() == Some(ORIGINAL)),
+            response.is_ok_and(|bytes| bytes.as_deref() == Some(RESPONSE)),
+        ]
+    }
+
+    fn record_of(&self, id: ExchangeId) -> Record {
+        let mut reader = self.reader();
+        let index = reader.find(&id.to_string())[0];
+        reader.record(index).unwrap()
+    }
+}
+
+#[test]
+fn each_class_goes_in_its_time_and_everything_proven_stays_so() {
+    let (place, ids) = filled();
+    let ages = days(&[(Class::Prompts, 90), (Class::Responses, 365), (Class::Decisions, 2562)]);
+    let before = place.intact();
+    let mut reader = place.reader();
+    let proofs: Vec<String> = (0..ids.len()).map(|index| reader.prove(index, true).unwrap().to_string()).collect();
+    let mut size = place.size();
+    assert!(place.retain(&ages, DAY * 89).0.is_empty());
+    for (later, opens, removed) in [
+        (100, [false, true], &[Class::Prompts][..]),
+        (400, [false, false], &[Class::Prompts, Class::Responses]),
+        (3000, [false, false], &Class::ALL),
+    ] {
+        let (plan, done) = place.retain(&ages, DAY * later);
+        assert_eq!((done.freed, done.segments as usize), (size - place.size(), plan.segments()), "{later} days");
+        assert!(done.freed > 0);
+        // Nothing of decisions is sealed.
+        assert_eq!(plan.keys() > 0, later < 3000, "{later} days");
+        size = place.size();
+        for id in &ids {
+            assert_eq!(place.opens(*id), opens, "{later} days");
+            assert_eq!(place.record_of(*id).log.removed, removed);
+        }
+        let report = place.intact();
+        assert_eq!((&report.root, report.leaves, report.missing_keys), (&before.root, before.leaves, Some(0)));
+        assert_eq!(report.acts, removed.len() as u64);
+        for (index, proof) in proofs.iter().enumerate() {
+            Proof::parse(proof).unwrap().verify(&place.trust().key).unwrap();
+            assert_eq!(&place.reader().prove(index, true).unwrap().to_string(), proof);
+        }
+        // There is nothing left to do, and the log goes on.
+        assert!(place.retain(&ages, DAY * later).0.is_empty());
+    }
+    place.write(&[&[b"more"]]);
+    place.intact();
+}
+
+#[test]
+fn a_record_says_what_it_has_lost_and_keeps_the_rest() {
+    let (place, ids) = filled();
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    let record = place.record_of(ids[0]);
+    assert_eq!((record.caller.uid, record.request.masked, record.log.damaged), (Some(1000), None, false));
+    assert_eq!(record.response.body.unwrap().bytes, RESPONSE.len() as u64);
+    place.retain(&days(&[(Class::Prompts, 1), (Class::Responses, 1), (Class::Decisions, 1)]), DAY * 2);
+    let record = place.record_of(ids[0]);
+    assert_eq!((record.id, record.caller.uid, record.log.removed.len()), (ids[0], None, 3));
+    assert!(!record.log.damaged && record.time.unix_ns() > 0);
+}
+
+#[test]
+fn what_was_shredded_opens_in_no_copy_of_the_log() {
+    let (place, ids) = filled();
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(&place.audit(), copy.path());
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    // The log as it was, beside all keys that there still are.
+    fs::remove_dir_all(place.audit()).unwrap();
+    copy_dir(copy.path(), &place.audit());
+    for id in ids {
+        let [original, response] = place.unseal(id);
+        let error = original.unwrap_err();
+        assert!(matches!(error, ReadError::Unseal(UnsealError::ClassShredded { .. })), "{error}");
+        assert_eq!(response.unwrap().unwrap(), RESPONSE);
+    }
+}
+
+#[test]
+fn what_is_on_hold_stays_until_it_is_released() {
+    let (place, ids) = filled();
+    let kept = ids[7];
+    let records = vec![format!("id={kept}")];
+    place.hold(Deed::Hold { name: "case-17".into(), records });
+    let held = |record: &Record| record.id == kept;
+    let ages = days(&[(Class::Prompts, 1)]);
+    let (plan, _) = place.retain_unless(&ages, DAY * 2, &held);
+    assert_eq!(plan.held, 1);
+    assert!(place.opens(kept)[0], "its data key is kept as well");
+    assert!(!place.opens(ids[8])[0]);
+    assert!(place.record_of(kept).request.masked.is_some() && place.record_of(ids[8]).request.masked.is_none());
+    place.intact();
+    place.hold(Deed::Release { name: "case-17".into() });
+    // Nobody is asked when there is no hold.
+    let (plan, _) = place.retain_unless(&ages, DAY * 2, &held);
+    assert!(plan.held == 0 && plan.keys() > 0);
+    assert!(!place.opens(kept)[0]);
+    place.intact();
+}
+
+#[test]
+fn one_subject_is_erased_and_no_other() {
+    let (place, ids) = filled();
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(&place.audit(), copy.path());
+    let erase = Removal::Subject { name: "uid:1000".into(), classes: vec![Class::Prompts, Class::Responses] };
+    let (plan, _) = place.retain(&erase, Duration::ZERO);
+    assert_eq!((plan.counts[&Class::Prompts].frames, plan.keys()), (30, 1));
+    let check = |place: &Place, why: &str| {
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(place.opens(*id), [n % 2 == 1; 2], "{why}: {n}");
+        }
+    };
+    check(&place, "erased");
+    assert_eq!(place.record_of(ids[0]).caller.uid, Some(1000), "who called is a decision's content");
+    place.intact();
+    // Who calls again is not forgotten, and what they send now can be opened.
+    let log = place.open();
+    let again = run(by(&log.worker().unwrap(), 1000));
+    log.close().unwrap();
+    assert_eq!(place.opens(again), [true; 2]);
+    fs::remove_dir_all(place.audit()).unwrap();
+    copy_dir(copy.path(), &place.audit());
+    check(&place, "in a copy of the log");
+}
+
+#[test]
+fn nothing_is_sealed_under_a_secret_that_was_erased_meanwhile() {
+    let place = Place::new();
+    let log = place.open();
+    let worker = log.worker().unwrap();
+    let first = run(by(&worker, 1000));
+    let erase = Removal::Subject { name: "uid:1000".into(), classes: vec![Class::Prompts, Class::Responses] };
+    let (plan, _) = place.retain(&erase, Duration::ZERO);
+    assert!(plan.waiting > 0, "the segment is being written");
+    let second = run(by(&worker, 1000));
+    log.close().unwrap();
+    assert_eq!((place.opens(first), place.opens(second)), ([false; 2], [true; 2]));
+}
+
+#[test]
+fn contents_that_are_missing_without_an_act_are_a_fault() {
+    let (place, ids) = filled();
+    let copy = tempfile::tempdir().unwrap();
+    for stream in [Stream::Access] {
+        assert!(scan::segments(&place.audit(), stream).unwrap().is_empty());
+    }
+    copy_dir(&place.keys(), copy.path());
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    // Somebody removes what says that it was done, also what the keys directory knows of it.
+    for path in scan::segments(&place.audit(), Stream::Access).unwrap() {
+        fs::remove_file(path).unwrap();
+    }
+    fs::remove_file(place.audit().join("access.checkpoint")).unwrap();
+    fs::remove_file(place.keys().join("access.checkpoint")).unwrap();
+    let fault = place.faulty();
+    assert!(fault.reason.contains("no act on record"), "{fault}");
+    assert_eq!(fault.id, Some(ids[0]));
+}
+
+#[test]
+fn an_act_covers_no_more_than_it_says() {
+    let (place, _) = filled();
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    // The responses of the first segment go without a record of it.
+    let segments = place.segments();
+    let (dir, keys) = (place.audit(), place.keys());
+    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
+    let plan = Retention { dir: &dir, keys: &keys, now }
+        .plan(&days(&[(Class::Responses, 1)]), &place.acts(), &|_| false)
+        .unwrap();
+    plan.rewrite(&segments[0]);
+    let fault = place.faulty();
+    assert!(fault.reason.contains("its responses were removed"), "{fault}");
+}
+
+#[test]
+fn what_is_removed_cannot_be_changed_to_be_there() {
+    let (place, _) = filled();
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    let path = &place.segments()[0];
+    let bytes = fs::read(path).unwrap();
+    for at in super::super::header::HEADER..bytes.len().min(6000) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        fs::write(path, changed).unwrap();
+        place.faulty();
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_is_ended_by_the_next() {
+    let (place, ids) = filled();
+    let ages = days(&[(Class::Prompts, 1)]);
+    let (dir, keys) = (place.audit(), place.keys());
+    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
+    let plan = Retention { dir: &dir, keys: &keys, now }.plan(&ages, &place.acts(), &|_| false).unwrap();
+    // Stopped when the act was on record, and one segment rewritten.
+    plan.record(&place, &who());
+    plan.rewrite(&place.segments()[1]);
+    place.intact();
+    place.retain(&ages, DAY * 2);
+    place.intact();
+    assert!(ids.iter().all(|id| place.record_of(*id).log.removed == [Class::Prompts]));
+}
+
+#[test]
+fn nothing_outlives_what_says_whose_it_is() {
+    let (place, _) = filled();
+    let (dir, keys) = (place.audit(), place.keys());
+    let retention = Retention { dir: &dir, keys: &keys, now: Time::now() };
+    for wrong in [
+        days(&[(Class::Prompts, 90), (Class::Responses, 90), (Class::Decisions, 30)]),
+        days(&[(Class::Decisions, 30)]),
+    ] {
+        let error = retention.plan(&wrong, &place.acts(), &|_| false).unwrap_err();
+        assert!(error.to_string().contains("keep decisions for as long at least"), "{error}");
+    }
+}
+
+#[test]
+fn it_takes_as_many_auditors_as_the_threshold_says() {
+    let place = Place::new();
+    let auditors = [AuditorSecret::generate(), AuditorSecret::generate(), AuditorSecret::generate()];
+    let settings =
+        Settings { auditors: auditors.iter().map(AuditorSecret::public).collect(), threshold: 2, ..place.settings() };
+    let log = Log::open(settings.clone()).unwrap();
+    let id = run(by(&log.worker().unwrap(), 1000));
+    log.close().unwrap();
+    let [a, b, c] = auditors;
+    let keys = place.keys();
+    let open = |secrets: &[AuditorSecret]| {
+        let mut reader = place.reader();
+        let index = reader.find(&id.to_string())[0];
+        let mut opener = Opener::new(&keys, secrets);
+        reader.try_keys(index, &mut opener)?;
+        reader.original(index, &mut opener)
+    };
+    for one in [from_ref(&a), from_ref(&b), from_ref(&place.secret)] {
+        let error = open(one).unwrap_err().to_string();
+        assert!(error.contains("takes the keys of 2 auditors"), "{error}");
+    }
+    assert_eq!(open(&[a, c]).unwrap().unwrap(), ORIGINAL);
+    assert!(open(&[b, AuditorSecret::generate()]).is_err());
+    for threshold in [0, 4] {
+        let error = Log::open(Settings { threshold, ..settings.clone() }).unwrap_err().to_string();
+        assert!(error.contains("audit.threshold"), "{error}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_old_is_closed_though_it_is_not_full() {
+    let place = Place::new();
+    let log = place.open();
+    let worker = log.worker().unwrap();
+    let ids: Vec<ExchangeId> = (0..2).map(|_| run(by(&worker, 1000))).collect();
+    log.close_if_old(Duration::from_secs(3600));
+    assert_eq!(place.segments().len(), 1);
+    log.close_if_old(Duration::ZERO);
+    let last = run(by(&worker, 1000));
+    assert_eq!(place.segments().len(), 2);
+    // Nothing new, no further segment.
+    log.close_if_old(Duration::ZERO);
+    log.close_if_old(Duration::ZERO);
+    assert_eq!(place.segments().len(), 3);
+    log.close().unwrap();
+    place.write(&[&[]]);
+    place.intact();
+    place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    assert!(ids.iter().chain([&last]).all(|id| !place.opens(*id)[0]));
+}

@@ -1,0 +1,166 @@
+//! `interceptor log hold`: legal holds.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::super::Failure;
+use super::filter::{Filter, HELP};
+use super::retain::author;
+use super::table::{clean, millis};
+use super::{find, read};
+use crate::audit::{Act, Acts, Deed, Record, Time, acts};
+use crate::config::StatePaths;
+
+/// Arguments of `interceptor log hold`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  interceptor log hold place case-17 --caller alice --since 2026-01-01 --reason 'letter of 3 March'
+  interceptor log hold list
+  interceptor log hold release case-17 --reason 'closed on 9 June'
+
+Nothing of a record that is on hold is removed, by retention or by an erasure, also of records
+that are still to come. Placing and releasing goes on record: `interceptor log retain --acts`.
+Needs the rights to write the audit log, and its signing key.
+
+Exit status: 0 done; 2 it cannot be recorded, or there is no such hold.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Place a hold on the records that the options name
+    #[command(after_help = HELP)]
+    Place(Place),
+    /// Release a hold
+    Release(Release),
+    /// List the holds that are in force
+    List {
+        /// JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// A name for it
+    name: String,
+    /// Why: goes on record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// This record: its id, or an unambiguous start of it
+    #[arg(long = "id", value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+#[derive(Debug, clap::Args)]
+struct Release {
+    /// The hold's name
+    name: String,
+    /// Why: goes on record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    let known = acts(&paths.audit())?;
+    let holds = known.holds();
+    let (name, reason, deed) = match &args.command {
+        Command::List { json } => return list(&known, *json),
+        Command::Place(place) if holds.contains_key(place.name.as_str()) => {
+            return Err(format!("there is a hold {:?} already: choose another name", place.name).into());
+        }
+        Command::Place(place) => {
+            let records = terms(place, paths)?;
+            if records.is_empty() {
+                return Err("that would hold every record: say which, by --id, --caller or other options".into());
+            }
+            (&place.name, &place.reason, Deed::Hold { name: place.name.clone(), records })
+        }
+        Command::Release(release) if !holds.contains_key(release.name.as_str()) => {
+            return Err(format!("no hold is called {:?}: `interceptor log hold list` shows them", release.name).into());
+        }
+        Command::Release(release) => (&release.name, &release.reason, Deed::Release { name: release.name.clone() }),
+    };
+    if name.trim().is_empty() {
+        return Err("the name is empty".into());
+    }
+    let author = author(reason)?;
+    let act = Act { time: Time::now(), uid: author.uid, user: author.user, reason: author.reason, deed };
+    act.record(&paths.audit(), &paths.keys())?;
+    println!("{}", act.deed);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn terms(place: &Place, paths: &StatePaths) -> Result<Vec<String>, Failure> {
+    let mut terms = place.filter.terms();
+    if !place.ids.is_empty() {
+        let reader = read(&paths.audit())?;
+        for id in &place.ids {
+            terms.push(format!("id={}", reader.id(find(&reader, id)?)));
+        }
+    }
+    Ok(terms)
+}
+
+fn list(acts: &Acts, json: bool) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    let holds = acts.holds();
+    if holds.is_empty() && !json {
+        eprintln!("interceptor: nothing is on hold");
+    }
+    for act in holds.into_values() {
+        let Deed::Hold { name, records } = &act.deed else { continue };
+        if json {
+            writeln!(out, "{}", json!(act))?;
+            continue;
+        }
+        let user = act.user.as_deref().map_or_else(|| format!("uid {}", act.uid), clean);
+        let (name, records, reason) = (clean(name), clean(&records.join(" ")), clean(&act.reason));
+        writeln!(
+            out,
+            "{name}\n  placed   {} UTC by {user}\n  records  {records}\n  reason   {reason}",
+            millis(act.time)
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The records that a hold keeps.
+pub(super) struct Held {
+    ids: Vec<String>,
+    filter: Filter,
+}
+
+impl Held {
+    /// Of all holds in force.
+    pub(super) fn of(acts: &Acts) -> Result<Vec<Self>, Failure> {
+        let holds = acts.holds().into_values();
+        holds
+            .filter_map(|act| if let Deed::Hold { records, .. } = &act.deed { Some(records) } else { None })
+            .map(Self::new)
+            .collect()
+    }
+
+    fn new(records: &Vec<String>) -> Result<Self, Failure> {
+        let (ids, terms): (Vec<&str>, Vec<&str>) =
+            records.iter().map(String::as_str).partition(|t| t.starts_with("id="));
+        let ids = ids.into_iter().map(|id| id["id=".len()..].to_owned()).collect();
+        Ok(Self { ids, filter: Filter::of_terms(terms)? })
+    }
+
+    /// Whether it keeps `record`.
+    pub(super) fn holds(&self, record: &Record) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&record.id.to_string()))
+            && self.filter.is_in_time(record.time.unix_ns())
+            && self.filter.fits(record)
+    }
+}

@@ -1,0 +1,55 @@
+//! What the configuration says of retention, done once a day.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use nix::unistd::{User, getuid};
+
+use super::Failure;
+use crate::audit::{Author, Removal, acts};
+use crate::cli::log::retain::retain;
+use crate::config::{Retention, StatePaths};
+
+/// After the start of the daemon, which has other things to do first.
+const FIRST: Duration = Duration::from_secs(10 * 60);
+/// From then on.
+const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Runs until it is dropped. What is being done then goes on to its end, or is ended by the next daemon.
+pub(super) struct Daily {
+    _stop: Option<Sender<()>>,
+}
+
+impl Daily {
+    /// Starts, if there is anything to do.
+    pub(super) fn start(retention: Retention, paths: &StatePaths) -> Result<Self, Failure> {
+        if retention == Retention::default() {
+            return Ok(Self { _stop: None });
+        }
+        let (stop, stopped) = channel();
+        let (removal, paths) = (Removal::Old(retention.ages()), paths.clone());
+        std::thread::Builder::new().name("audit-retention".into()).spawn(move || {
+            let mut wait = FIRST;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                match once(&removal, &paths) {
+                    Ok(()) => {}
+                    Err(failure) => log::error!("audit log: retention: {failure}"),
+                }
+                wait = EVERY;
+            }
+        })?;
+        Ok(Self { _stop: Some(stop) })
+    }
+}
+
+fn once(removal: &Removal, paths: &StatePaths) -> Result<(), Failure> {
+    let uid = getuid();
+    let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let author = Author { uid: uid.as_raw(), user, reason: "as configured".to_owned() };
+    let (plan, done) = retain(paths, removal, &acts(&paths.audit())?, Some(&author))?;
+    if let Some(done) = done.filter(|_| !plan.is_empty()) {
+        let (keys, segments) = (plan.keys(), done.segments);
+        log::info!("audit log: retention destroyed {keys} keys, rewrote {segments} segments, gave back {} bytes", done.freed);
+    }
+    Ok(())
+}

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::super::Failure;
 use super::table::{Style, colour};
-use super::{find, read};
-use crate::audit::{Access, AuditorSecret, Encoding, Error, Index, Opener, Outcome, ReadError, Reader, Time};
+use super::{find, report_damage};
+use crate::audit::{Access, AuditorSecret, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log unseal`.
@@ -48,13 +48,14 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
         let remedy = if missing { ": give an auditor's private key, made by `interceptor keys generate`" } else { "" };
         format!("--key: {e}{remedy}")
     })?;
-    let mut reader = read(&paths.audit())?;
-    let index = find(&reader, &args.id)?;
+    let mut reader = Reader::open(&paths.audit())?;
+    let at = find(&mut reader, &args.id)?;
     let keys = paths.keys();
-    let opened = open(&mut reader, index, &mut Opener::new(&keys, &secret));
+    let opened = open(&mut reader, &at, &mut Opener::new(&keys, &secret));
+    report_damage(reader.damage());
     let (uid, user) = caller();
     let access = Access {
-        exchange: reader.id(index),
+        exchange: at.id(),
         time: Time::now(),
         uid,
         user,
@@ -103,9 +104,9 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
 /// What was sealed, original request and response.
 type Opened = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-fn open(reader: &mut Reader, index: Index, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
-    reader.try_keys(index, opener)?;
-    Ok((reader.original(index, opener)?, reader.response(index, opener)?))
+fn open(reader: &mut Reader, at: &Located, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
+    reader.try_keys(at, opener)?;
+    Ok((reader.original(at, opener)?, reader.response(at, opener)?))
 }
 
 /// Raw bytes, as an auditor wants them in a file; on a terminal the titles stand out.

@@ -68,6 +68,30 @@ impl Live {
         })
     }
 
+    /// Every record of the log, from a walk through all of it.
+    #[cfg(test)]
+    pub(crate) fn everything(reader: &Reader) -> Result<Vec<Located>, ReadError> {
+        let mut live = Self {
+            dir: reader.dir.clone(),
+            stream: reader.stream,
+            walk: Walk::new(&reader.dir, reader.stream)?,
+            path: None,
+            open: BTreeMap::new(),
+            by_id: HashMap::new(),
+            pending: HashMap::new(),
+            looked: None,
+        };
+        let mut all: Vec<Located> = Vec::new();
+        for change in live.poll()? {
+            if let Change::Ended(at) = change {
+                all.push(*at);
+            }
+        }
+        all.extend(live.open.into_values());
+        all.sort_by_key(Located::sequence);
+        Ok(all)
+    }
+
     /// Reads what has been appended since the last call. When that is nothing it costs next to nothing.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::*;
 
 /// The kernel, except that the calls of one kind fail from some call on, for a number of calls.
 #[derive(Default)]
-struct Faulty {
+pub(super) struct Faulty {
     flush: Fault,
     allocate: Fault,
     sync: Fault,
@@ -43,6 +43,13 @@ impl Fault {
             Ok(_) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
             Err(_) => Ok(()),
         }
+    }
+}
+
+impl Faulty {
+    /// Lets the next flush fail.
+    pub(super) fn fail_once(&self) {
+        self.flush.arm(0, 1);
     }
 }
 

@@ -6,6 +6,7 @@ mod failure;
 mod flip;
 mod frames;
 mod handover;
+mod index;
 mod proof;
 mod sealing;
 mod sharing;

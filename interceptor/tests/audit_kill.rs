@@ -10,8 +10,8 @@ use std::slice::from_ref;
 use std::time::{Duration, Instant};
 
 use interceptor::audit::{
-    AuditorPublic, AuditorSecret, Completion, Durability, Log, Opener, Outgoing, Reader, Record, Settings, State,
-    Trust, Verdict, VerifyingKey, verify,
+    AuditorPublic, AuditorSecret, Completion, Durability, Everything, Log, Opener, Outgoing, Query, Reader, Record,
+    Settings, State, Trust, Verdict, VerifyingKey, verify,
 };
 use interceptor::flow::ExchangeId;
 
@@ -133,10 +133,11 @@ fn check(dir: &Path, acknowledged: &[(String, ExchangeId)], round: u64) {
         Verdict::Faulty(fault) => panic!("round {round}: {fault}"),
     }
     let mut reader = Reader::open(&dir.join("audit")).expect("a log");
-    reader.poll().expect("readable");
-    let states: std::collections::HashMap<ExchangeId, State> = (0..reader.len())
-        .map(|index| (reader.id(index), reader.record(index).expect("a whole record").state))
-        .collect();
+    let mut query = Query::oldest_first(&Everything);
+    let mut states = std::collections::HashMap::<ExchangeId, State>::new();
+    while let Some((at, record)) = query.record(&mut reader).expect("a whole record") {
+        states.insert(at.id(), record.state);
+    }
     for (word, id) in acknowledged {
         let state = states.get(id).unwrap_or_else(|| panic!("round {round}: {word} {id} is lost"));
         assert!(word == "begun" || *state == State::Complete, "round {round}: {id} ended, but is {state:?}");
@@ -146,10 +147,13 @@ fn check(dir: &Path, acknowledged: &[(String, ExchangeId)], round: u64) {
 fn unseal_last(dir: &Path, secret: &AuditorSecret) {
     let keys: PathBuf = dir.join("keys");
     let mut reader = Reader::open(&dir.join("audit")).expect("a log");
-    reader.poll().expect("readable");
     let mut opener = Opener::new(&keys, from_ref(secret));
-    for index in (0..reader.len()).step_by(reader.len().div_ceil(50)) {
-        let original = reader.original(index, &mut opener).expect("opens").expect("is there");
+    let (mut query, mut records) = (Query::oldest_first(&Everything), Vec::new());
+    while let Some(at) = query.located(&mut reader).expect("readable") {
+        records.push(at);
+    }
+    for at in records.iter().step_by(records.len().div_ceil(50)) {
+        let original = reader.original(at, &mut opener).expect("opens").expect("is there");
         assert!(original.len() >= 500 && original.iter().all(|&byte| byte == original[0]));
     }
 }

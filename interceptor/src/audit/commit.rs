@@ -92,6 +92,10 @@ impl Shared {
         match &result {
             Ok(()) => {
                 state.durable = extent;
+                if !retired.is_empty() {
+                    state.unindexed = true;
+                    self.index.notify_one();
+                }
                 if let (Some((segment, _, offset)), Some(now)) = (&current, &mut state.current)
                     && Arc::ptr_eq(segment, &now.segment)
                 {

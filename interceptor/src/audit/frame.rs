@@ -116,7 +116,7 @@ pub enum Content {
 }
 
 impl Content {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Json, Self::Original, Self::MaskedHead, Self::MaskedBody, Self::Response, Self::Upload];
 
     /// What it is called.

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::{Error, Time};
 use super::checkpoint::Checkpoint;
 use super::commit::OnDrop;
 use super::seal::{Epoch, Sealer, Slot};
 use super::segment::Spare;
 use super::writer::{Extent, Shared, State};
+use super::{Error, Time};
 
 /// Segments allocated ahead: one to go on in at once, one while the next is being allocated.
 const SPARES: usize = 2;

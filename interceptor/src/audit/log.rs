@@ -150,7 +150,9 @@ impl Log {
     /// Starts the threads of a log that this process writes.
     pub(super) fn start(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (committing, keeping, context) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(&self.context));
+        let indexing = Arc::clone(shared);
         self.spawn("audit-commit", move || committing.commit_loop())?;
+        self.spawn("audit-index", move || indexing.index_loop())?;
         self.spawn("audit-keeper", move || keeping.keeper_loop(Some((&context.slots, &context.sealer))))
     }
 
@@ -304,6 +306,7 @@ impl Shared {
             directory_dirty: false,
             waiters: Vec::new(),
             spares: VecDeque::new(),
+            unindexed: true,
             shortage: None,
             dirty_since: None,
             salvage: None,
@@ -321,6 +324,7 @@ impl Shared {
             state: Mutex::new(state),
             commit: Condvar::new(),
             keep: Condvar::new(),
+            index: Condvar::new(),
             room: Notify::new(),
             room_now: Condvar::new(),
             writer_lock: Mutex::new(Some(lock)),
@@ -362,6 +366,7 @@ impl Shared {
         self.lock().closing = true;
         self.commit.notify_all();
         self.keep.notify_all();
+        self.index.notify_all();
         self.announce_room();
     }
 

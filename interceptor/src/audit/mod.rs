@@ -8,7 +8,8 @@
 //! ```text
 //! Log::open ─ recover ─┬─ Worker ── begin ──> Exchange ── chunk, complete     (callers' threads: seal, hash, copy)
 //!                      ├─ commit thread: msync, acknowledge
-//!                      └─ keeper thread: next segment, data keys, checkpoint
+//!                      ├─ keeper thread: next segment, data keys, checkpoint
+//!                      └─ indexing thread: an index beside each segment that is full
 //! ```
 
 mod access;
@@ -21,9 +22,11 @@ mod destroy;
 mod disk;
 mod error;
 mod exchange;
+mod facets;
 mod frame;
 mod handover;
 mod header;
+mod index;
 mod keeper;
 mod lock;
 mod log;
@@ -51,12 +54,14 @@ pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
+pub use facets::{Everything, Facet, Select};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use handover::{Handover, fuzz_messages};
 pub use header::{Header, HeaderError, Stream};
+pub use index::fuzz_index;
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
 pub use proof::{Proof, ProofError, Proven, fuzz_proof};
-pub use reader::{Index, ReadError, Reader};
+pub use reader::{Change, Found, Live, Located, Query, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
     Parent, Part, Position, Record, Request, Response, ResponseBody, State, Timing,

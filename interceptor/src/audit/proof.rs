@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use super::frame::{Entry, parse_whole_entry};
 use super::header::Stream;
-use super::tree::{Hash, leaf_hash, node_hash, path};
+use super::tree::{Hash, leaf_hash, node_hash};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// More than any tree has levels.
@@ -53,9 +53,9 @@ pub enum ProofError {
 }
 
 impl Proof {
-    /// A proof for the leaf at `index` among `leaves`, which are those of `checkpoint`.
-    pub(crate) fn new(entry: &[u8], index: u64, leaves: &[Hash], checkpoint: String) -> Self {
-        Self { entry: entry.to_vec(), index, path: path(leaves, index as usize), checkpoint }
+    /// A proof for the leaf at `index`; `path` leads from it to the root that `checkpoint` signs.
+    pub(crate) fn new(entry: &[u8], index: u64, path: Vec<Hash>, checkpoint: String) -> Self {
+        Self { entry: entry.to_vec(), index, path, checkpoint }
     }
 
     /// Reads a proof.
@@ -152,6 +152,14 @@ mod tests {
 
     use super::super::tree;
     use super::*;
+
+    fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
+        let mut builder = tree::PathBuilder::new(index as u64, leaves.len() as u64);
+        leaves.iter().for_each(|leaf| builder.push(*leaf));
+        let (root, path) = builder.finish().unwrap();
+        assert_eq!(root, tree::root(leaves));
+        path
+    }
 
     fn leaves(size: u8) -> Vec<Hash> {
         (0..size).map(|n| leaf_hash(&[n])).collect()

@@ -135,6 +135,19 @@ impl Caller {
     pub fn program(&self) -> Option<&str> {
         self.exe.as_deref().and_then(|exe| exe.rsplit('/').next())
     }
+
+    /// The user's name, or else number.
+    #[must_use]
+    pub fn short_user(&self) -> Option<String> {
+        self.user.clone().or_else(|| self.uid.map(|uid| uid.to_string()))
+    }
+
+    /// User and program: `alice/curl`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let user = self.short_user().unwrap_or_else(|| "-".to_owned());
+        self.program().map_or(user.clone(), |program| format!("{user}/{program}"))
+    }
 }
 
 /// A process that a caller descends from.

@@ -12,6 +12,8 @@ use super::tree::{Hash, segment_link};
 
 /// Read at once when walking through a segment.
 const WINDOW: usize = 1 << 20;
+/// Read at once when looking at a frame here and there.
+const GLANCE: usize = 8 << 10;
 
 /// Segments of `stream` in `dir`, in order.
 ///
@@ -61,6 +63,10 @@ pub(crate) struct SegmentFile {
     pub(crate) link: Hash,
     window: Vec<u8>,
     window_at: u64,
+    /// Bytes to read at once.
+    ahead: usize,
+    /// Whether each window is larger than the one before it as long as it follows that one.
+    adapts: bool,
     known_len: u64,
 }
 
@@ -80,8 +86,18 @@ impl SegmentFile {
             header,
             window: Vec::new(),
             window_at: 0,
+            ahead: WINDOW,
+            adapts: false,
             known_len: 0,
         })
+    }
+
+    /// Opens a segment of which frames here and there are wanted, or many in a row: what is read at once adapts to that.
+    pub(crate) fn open_at_random(path: &Path) -> Result<Self, Error> {
+        let file = Self { ahead: GLANCE, adapts: true, ..Self::open(path)? };
+        // An optimisation: errors do not matter.
+        let _ = nix::fcntl::posix_fadvise(&file.file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_RANDOM);
+        Ok(file)
     }
 
     /// Bytes of the file now.
@@ -93,7 +109,12 @@ impl SegmentFile {
     pub(crate) fn bytes(&mut self, at: u64, len: usize) -> Result<&[u8], Error> {
         let inside = at >= self.window_at && at + len as u64 <= self.window_at + self.window.len() as u64;
         if !inside {
-            self.fill(at, len.max(WINDOW))?;
+            if self.adapts {
+                let end = self.window_at + self.window.len() as u64;
+                let follows = (self.window_at..end + self.ahead as u64).contains(&at) && !self.window.is_empty();
+                self.ahead = if follows { (self.ahead * 2).min(WINDOW) } else { GLANCE };
+            }
+            self.fill(at, len.max(self.ahead))?;
         }
         let start = (at - self.window_at) as usize;
         let end = (start + len).min(self.window.len());
@@ -108,6 +129,12 @@ impl SegmentFile {
         let got = read_at(&self.file, &mut self.window, at).map_err(|e| Error::io("read", &self.path, e))?;
         self.window.truncate(got);
         Ok(())
+    }
+
+    /// Whether the file has bytes that are not zero at `at`, now: no window, and no more than one call.
+    pub(crate) fn has_bytes(&self, at: u64) -> bool {
+        let mut length = [0; 4];
+        read_at(&self.file, &mut length, at).is_ok_and(|_| length != [0; 4])
     }
 
     /// Forgets what was read ahead: a writer may have gone on, or have cut the file to what it used.

@@ -52,32 +52,6 @@ pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
     pair(NODE, left, right)
 }
 
-/// The hashes beside the way from leaf `index` to the root of the tree of `leaves`, the leaf's neighbour first
-/// (RFC 6962 section 2.1.1).
-///
-/// # Panics
-/// When there is no such leaf.
-#[must_use]
-pub(crate) fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
-    assert!(index < leaves.len(), "leaf {index} of {}", leaves.len());
-    if leaves.len() == 1 {
-        return Vec::new();
-    }
-    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-    let (mut path, beside) =
-        if index < left.len() { (path(left, index), right) } else { (path(right, index - left.len()), left) };
-    path.push(root(beside));
-    path
-}
-
-/// The root of the tree of `leaves`.
-#[must_use]
-pub(crate) fn root(leaves: &[Hash]) -> Hash {
-    let mut tree = Frontier::default();
-    leaves.iter().for_each(|leaf| tree.push(*leaf));
-    tree.root()
-}
-
 fn pair(prefix: u8, left: &Hash, right: &Hash) -> Hash {
     let mut buffer = [0; 65];
     buffer[0] = prefix;
@@ -146,6 +120,71 @@ impl Frontier {
         let Some(&last) = roots.next() else { return sha256(b"") };
         roots.fold(last, |right, left| pair(NODE, left, &right))
     }
+}
+
+/// Finds the hashes beside the way from one leaf to the root (RFC 6962 section 2.1.1) while all leaves pass by.
+#[derive(Debug)]
+pub(crate) struct PathBuilder {
+    index: u64,
+    size: u64,
+    /// Leaves that were pushed.
+    count: u64,
+    leaf: Hash,
+    /// The subtrees beside the way, the leaf's neighbour first: their first leaves, and what is known of them.
+    beside: Vec<(std::ops::Range<u64>, Frontier)>,
+}
+
+impl PathBuilder {
+    /// For leaf `index` of a tree of `size` leaves.
+    pub(crate) fn new(index: u64, size: u64) -> Self {
+        let (mut way, mut beside) = (0..size, Vec::new());
+        while way.end - way.start > 1 {
+            let middle = way.start + (way.end - way.start).next_power_of_two() / 2;
+            let (inside, outside) = if index < middle {
+                (way.start..middle, middle..way.end)
+            } else {
+                (middle..way.end, way.start..middle)
+            };
+            beside.push((outside, Frontier::default()));
+            way = inside;
+        }
+        beside.reverse();
+        Self { index, size, count: 0, leaf: [0; 32], beside }
+    }
+
+    /// The next leaf.
+    pub(crate) fn push(&mut self, leaf: Hash) {
+        let at = self.count;
+        self.count += 1;
+        if at == self.index {
+            self.leaf = leaf;
+        } else if let Some((_, tree)) = self.beside.iter_mut().find(|(range, _)| range.contains(&at)) {
+            tree.push(leaf);
+        }
+    }
+
+    /// The root and the path, the leaf's neighbour first, if every leaf was pushed.
+    pub(crate) fn finish(self) -> Option<(Hash, Vec<Hash>)> {
+        if self.count != self.size || self.index >= self.size {
+            return None;
+        }
+        let mut root = self.leaf;
+        let path = self.beside.into_iter().map(|(range, tree)| {
+            let hash = tree.root();
+            root = if range.start > self.index { node_hash(&root, &hash) } else { node_hash(&hash, &root) };
+            hash
+        });
+        let path = path.collect();
+        Some((root, path))
+    }
+}
+
+/// The root of the tree of `leaves`.
+#[cfg(test)]
+pub(crate) fn root(leaves: &[Hash]) -> Hash {
+    let mut tree = Frontier::default();
+    leaves.iter().for_each(|leaf| tree.push(*leaf));
+    tree.root()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Walking through the frames of a stream in order: across segments, past damage, beside a running writer.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
 use super::frame::{ALIGN, FrameError, Head, check_body};
-use super::header::{HEADER, Stream};
+use super::header::{HEADER, Header, Stream};
 use super::lock::WriterLock;
 use super::reader::ReadError;
 use super::scan::{Depth, SegmentFile, Step, segments};
@@ -54,16 +55,33 @@ pub(crate) struct Walk {
     newest_generation: [u8; 16],
     /// Sequence number of the frame that should come next.
     expected: u64,
+    /// Whether to stay in the segments that are known, and whether the last of them is being written.
+    bounds: Option<bool>,
 }
 
+/// A place in a segment.
 #[derive(Debug)]
-struct Cursor {
+pub(crate) struct Cursor {
     segment: usize,
     file: SegmentFile,
     at: u64,
 }
 
 impl Cursor {
+    pub(crate) fn header(&self) -> &Header {
+        &self.file.header
+    }
+
+    /// Where the next frame starts, or will.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether something stands here: looks at the file itself, and at nothing else.
+    pub(crate) fn has_frame(&self) -> bool {
+        self.file.has_bytes(self.at)
+    }
+
     /// What stands here, and what is wrong with the body if it is a frame.
     fn look(&mut self) -> Result<(Step, Option<FrameError>), Error> {
         let step = self.file.step(self.at, Depth::Heads)?;
@@ -85,7 +103,45 @@ impl Walk {
             damage: Vec::new(),
             newest_generation: [0; 16],
             expected: 0,
+            bounds: None,
         })
+    }
+
+    /// A walk through one segment alone. Damage in one that is being written may be a frame that is being copied.
+    pub(crate) fn within(dir: &Path, stream: Stream, path: &Path, being_written: bool) -> Result<Self, ReadError> {
+        let mut walk = Self::new(dir, stream)?;
+        walk.start(vec![path.to_path_buf()], 0, HEADER as u64)?;
+        walk.bounds = Some(being_written);
+        Ok(walk)
+    }
+
+    /// A walk that begins at `at` in a segment, where a frame starts or the next one will.
+    pub(crate) fn from(dir: &Path, stream: Stream, path: &Path, at: u64) -> Result<Self, ReadError> {
+        let mut walk = Self::new(dir, stream)?;
+        let paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
+        let segment = paths.iter().position(|known| known == path);
+        walk.start(paths, segment.ok_or_else(|| ReadError::Missing(path.to_path_buf()))?, at)?;
+        Ok(walk)
+    }
+
+    fn start(&mut self, paths: Vec<PathBuf>, segment: usize, at: u64) -> Result<(), ReadError> {
+        let file = SegmentFile::open(&paths[segment]).map_err(ReadError::from_log)?;
+        (self.newest_generation, self.expected) = (file.header.generation, file.header.first_sequence);
+        self.paths = paths;
+        self.cursor = Some(Cursor { segment, file, at });
+        Ok(())
+    }
+
+    /// Where the walk is; nowhere before the first segment.
+    pub(crate) fn place(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    /// Bytes of the frame that came last.
+    pub(crate) fn bytes(&mut self, frame: &FrameRef, range: Range<usize>) -> Result<&[u8], ReadError> {
+        let cursor = self.cursor.as_mut().filter(|cursor| cursor.segment == frame.segment);
+        let file = &mut cursor.expect("the frame came from this walk").file;
+        Ok(file.bytes(frame.offset + range.start as u64, range.len())?)
     }
 
     pub(crate) fn path(&self, segment: usize) -> &Path {
@@ -96,9 +152,9 @@ impl Walk {
         &self.damage
     }
 
-    /// Whether the writer that wrote `generation` may still be alive.
-    pub(crate) fn is_alive(&self, generation: &[u8; 16]) -> bool {
-        *generation == self.newest_generation && WriterLock::is_held(&self.dir, self.stream)
+    /// Whether the segment that was entered last is of this life of the writer.
+    pub(crate) fn is_newest(&self, generation: &[u8; 16]) -> bool {
+        *generation == self.newest_generation
     }
 
     /// Forgets what was read ahead: the writer may have gone on.
@@ -164,7 +220,9 @@ impl Walk {
         loop {
             let found = cursor.look()?;
             let whole = matches!(found, (Step::Frame(_) | Step::End, None));
-            let being_written = cursor.segment + 1 >= self.paths.len() && WriterLock::is_held(&self.dir, self.stream);
+            let being_written = self.bounds.unwrap_or_else(|| {
+                cursor.segment + 1 >= self.paths.len() && WriterLock::is_held(&self.dir, self.stream)
+            });
             if whole || looks == LOOKS || (looks > 0 && !being_written) {
                 return Ok(found);
             }
@@ -180,6 +238,10 @@ impl Walk {
     fn enter(&mut self, from: Option<Cursor>) -> Result<bool, ReadError> {
         let replaced = from.as_ref().is_some_and(|cursor| self.is_replaced(cursor));
         let next = from.as_ref().map_or(0, |cursor| cursor.segment + usize::from(!replaced));
+        if self.bounds.is_some() {
+            self.cursor = from;
+            return Ok(false);
+        }
         if replaced || next >= self.paths.len() {
             self.paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
         }

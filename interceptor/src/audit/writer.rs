@@ -149,6 +149,8 @@ pub(crate) struct State {
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
     /// Segments allocated ahead, by the keeper alone.
     pub(crate) spares: VecDeque<Spare>,
+    /// A segment was closed since the indexing thread last looked.
+    pub(crate) unindexed: bool,
     /// Why there is no spare, until there is one again.
     pub(crate) shortage: Option<Error>,
     /// When the first frame was appended that no round of the commit thread has seen.
@@ -183,6 +185,8 @@ pub(crate) struct Shared {
     pub(crate) commit: Condvar,
     /// Wakes the keeper thread.
     pub(crate) keep: Condvar,
+    /// Wakes the indexing thread.
+    pub(crate) index: Condvar,
     /// Wakes tasks that wait for room: when there is a spare, when there will be none.
     pub(crate) room: Notify,
     /// The same for threads.

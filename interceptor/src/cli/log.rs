@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Global};
-use crate::audit::{Damage, Index, Reader};
+use crate::audit::{Damage, Found, Located, Reader};
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -104,9 +104,10 @@ fn is_broken_pipe(failure: &Failure) -> bool {
 }
 
 fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
-    let index = find(&reader, &args.id)?;
-    let record = reader.record(index)?;
+    let mut reader = Reader::open(audit)?;
+    let at = find(&mut reader, &args.id)?;
+    let record = reader.record(&at)?;
+    report_damage(reader.damage());
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
@@ -116,14 +117,6 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
         card::write(&mut out, &record, &accesses)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the log and reads what is there; warns of places that had to be skipped.
-fn read(audit: &std::path::Path) -> Result<Reader, Failure> {
-    let mut reader = Reader::open(audit)?;
-    reader.poll()?;
-    report_damage(reader.damage());
-    Ok(reader)
 }
 
 /// Tells of places that are not what was written. Reading goes on: it is `verify` that gives a verdict.
@@ -138,12 +131,16 @@ fn report_damage(damage: &[Damage]) {
 }
 
 /// The one record that `id` names.
-fn find(reader: &Reader, id: &str) -> Result<Index, Failure> {
-    match reader.find(id)[..] {
-        [index] => Ok(index),
-        [] if id == "latest" => Err("the audit log has no records yet".into()),
-        [] => Err(format!("no record's id starts with {id:?}: `interceptor log list` shows the ids").into()),
-        ref several => Err(format!("{} records' ids start with {id:?}: give more of the id", several.len()).into()),
+fn find(reader: &mut Reader, id: &str) -> Result<Located, Failure> {
+    let found = reader.find(id)?;
+    if !matches!(found, Found::One(_)) {
+        report_damage(reader.damage());
+    }
+    match found {
+        Found::One(at) => Ok(*at),
+        Found::None if id == "latest" => Err("the audit log has no records yet".into()),
+        Found::None => Err(format!("no record's id starts with {id:?}: `interceptor log list` shows the ids").into()),
+        Found::Several(count) => Err(format!("{count} records' ids start with {id:?}: give more of the id").into()),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::audit::Error;
 use crate::audit::auditor::readable;
 use crate::audit::frame::reduce;
 use crate::audit::header::HEADER;
+use crate::audit::index::EXTENSION;
 use crate::audit::reader::ReadError;
 use crate::audit::scan::{Depth, SegmentFile, Step};
 
@@ -39,6 +40,12 @@ pub(super) fn segment(path: &Path, chooser: &Chooser) -> Result<u64, RetainError
     keep_owner(&file, path)?;
     file.sync_all().map_err(|e| Error::io("fsync", &temporary, e))?;
     fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))?;
+    // It no longer fits, and has words of what was removed.
+    let index = path.with_extension(EXTENSION);
+    match fs::remove_file(&index) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &index, e).into()),
+        _ => {}
+    }
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))?;
     Ok(before.saturating_sub(after))

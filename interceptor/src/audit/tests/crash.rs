@@ -57,9 +57,8 @@ impl Crashed {
         let Verdict::Intact(_) = self.place.verify() else { panic!("{case}: {}", self.place.faulty()) };
         let mut reader = self.place.reader();
         for id in self.acknowledged.iter().chain([&after]) {
-            let found = reader.find(&id.to_string());
-            assert_eq!(found.len(), 1, "{case}: {id}");
-            let record = reader.record(found[0]).unwrap();
+            let found = find(&mut reader, id).unwrap_or_else(|| panic!("{case}: {id}"));
+            let record = reader.record(&found).unwrap();
             let expected = if Some(id) == self.acknowledged.last() { State::Aborted } else { State::Complete };
             assert_eq!(record.state, expected, "{case}: {id}");
         }

@@ -15,7 +15,7 @@ use super::*;
 
 /// The kernel, except that the calls of one kind fail from some call on, for a number of calls.
 #[derive(Default)]
-struct Faulty {
+pub(super) struct Faulty {
     flush: Fault,
     allocate: Fault,
     sync: Fault,
@@ -45,6 +45,13 @@ impl Fault {
             Ok(_) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
             Err(_) => Ok(()),
         }
+    }
+}
+
+impl Faulty {
+    /// Lets the next flush fail.
+    pub(super) fn fail_once(&self) {
+        self.flush.arm(0, 1);
     }
 }
 
@@ -94,8 +101,8 @@ fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
         let later = exchange(&mut worker, &[]).await;
         let mut reader = place.reader();
         for id in [kept, later] {
-            let index = reader.find(&id.to_string())[0];
-            assert_eq!(reader.record(index).unwrap().state, State::Complete);
+            let at = find(&mut reader, &id).unwrap();
+            assert_eq!(reader.record(&at).unwrap().state, State::Complete);
         }
     });
     log.close().unwrap();
@@ -103,7 +110,8 @@ fn a_failed_msync_is_not_acknowledged_and_the_next_request_is() {
     assert_eq!(place.intact().records, 4);
     let (mut reader, keys) = (place.reader(), place.keys());
     let mut opener = Opener::new(&keys, from_ref(&place.secret));
-    assert_eq!(reader.response(1, &mut opener).unwrap().unwrap(), b"beforeafter");
+    let second = nth(&mut reader, 1);
+    assert_eq!(reader.response(&second, &mut opener).unwrap().unwrap(), b"beforeafter");
     place.write(&[&[]]);
     place.intact();
 }
@@ -161,10 +169,10 @@ fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
             // As after a restart: whatever state the failure left is recovered first.
             place.write(&[&[]]);
             place.intact();
-            let reader = place.reader();
+            let mut reader = place.reader();
             assert!(!acknowledged.is_empty(), "{name} {good}");
             for id in acknowledged {
-                assert_eq!(reader.find(&id.to_string()).len(), 1, "{name} {good}: {id}");
+                assert!(find(&mut reader, &id).is_some(), "{name} {good}: {id}");
             }
         }
     }
@@ -309,7 +317,7 @@ fn a_closed_log_takes_nothing_more() {
     log.close().unwrap();
     assert!(matches!(run(begin(&mut worker)), Err(Error::Closed)));
     assert!(matches!(run(exchange.complete(&Completion::default())).map(drop), Err(Error::Closed)));
-    assert_eq!(place.reader().record(0).unwrap().state, State::Aborted);
+    assert_eq!(read(&place, 0).state, State::Aborted);
     place.intact();
 }
 
@@ -330,9 +338,9 @@ fn a_dropped_exchange_is_recorded_as_aborted() {
     let mut worker = log.worker().unwrap();
     let (mut exchange, _) = run(begin(&mut worker)).unwrap();
     run(exchange.chunk(b"half an ans")).unwrap();
-    assert_eq!(place.reader().record(0).unwrap().state, State::Open);
+    assert_eq!(read(&place, 0).state, State::Open);
     drop(exchange);
-    let record = place.reader().record(0).unwrap();
+    let record = read(&place, 0);
     assert_eq!((record.state, record.response.body.unwrap().bytes), (State::Aborted, 11));
     log.close().unwrap();
     place.intact();

@@ -6,6 +6,7 @@ mod failure;
 mod flip;
 mod frames;
 mod handover;
+mod index;
 mod proof;
 mod retention;
 mod sealing;
@@ -84,9 +85,7 @@ impl Place {
     }
 
     pub(crate) fn reader(&self) -> Reader {
-        let mut reader = Reader::open(&self.audit()).unwrap();
-        reader.poll().unwrap();
-        reader
+        Reader::open(&self.audit()).unwrap()
     }
 
     /// Writes exchanges with these responses and closes the log.
@@ -97,6 +96,32 @@ impl Place {
         log.close().unwrap();
         ids
     }
+}
+
+/// All records, in the order of the log.
+pub(crate) fn located(reader: &mut Reader) -> Vec<Located> {
+    let (mut query, mut all) = (Query::oldest_first(&Everything), Vec::new());
+    while let Some(at) = query.located(reader).unwrap() {
+        all.push(at);
+    }
+    all
+}
+
+/// Record number `n` of the log.
+pub(crate) fn nth(reader: &mut Reader, n: usize) -> Located {
+    located(reader).swap_remove(n)
+}
+
+/// What record number `n` of the log says.
+pub(crate) fn read(place: &Place, n: usize) -> Record {
+    let mut reader = place.reader();
+    let at = nth(&mut reader, n);
+    reader.record(&at).unwrap()
+}
+
+/// The one record with this id.
+pub(crate) fn find(reader: &mut Reader, id: &ExchangeId) -> Option<Located> {
+    reader.find(&id.to_string()).unwrap().one()
 }
 
 pub(crate) fn copy_dir(from: &Path, to: &Path) {

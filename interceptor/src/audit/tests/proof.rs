@@ -29,10 +29,11 @@ fn each_record_is_proven_here_and_to_others() {
     let (place, ids) = log();
     let (mut reader, key) = (place.reader(), place.trust().key);
     assert!(place.segments().len() > 1);
-    assert_eq!(reader.len(), ids.len());
-    for (index, id) in ids.iter().enumerate() {
+    let records = located(&mut reader);
+    assert_eq!(records.len(), ids.len());
+    for (at, id) in records.iter().zip(&ids) {
         for (end, kind) in [(false, Kind::Request), (true, Kind::Completion)] {
-            let text = reader.prove(index, end).unwrap().to_string();
+            let text = reader.prove(at, end).unwrap().to_string();
             let proven = Proof::parse(&text).unwrap().verify(&key).unwrap();
             assert_eq!((proven.entry.exchange, proven.entry.kind), (*id, kind));
             assert_eq!(proven.checkpoint.size, 10);
@@ -51,7 +52,9 @@ fn each_record_is_proven_here_and_to_others() {
 #[test]
 fn a_proof_of_which_a_bit_was_changed_proves_nothing() {
     let (place, _) = log();
-    let (proof, key) = (place.reader().prove(2, true).unwrap(), place.trust().key);
+    let mut reader = place.reader();
+    let at = nth(&mut reader, 2);
+    let (proof, key) = (reader.prove(&at, true).unwrap(), place.trust().key);
     let text = proof.to_string();
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();
@@ -72,7 +75,8 @@ fn what_is_not_signed_has_not_ended_or_was_changed_is_not_proven() {
     let worker = log.worker().unwrap();
     let (exchange, _) = run(worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing())).unwrap();
     let mut reader = place.reader();
-    assert!(matches!(reader.prove(ids.len(), true), Err(ReadError::NoEnd(id)) if id == exchange.id()));
+    let last = nth(&mut reader, ids.len());
+    assert!(matches!(reader.prove(&last, true), Err(ReadError::NoEnd(id)) if id == exchange.id()));
     drop((exchange, worker));
     log.close().unwrap();
     // The checkpoint of another log.
@@ -80,13 +84,14 @@ fn what_is_not_signed_has_not_ended_or_was_changed_is_not_proven() {
     other.write(&[&[], &[], &[], &[], &[], &[], &[], &[]]);
     let saved = std::fs::read(place.audit().join("checkpoint")).unwrap();
     std::fs::copy(other.audit().join("checkpoint"), place.audit().join("checkpoint")).unwrap();
-    assert!(matches!(place.reader().prove(0, false), Err(ReadError::Unprovable)));
-    std::fs::write(place.audit().join("checkpoint"), saved).unwrap();
     let mut reader = place.reader();
-    assert!(reader.prove(0, false).is_ok());
+    let first = nth(&mut reader, 0);
+    assert!(matches!(reader.prove(&first, false), Err(ReadError::Unprovable)));
+    std::fs::write(place.audit().join("checkpoint"), saved).unwrap();
+    assert!(reader.prove(&first, false).is_ok());
     // It goes on while it is read.
     place.write(&[&[]]);
-    assert!(reader.prove(0, false).is_ok());
+    assert!(reader.prove(&first, false).is_ok());
     std::fs::remove_file(place.audit().join("checkpoint")).unwrap();
-    assert!(matches!(reader.prove(0, false), Err(ReadError::Unsigned(_))));
+    assert!(matches!(reader.prove(&first, false), Err(ReadError::Unsigned(_))));
 }

@@ -82,10 +82,10 @@ impl Place {
     /// Original and response of a record, each opened or the error.
     fn unseal(&self, id: ExchangeId) -> [Result<Option<Vec<u8>>, ReadError>; 2] {
         let mut reader = self.reader();
-        let index = reader.find(&id.to_string())[0];
+        let at = find(&mut reader, &id).unwrap();
         let keys = self.keys();
         let mut opener = Opener::new(&keys, from_ref(&self.secret));
-        [reader.original(index, &mut opener), reader.response(index, &mut opener)]
+        [reader.original(&at, &mut opener), reader.response(&at, &mut opener)]
     }
 
     fn opens(&self, id: ExchangeId) -> [bool; 2] {
@@ -98,8 +98,8 @@ impl Place {
 
     fn record_of(&self, id: ExchangeId) -> Record {
         let mut reader = self.reader();
-        let index = reader.find(&id.to_string())[0];
-        reader.record(index).unwrap()
+        let at = find(&mut reader, &id).unwrap();
+        reader.record(&at).unwrap()
     }
 }
 
@@ -109,7 +109,11 @@ fn each_class_goes_in_its_time_and_everything_proven_stays_so() {
     let ages = days(&[(Class::Prompts, 90), (Class::Responses, 365), (Class::Decisions, 2562)]);
     let before = place.intact();
     let mut reader = place.reader();
-    let proofs: Vec<String> = (0..ids.len()).map(|index| reader.prove(index, true).unwrap().to_string()).collect();
+    let prove = |reader: &mut Reader, id: &ExchangeId| {
+        let at = find(reader, id).unwrap();
+        reader.prove(&at, true).unwrap().to_string()
+    };
+    let proofs: Vec<String> = ids.iter().map(|id| prove(&mut reader, id)).collect();
     let mut size = place.size();
     assert!(place.retain(&ages, DAY * 89).0.is_empty());
     for (later, opens, removed) in [
@@ -130,9 +134,9 @@ fn each_class_goes_in_its_time_and_everything_proven_stays_so() {
         let report = place.intact();
         assert_eq!((&report.root, report.leaves, report.missing_keys), (&before.root, before.leaves, Some(0)));
         assert_eq!(report.acts, removed.len() as u64);
-        for (index, proof) in proofs.iter().enumerate() {
+        for (id, proof) in ids.iter().zip(&proofs) {
             Proof::parse(proof).unwrap().verify(&place.trust().key).unwrap();
-            assert_eq!(&place.reader().prove(index, true).unwrap().to_string(), proof);
+            assert_eq!(&prove(&mut place.reader(), id), proof);
         }
         // There is nothing left to do, and the log goes on.
         assert!(place.retain(&ages, DAY * later).0.is_empty());
@@ -304,10 +308,9 @@ fn nothing_outlives_what_says_whose_it_is() {
     let (place, _) = filled();
     let (dir, keys) = (place.audit(), place.keys());
     let retention = Retention { dir: &dir, keys: &keys, now: Time::now() };
-    for wrong in [
-        days(&[(Class::Prompts, 90), (Class::Responses, 90), (Class::Decisions, 30)]),
-        days(&[(Class::Decisions, 30)]),
-    ] {
+    for wrong in
+        [days(&[(Class::Prompts, 90), (Class::Responses, 90), (Class::Decisions, 30)]), days(&[(Class::Decisions, 30)])]
+    {
         let error = retention.plan(&wrong, &place.acts(), &|_| false).unwrap_err();
         assert!(error.to_string().contains("keep decisions for as long at least"), "{error}");
     }
@@ -326,10 +329,10 @@ fn it_takes_as_many_auditors_as_the_threshold_says() {
     let keys = place.keys();
     let open = |secrets: &[AuditorSecret]| {
         let mut reader = place.reader();
-        let index = reader.find(&id.to_string())[0];
+        let at = find(&mut reader, &id).unwrap();
         let mut opener = Opener::new(&keys, secrets);
-        reader.try_keys(index, &mut opener)?;
-        reader.original(index, &mut opener)
+        reader.try_keys(&at, &mut opener)?;
+        reader.original(&at, &mut opener)
     };
     for one in [from_ref(&a), from_ref(&b), from_ref(&place.secret)] {
         let error = open(one).unwrap_err().to_string();

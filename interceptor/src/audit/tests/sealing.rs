@@ -10,12 +10,12 @@ fn the_auditor_reads_what_was_sent_and_what_came_back() {
     let place = Place::new();
     let ids = place.write(&[&[b"data: one\n\n", b"", b"data: two\n\n"]]);
     let mut reader = place.reader();
-    let index = reader.find(&ids[0].to_string())[0];
+    let at = find(&mut reader, &ids[0]).unwrap();
     let keys = place.keys();
     let mut opener = Opener::new(&keys, from_ref(&place.secret));
-    reader.try_keys(index, &mut opener).unwrap();
-    assert_eq!(reader.original(index, &mut opener).unwrap().unwrap(), ORIGINAL);
-    assert_eq!(reader.response(index, &mut opener).unwrap().unwrap(), b"data: one\n\ndata: two\n\n");
+    reader.try_keys(&at, &mut opener).unwrap();
+    assert_eq!(reader.original(&at, &mut opener).unwrap().unwrap(), ORIGINAL);
+    assert_eq!(reader.response(&at, &mut opener).unwrap().unwrap(), b"data: one\n\ndata: two\n\n");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
         exchange.complete(&completion).await.unwrap().await.unwrap();
     });
     log.close().unwrap();
-    let record = place.reader().record(0).unwrap();
+    let record = read(&place, 0);
     assert_eq!((record.id, record.time, record.host.as_str()), (written.id, written.time, "testhost"));
     assert_eq!((record.caller, record.request.model.as_deref()), (written.caller, Some("gpt-4o")));
     let masked = record.request.masked.unwrap();
@@ -54,7 +54,7 @@ fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
 fn every_member_of_a_record_is_present() {
     let place = Place::new();
     place.write(&[&[b"response"]]);
-    let record = place.reader().record(0).unwrap();
+    let record = read(&place, 0);
     let json = serde_json::to_value(&record).unwrap();
     let sorted = |pointer: &str, expected: &str| {
         let mut expected: Vec<&str> = expected.split(' ').collect();
@@ -86,7 +86,8 @@ fn another_auditors_key_opens_nothing_and_is_told_why() {
     let mut reader = place.reader();
     let (keys, other) = (place.keys(), AuditorSecret::generate());
     let mut opener = Opener::new(&keys, from_ref(&other));
-    let error = reader.original(0, &mut opener).unwrap_err();
+    let at = nth(&mut reader, 0);
+    let error = reader.original(&at, &mut opener).unwrap_err();
     assert!(matches!(error, ReadError::Unseal(UnsealError::WrongKey { .. })), "{error}");
     assert!(error.to_string().contains(&place.secret.public().fingerprint()), "{error}");
 }
@@ -98,7 +99,8 @@ fn a_destroyed_data_key_shreds_the_content_and_no_proof() {
     std::fs::remove_dir_all(place.keys().join("epochs")).unwrap();
     assert_eq!(place.intact().missing_keys, Some(1));
     let (mut reader, keys) = (place.reader(), place.keys());
-    let error = reader.original(0, &mut Opener::new(&keys, from_ref(&place.secret))).unwrap_err();
+    let at = nth(&mut reader, 0);
+    let error = reader.original(&at, &mut Opener::new(&keys, from_ref(&place.secret))).unwrap_err();
     assert!(matches!(error, ReadError::Unseal(UnsealError::Shredded { .. })), "{error}");
 }
 
@@ -113,7 +115,8 @@ fn every_auditor_opens_alone() {
     log.close().unwrap();
     let (mut reader, keys) = (place.reader(), place.keys());
     for secret in [&place.secret, &second] {
-        assert_eq!(reader.original(0, &mut Opener::new(&keys, from_ref(secret))).unwrap().unwrap(), ORIGINAL);
+        let at = nth(&mut reader, 0);
+        assert_eq!(reader.original(&at, &mut Opener::new(&keys, from_ref(secret))).unwrap().unwrap(), ORIGINAL);
     }
 }
 
@@ -143,9 +146,10 @@ fn bodies_larger_than_a_segment_come_back_whole() {
     place.intact();
     let (mut reader, keys) = (place.reader(), place.keys());
     let mut opener = Opener::new(&keys, from_ref(&place.secret));
-    assert_eq!(reader.original(0, &mut opener).unwrap().unwrap(), original);
-    assert_eq!(reader.response(0, &mut opener).unwrap().unwrap(), response);
-    let record = reader.record(0).unwrap();
+    let at = nth(&mut reader, 0);
+    assert_eq!(reader.original(&at, &mut opener).unwrap().unwrap(), original);
+    assert_eq!(reader.response(&at, &mut opener).unwrap().unwrap(), response);
+    let record = reader.record(&at).unwrap();
     let stored = record.request.masked.unwrap();
     assert_eq!((stored.encoding, stored.text), Encoding::of(masked));
     assert_eq!(record.response.body.unwrap().bytes, response.len() as u64);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::super::Failure;
 use super::report_damage;
 use super::table::{Style, clean, colour, millis};
-use crate::audit::{Access, Outcome, Reader, Stream};
+use crate::audit::{Access, Everything, Outcome, Query, Reader, Stream};
 use crate::flow::ExchangeId;
 
 /// Arguments of `interceptor log accesses`.
@@ -54,9 +54,13 @@ pub(crate) fn of(audit: &Path, id: ExchangeId) -> Result<Vec<Access>, Failure> {
 
 fn all(audit: &Path) -> Result<Vec<Access>, Failure> {
     let mut reader = Reader::open_stream(audit, Stream::Access)?;
-    reader.poll()?;
+    let mut query = Query::oldest_first(&Everything);
+    let mut accesses = Vec::new();
+    while let Some(at) = query.located(&mut reader)? {
+        accesses.push(reader.access(&at)?);
+    }
     report_damage(reader.damage());
-    Ok((0..reader.len()).map(|index| reader.access(index)).collect::<Result<_, _>>()?)
+    Ok(accesses)
 }
 
 /// Who did it, in a word.

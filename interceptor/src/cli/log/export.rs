@@ -10,8 +10,8 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 
 use super::filter::{self, Filter};
-use super::read;
-use crate::audit::Reader;
+use super::report_damage;
+use crate::audit::{Query, Reader};
 use crate::cli::Failure;
 use crate::siem::{Exporter, Format};
 
@@ -47,7 +47,7 @@ fn format() -> impl clap::builder::TypedValueParser<Value = Format> {
 }
 
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
+    let mut reader = Reader::open(audit)?;
     match &args.out {
         None => drop(export(args, &mut reader, io::stdout().lock())?),
         Some(path) => {
@@ -63,8 +63,10 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 
 fn export(args: &Args, reader: &mut Reader, out: impl Write) -> Result<u64, Failure> {
     let mut exporter = Exporter::new(args.format, BufWriter::new(out))?;
-    for record in args.filter.records(reader) {
-        exporter.write(&record?)?;
+    let mut query = Query::oldest_first(&args.filter);
+    while let Some((_, record)) = query.record(reader)? {
+        exporter.write(&record)?;
     }
+    report_damage(reader.damage());
     Ok(exporter.finish()?)
 }

@@ -1,20 +1,19 @@
 //! Which records are wanted.
 
-use std::borrow::Cow;
+use std::ops::Range;
 use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 
+use super::super::Failure;
 use super::since::Since;
-use super::table::{caller as shown, user};
-use crate::audit::{Caller, Index, Reader, Record};
-use crate::cli::Failure;
+use crate::audit::{Facet, Select};
 
 /// How the help of a command explains these options.
 pub(crate) const HELP: &str = "\
 Of --caller, --endpoint, --model, --decision, --rule and --type a record must fit each kind that
 is given, and of one kind any: `--type CREDIT_CARD --type US_SSN` has either. Case is ignored,
-and * stands for any characters: `--model 'gpt-4*'`. Times are those when a record was written.
+and * stands for any characters: `--model 'gpt-4*'`. Times are those when a request arrived.
 
 T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
 90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.";
@@ -23,10 +22,10 @@ T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, toda
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filter {
-    /// Only records written since then
+    /// Only requests that arrived since then
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<Since>,
-    /// Only records written before then
+    /// Only requests that arrived before then
     #[arg(long, value_name = "T")]
     until: Option<Since>,
     /// Of this user, uid, program (name or path), user/program, unit, container, pod or identity
@@ -71,53 +70,9 @@ impl FromStr for Glob {
 }
 
 impl Filter {
-    /// The records of `reader` that are wanted, in its order, without the requests as they left.
-    pub(crate) fn choose<'r>(
-        &'r self,
-        reader: &'r mut Reader,
-    ) -> impl Iterator<Item = Result<(Index, Record), Failure>> + 'r {
-        (0..reader.len()).filter_map(move |index| {
-            if !self.is_in_time(reader.wall_ns(index)) {
-                return None;
-            }
-            let record = reader.outline(index).map_err(Failure::from);
-            record.map(|record| self.fits(&record).then_some((index, record))).transpose()
-        })
-    }
-
-    /// As [`Filter::choose`], whole.
-    pub(crate) fn records<'r>(&'r self, reader: &'r mut Reader) -> impl Iterator<Item = Result<Record, Failure>> + 'r {
-        (0..reader.len()).filter_map(move |index| match self.is_wanted(reader, index) {
-            Ok(true) => Some(reader.record(index).map_err(Failure::from)),
-            Ok(false) => None,
-            Err(failure) => Some(Err(failure)),
-        })
-    }
-
-    fn is_wanted(&self, reader: &mut Reader, index: Index) -> Result<bool, Failure> {
-        Ok(self.is_in_time(reader.wall_ns(index))
-            && (!self.names_more_than_time() || self.fits(&reader.outline(index)?)))
-    }
-
-    /// Whether `record` is wanted, whenever it is of.
-    pub(crate) fn fits(&self, record: &Record) -> bool {
-        let address = record.endpoint.ip.map(|ip| ip.to_string());
-        let endpoint = [&record.endpoint.host, &record.endpoint.provider, &address];
-        let findings = &record.findings;
-        let action = record.decision.action.as_deref();
-        any(&self.caller, names(&record.caller).iter().map(|name| &**name))
-            && any(&self.endpoint, endpoint.into_iter().flatten().map(String::as_str))
-            && any(&self.model, record.request.model.as_deref())
-            && (self.decision.is_empty()
-                || self.decision.iter().any(|d| action.is_some_and(|action| action.eq_ignore_ascii_case(d))))
-            && any(&self.rule, findings.iter().map(|f| &*f.rule).chain(record.decision.rule.as_deref()))
-            && any(&self.entity, findings.iter().map(|f| &*f.entity))
-    }
-
-    /// Whether a record that was opened at `wall_ns` is wanted.
-    pub(crate) fn is_in_time(&self, wall_ns: u64) -> bool {
-        let after = self.since.is_none_or(|Since(since)| wall_ns >= since.unix_ns());
-        after && self.until.is_none_or(|Since(until)| wall_ns < until.unix_ns())
+    /// Whether a time is wanted, nanoseconds since 1970.
+    pub(crate) fn is_in_time(&self, ns: u64) -> bool {
+        self.time().contains(&ns)
     }
 
     /// What to say when a log with records has none that are wanted.
@@ -154,26 +109,42 @@ impl Filter {
         Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
     }
 
+    fn globs(&self, facet: Facet) -> &[Glob] {
+        match facet {
+            Facet::Caller => &self.caller,
+            Facet::Endpoint => &self.endpoint,
+            Facet::Model => &self.model,
+            Facet::Decision => &[],
+            Facet::Rule => &self.rule,
+            Facet::Type => &self.entity,
+        }
+    }
+
     /// Whether it is asked for more than a time.
     pub(crate) fn names_more_than_time(&self) -> bool {
-        let globs = [&self.caller, &self.endpoint, &self.model, &self.rule, &self.entity];
-        globs.into_iter().any(|globs| !globs.is_empty()) || !self.decision.is_empty()
+        Facet::ALL.into_iter().any(|facet| self.asks(facet))
     }
 }
 
-fn any<'t>(globs: &[Glob], texts: impl IntoIterator<Item = &'t str>) -> bool {
-    globs.is_empty() || texts.into_iter().any(|text| globs.iter().any(|glob| glob.whole.is_match(text)))
-}
+impl Select for Filter {
+    fn time(&self) -> Range<u64> {
+        let ns = |at: Option<Since>| at.map(|Since(at)| at.unix_ns());
+        ns(self.since).unwrap_or(0)..ns(self.until).unwrap_or(u64::MAX)
+    }
 
-/// What a caller may be called.
-fn names(caller: &Caller) -> Vec<Cow<'_, str>> {
-    let subject = caller.identity.as_ref().and_then(|identity| identity.subject.as_deref());
-    let uid = caller.uid.map(|uid| Cow::from(uid.to_string()));
-    let texts = [&caller.user, &caller.exe, &caller.unit, &caller.user_unit, &caller.container, &caller.pod];
-    let texts = texts.into_iter().map(|text| text.as_deref()).chain([caller.program(), subject]);
-    // And as the table shows them.
-    let pair = user(caller).map(|_| Cow::from(shown(caller)));
-    texts.map(|text| text.map(Cow::from)).chain([uid, pair]).flatten().collect()
+    fn asks(&self, facet: Facet) -> bool {
+        match facet {
+            Facet::Decision => !self.decision.is_empty(),
+            other => !self.globs(other).is_empty(),
+        }
+    }
+
+    fn fits(&self, facet: Facet, values: &[&str]) -> bool {
+        match facet {
+            Facet::Decision => values.iter().any(|value| self.decision.iter().any(|d| value.eq_ignore_ascii_case(d))),
+            other => values.iter().any(|value| self.globs(other).iter().any(|glob| glob.whole.is_match(value))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +152,7 @@ mod tests {
     use clap::{FromArgMatches, Parser};
 
     use super::*;
-    use crate::audit::FindingCount;
+    use crate::audit::{FindingCount, Record};
     use crate::flow::{Action, ExchangeId};
 
     #[derive(Parser)]
@@ -231,15 +202,15 @@ mod tests {
             ("--rule card.p.n", false),
             ("--type IBAN_CODE", false),
         ] {
-            assert_eq!(filter(args).fits(&record()), fits, "{args}");
+            assert_eq!(filter(args).takes(&record()), fits, "{args}");
         }
     }
 
     #[test]
     fn what_is_not_known_fits_nothing() {
         let record = Record::new(ExchangeId::new());
-        assert!(filter("").fits(&record));
-        assert!(!filter("--caller *").fits(&record) && !filter("--model *").fits(&record));
+        assert!(filter("").takes(&record));
+        assert!(!filter("--caller *").takes(&record) && !filter("--model *").takes(&record));
     }
 
     #[test]
@@ -265,7 +236,7 @@ mod tests {
         assert_eq!(terms[0], "since=2026-01-31T12:00:00.000000000Z");
         let kept = Filter::of_terms(terms.iter().map(String::as_str)).unwrap();
         assert_eq!(kept.terms(), terms);
-        assert!(kept.fits(&record()));
+        assert!(kept.takes(&record()));
         assert!(Filter::of_terms(["colour=red"]).is_err());
     }
 

@@ -11,8 +11,8 @@ use regex::{Regex, RegexBuilder};
 use super::filter::{self, Filter};
 use super::list::json_line;
 use super::table::{Style, Table, clean, colour};
-use super::{read, texts};
-use crate::audit::Record;
+use super::{report_damage, texts};
+use crate::audit::{Query, Reader, Record};
 use crate::cli::{Failure, NEGATIVE};
 
 /// Characters shown on either side of what was found.
@@ -69,15 +69,14 @@ impl Args {
 
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     let expression = args.expression()?;
-    let mut reader = read(audit)?;
+    let mut reader = Reader::open(audit)?;
     let table = Table::to_come([]);
     let mut out = io::stdout().lock();
     let mut found = 0;
-    let mut records = args.filter.records(&mut reader);
+    let mut query = Query::oldest_first(&args.filter);
     while args.limit.is_none_or(|limit| found < limit)
-        && let Some(record) = records.next()
+        && let Some((_, record)) = query.record(&mut reader)?
     {
-        let record = record?;
         let hits = Hits::of(&record, &expression);
         if hits.count == 0 {
             continue;
@@ -94,6 +93,7 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
         writeln!(out, "{found}")?;
     }
     out.flush()?;
+    report_damage(reader.damage());
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::from(NEGATIVE) })
 }
 

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::super::Failure;
 use super::filter::{Filter, HELP};
+use super::find;
 use super::retain::author;
 use super::table::{clean, millis};
-use super::{find, read};
-use crate::audit::{Act, Acts, Deed, Record, Time, acts};
+use crate::audit::{Act, Acts, Deed, Reader, Record, Select, Time, acts};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log hold`.
@@ -103,9 +103,9 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
 fn terms(place: &Place, paths: &StatePaths) -> Result<Vec<String>, Failure> {
     let mut terms = place.filter.terms();
     if !place.ids.is_empty() {
-        let reader = read(&paths.audit())?;
+        let mut reader = Reader::open(&paths.audit())?;
         for id in &place.ids {
-            terms.push(format!("id={}", reader.id(find(&reader, id)?)));
+            terms.push(format!("id={}", find(&mut reader, id)?.id()));
         }
     }
     Ok(terms)
@@ -159,8 +159,6 @@ impl Held {
 
     /// Whether it keeps `record`.
     pub(super) fn holds(&self, record: &Record) -> bool {
-        (self.ids.is_empty() || self.ids.contains(&record.id.to_string()))
-            && self.filter.is_in_time(record.time.unix_ns())
-            && self.filter.fits(record)
+        (self.ids.is_empty() || self.ids.contains(&record.id.to_string())) && self.filter.takes(record)
     }
 }

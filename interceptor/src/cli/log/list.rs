@@ -1,6 +1,6 @@
 //! `interceptor log list` and `tail`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use super::super::Failure;
 use super::filter::{self, Filter};
+use super::report_damage;
 use super::table::Table;
-use super::{read, report_damage};
-use crate::audit::{Index, Reader, Record};
+use crate::audit::{Change, Live, Located, Query, Reader, Record, Select as _};
 
-/// How often a followed log is looked at.
-const FOLLOW: Duration = Duration::from_millis(40);
+/// How often a followed log is looked at: what is written through a mapping wakes nobody.
+const FOLLOW: Duration = Duration::from_millis(10);
+/// How often it is looked whether the log's writer is at work.
+const WRITER: Duration = Duration::from_millis(100);
+/// The columns of a table fit so many records, and those that follow as far as they are alike.
+const FITTED: usize = 1000;
 /// After this time a followed record is shown though it has not ended.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,36 +73,42 @@ pub(crate) struct TailArgs {
 }
 
 pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
+    let mut reader = Reader::open(audit)?;
     let shown = match args.limit {
         // Nothing is kept: a log may have millions.
-        None if args.json => stream(&mut reader, &args.filter)?,
-        limit => {
-            let chosen = last(&mut reader, &args.filter, limit.unwrap_or(usize::MAX))?;
+        None => stream(&mut reader, &args.filter, args.json)?,
+        Some(limit) => {
+            let chosen = last(&mut reader, &args.filter, limit)?;
             write(&mut reader, &chosen, args.json)?;
             chosen.len()
         }
     };
-    if reader.is_empty() {
-        eprintln!("interceptor: no records yet");
-    } else if shown == 0 && args.limit != Some(0) {
-        eprintln!("interceptor: {}", args.filter.nothing());
+    if shown == 0 {
+        if reader.is_empty()? {
+            eprintln!("interceptor: no records yet");
+        } else if args.limit != Some(0) {
+            eprintln!("interceptor: {}", args.filter.nothing());
+        }
     }
-    for note in reader.notes()?.iter().filter(|note| args.filter.is_in_time(note.time.unix_ns())) {
+    for note in reader.notes(|ns| args.filter.is_in_time(ns))? {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }
+    report_damage(reader.damage());
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
+    let mut reader = Reader::open(audit)?;
     let chosen = last(&mut reader, &args.filter, args.lines)?;
-    if reader.is_empty() {
-        eprintln!("interceptor: no records yet");
-    } else if chosen.is_empty() && args.lines > 0 {
-        eprintln!("interceptor: {}", args.filter.nothing());
+    if chosen.is_empty() {
+        if reader.is_empty()? {
+            eprintln!("interceptor: no records yet");
+        } else if args.lines > 0 {
+            eprintln!("interceptor: {}", args.filter.nothing());
+        }
     }
+    report_damage(reader.damage());
     if !args.follow {
         write(&mut reader, &chosen, args.json)?;
         return Ok(ExitCode::SUCCESS);
@@ -108,50 +118,74 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     if !args.json {
         table.headings(&mut out)?;
     }
-    let mut follower = Follower::new(&reader, &chosen);
-    let mut ready: Vec<Index> = chosen.iter().map(|(index, _)| *index).collect();
-    let mut damage = reader.damage().len();
+    let mut follower = Follower::new(Live::new(&mut reader)?, &chosen);
+    let mut ready: Vec<Located> = chosen.into_iter().map(|(at, _)| at).collect();
+    let (mut reported, mut damage) = (reader.damage().len(), 0);
     loop {
-        for index in ready {
-            let record = if args.json { reader.record(index)? } else { reader.outline(index)? };
-            match args.filter.is_in_time(reader.wall_ns(index)) && args.filter.fits(&record) {
+        for at in ready {
+            let record = if args.json { reader.record(&at)? } else { reader.outline(&at)? };
+            match args.filter.takes(&record) {
                 true if args.json => json_line(&mut out, &record)?,
                 true => table.row(&mut out, &record)?,
                 false => {}
             }
         }
         out.flush()?;
+        report_damage(&reader.damage()[reported..]);
+        reported = reader.damage().len();
         std::thread::sleep(FOLLOW);
-        ready = follower.next(&mut reader, Instant::now())?;
-        report_damage(&reader.damage()[damage..]);
-        damage = reader.damage().len();
+        ready = follower.next(Instant::now())?;
+        let seen = follower.live.damage();
+        report_damage(&seen[damage..]);
+        damage = seen.len();
+        if !ready.is_empty() {
+            reader.refresh()?;
+        }
     }
 }
 
 /// The last `count` records that are wanted.
-fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Index, Record)>, Failure> {
-    if filter.names_more_than_time() {
-        // Files are read forward: from the end, each step would read what is behind it again.
-        let mut chosen = VecDeque::new();
-        for found in filter.choose(reader) {
-            chosen.push_back(found?);
-            if chosen.len() > count {
-                chosen.pop_front();
-            }
-        }
-        return Ok(chosen.into());
+fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Located, Record)>, Failure> {
+    let mut query = Query::newest_first(filter);
+    let mut chosen = Vec::new();
+    while chosen.len() < count
+        && let Some(found) = query.outline(reader)?
+    {
+        chosen.push(found);
     }
-    let wanted: Vec<Index> = (0..reader.len()).filter(|&index| filter.is_in_time(reader.wall_ns(index))).collect();
-    let wanted = &wanted[wanted.len().saturating_sub(count)..];
-    wanted.iter().map(|&index| Ok((index, reader.outline(index)?))).collect()
+    chosen.reverse();
+    Ok(chosen)
 }
 
-/// Writes the records that are wanted as JSON Lines, one after the other; says how many.
-fn stream(reader: &mut Reader, filter: &Filter) -> Result<usize, Failure> {
+/// Writes the records that are wanted, one after the other; says how many.
+fn stream(reader: &mut Reader, filter: &Filter, json: bool) -> Result<usize, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
+    let mut query = Query::oldest_first(filter);
     let mut count = 0;
-    for record in filter.records(reader) {
-        json_line(&mut out, &record?)?;
+    if json {
+        while let Some((_, record)) = query.record(reader)? {
+            json_line(&mut out, &record)?;
+            count += 1;
+        }
+        out.flush()?;
+        return Ok(count);
+    }
+    let mut first = Vec::new();
+    while first.len() < FITTED
+        && let Some((_, record)) = query.outline(reader)?
+    {
+        first.push(record);
+    }
+    if first.is_empty() {
+        return Ok(0);
+    }
+    let table = Table::fitting(&first);
+    table.headings(&mut out)?;
+    first.iter().try_for_each(|record| table.row(&mut out, record))?;
+    count = first.len();
+    drop(first);
+    while let Some((_, record)) = query.outline(reader)? {
+        table.row(&mut out, &record)?;
         count += 1;
     }
     out.flush()?;
@@ -159,9 +193,13 @@ fn stream(reader: &mut Reader, filter: &Filter) -> Result<usize, Failure> {
 }
 
 /// Decides when a record of a growing log is shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Follower {
-    open: BTreeMap<Index, Open>,
+    live: Live,
+    /// Records that have not ended, by their sequence numbers.
+    open: BTreeMap<u64, Open>,
+    /// When it was last looked whether a writer is at work, and what that said.
+    writer: Option<(Instant, bool)>,
 }
 
 /// A record that has not ended.
@@ -174,43 +212,48 @@ struct Open {
 }
 
 impl Follower {
-    /// Follows `reader` from where it is; `shown` have been shown as they are.
-    fn new(reader: &Reader, shown: &[(Index, Record)]) -> Self {
-        let mut follower = Self::default();
-        for index in (0..reader.len()).filter(|&index| reader.is_open(index)) {
-            follower.wait(index, Instant::now(), shown.binary_search_by_key(&index, |(index, _)| *index).is_ok());
-        }
-        follower
-    }
-
-    fn wait(&mut self, index: Index, since: Instant, shown: bool) {
-        self.open.entry(index).or_insert(Open { since, shown, left: false });
+    /// Follows a log; `shown` have been shown as they are.
+    fn new(live: Live, shown: &[(Located, Record)]) -> Self {
+        let now = Instant::now();
+        let shown = |sequence| shown.binary_search_by_key(&sequence, |(at, _)| at.sequence()).is_ok();
+        let open = |sequence: &u64| (*sequence, Open { since: now, shown: shown(*sequence), left: false });
+        Self { open: live.open().keys().map(open).collect(), live, writer: None }
     }
 
     /// Looks at the log; gives the records to be shown now.
-    fn next(&mut self, reader: &mut Reader, now: Instant) -> Result<Vec<Index>, Failure> {
+    fn next(&mut self, now: Instant) -> Result<Vec<Located>, Failure> {
         let mut ready = Vec::new();
-        for index in reader.poll()? {
-            if reader.has_ended(index) {
-                self.open.remove(&index);
-                ready.push(index);
-            } else {
-                self.wait(index, now, false);
+        for change in self.live.poll()? {
+            match change {
+                Change::Ended(at) => {
+                    self.open.remove(&at.sequence());
+                    ready.push(*at);
+                }
+                Change::Opened(sequence) => {
+                    self.open.insert(sequence, Open { since: now, shown: false, left: false });
+                }
             }
         }
-        self.open.retain(|&index, open| {
+        if self.open.is_empty() || self.writer.is_some_and(|(at, _)| now.duration_since(at) < WRITER) {
+            return Ok(ready);
+        }
+        let is_held = self.live.is_written();
+        self.writer = Some((now, is_held));
+        let live = &mut self.live;
+        self.open.retain(|&sequence, open| {
+            let Some(at) = live.open().get(&sequence) else { return false };
             // The writer may have ended it and gone between our look at the frames and this one: believe the second.
-            if !reader.is_open(index) {
+            if !live.may_end(at, is_held) {
                 let gone = std::mem::replace(&mut open.left, true);
                 if gone {
-                    ready.push(index);
+                    ready.extend(live.take(sequence));
                 }
                 return !gone;
             }
             open.left = false;
             if !open.shown && now.duration_since(open.since) >= PATIENCE {
                 open.shown = true;
-                ready.push(index);
+                ready.push(at.clone());
             }
             true
         });
@@ -218,11 +261,11 @@ impl Follower {
     }
 }
 
-fn write(reader: &mut Reader, chosen: &[(Index, Record)], json: bool) -> Result<(), Failure> {
+fn write(reader: &mut Reader, chosen: &[(Located, Record)], json: bool) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
-        for &(index, _) in chosen {
-            json_line(&mut out, &reader.record(index)?)?;
+        for (at, _) in chosen {
+            json_line(&mut out, &reader.record(at)?)?;
         }
     } else if !chosen.is_empty() {
         let records = || chosen.iter().map(|(_, record)| record);
@@ -294,8 +337,8 @@ mod tests {
         Log::open(settings(dir.path(), &secret)).unwrap().close().unwrap();
         let idle = Log::open(settings(dir.path(), &secret)).unwrap();
         let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
-        let mut follower = Follower::new(&reader, &[]);
-        assert!(follower.next(&mut reader, Instant::now()).unwrap().is_empty());
+        let mut follower = Follower::new(Live::new(&mut reader).unwrap(), &[]);
+        assert!(follower.next(Instant::now()).unwrap().is_empty());
         idle.close().unwrap();
         let writing = std::thread::spawn({
             let generations = [settings(dir.path(), &secret), settings(dir.path(), &secret)];
@@ -304,8 +347,8 @@ mod tests {
         let mut seen = Vec::new();
         loop {
             let last = writing.is_finished();
-            for index in follower.next(&mut reader, Instant::now()).unwrap() {
-                let record = reader.record(index).unwrap();
+            for at in follower.next(Instant::now()).unwrap() {
+                let record = reader.record(&at).unwrap();
                 assert_eq!((record.state, record.log.damaged), (State::Complete, false));
                 seen.push(record.id);
             }
@@ -314,7 +357,8 @@ mod tests {
             }
         }
         assert_eq!(seen, writing.join().unwrap());
-        assert!(reader.damage().is_empty(), "{:?}", reader.damage());
+        let damage = follower.live.damage();
+        assert!(damage.is_empty() && reader.damage().is_empty(), "{damage:?} {:?}", reader.damage());
     }
 
     #[test]
@@ -327,18 +371,20 @@ mod tests {
         let begin = || runtime.block_on(worker.begin(Record::new(ExchangeId::new()), b"", outgoing)).unwrap().0;
         let (first, second) = (begin(), begin());
         let mut reader = Reader::open(&dir.path().join("audit")).unwrap();
-        let mut follower = Follower::new(&reader, &[]);
+        let mut follower = Follower::new(Live::new(&mut reader).unwrap(), &[]);
+        let ids = |found: Vec<Located>| found.iter().map(Located::id).collect::<Vec<_>>();
+        let (one, two) = (first.id(), second.id());
         let start = Instant::now();
-        assert!(follower.next(&mut reader, start).unwrap().is_empty());
-        assert_eq!(follower.next(&mut reader, start + PATIENCE).unwrap(), [0, 1]);
-        assert!(follower.next(&mut reader, start + 2 * PATIENCE).unwrap().is_empty());
+        assert_eq!(ids(follower.next(start).unwrap()), []);
+        assert_eq!(ids(follower.next(start + PATIENCE).unwrap()), [one, two]);
+        assert_eq!(ids(follower.next(start + 2 * PATIENCE).unwrap()), []);
         runtime.block_on(async { first.complete(&Completion::default()).await.unwrap().await }).unwrap();
-        assert_eq!(follower.next(&mut reader, start + 3 * PATIENCE).unwrap(), [0]);
+        assert_eq!(ids(follower.next(start + 3 * PATIENCE).unwrap()), [one]);
         // The daemon goes away without ending the second one.
         log.close().unwrap();
-        let gone: Vec<Index> = (0..3).flat_map(|_| follower.next(&mut reader, start + 3 * PATIENCE).unwrap()).collect();
-        assert_eq!(gone, [1]);
-        assert_eq!(reader.record(1).unwrap().state, State::Aborted);
+        let gone: Vec<Located> = (4..7).flat_map(|n| follower.next(start + n * PATIENCE).unwrap()).collect();
+        assert_eq!(reader.outline(&gone[0]).unwrap().state, State::Aborted);
+        assert_eq!(ids(gone), [two]);
         drop(second);
     }
 }

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::table::{Style, clean, colour};
-use super::{find, read, read_text, report_damage};
-use crate::audit::{Content, Holding, Proof, ProofError, Proven, Time, VerifyingKey};
+use super::{find, read_text, report_damage};
+use crate::audit::{Content, Holding, Proof, ProofError, Proven, Reader, Time, VerifyingKey};
 use crate::cli::{Failure, NEGATIVE};
 
 /// No proof has as many bytes.
@@ -39,11 +39,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
-    let index = find(&reader, &args.id)?;
-    let seen = reader.damage().len();
-    let proof = reader.prove(index, args.end)?;
-    report_damage(&reader.damage()[seen..]);
+    let mut reader = Reader::open(audit)?;
+    let at = find(&mut reader, &args.id)?;
+    let proof = reader.prove(&at, args.end)?;
+    report_damage(reader.damage());
     // Now is when something can be done about it.
     let key = VerifyingKey::read(&audit.join("log-signing.pub"))?;
     proof

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::filter::{self, Filter};
-use super::read;
-use super::table::{Style, caller, clean, colour, millis};
-use crate::audit::{Record, Time};
+use super::report_damage;
+use super::table::{Style, clean, colour, millis};
+use crate::audit::{Query, Reader, Record, Time};
 use crate::cli::Failure;
 
 /// Arguments of `interceptor log stats`.
@@ -110,7 +110,7 @@ impl Stats {
         add(&mut self.input_tokens, input);
         add(&mut self.output_tokens, output);
         self.decisions.add(record.decision.action.clone(), 1);
-        self.callers.add(Some(caller(&record.caller)), 1);
+        self.callers.add(Some(record.caller.short()), 1);
         self.endpoints.add(record.endpoint.host.clone().or_else(|| record.endpoint.provider.clone()), 1);
         self.models.add(record.request.model.clone(), 1);
         self.statuses.add(record.response.status.map(|status| status.to_string()), 1);
@@ -182,11 +182,13 @@ fn bytes(bytes: u64) -> String {
 }
 
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
-    let mut reader = read(audit)?;
+    let mut reader = Reader::open(audit)?;
     let mut stats = Stats::default();
-    for chosen in args.filter.choose(&mut reader) {
-        stats.add(&chosen?.1);
+    let mut query = Query::oldest_first(&args.filter);
+    while let Some((_, record)) = query.outline(&mut reader)? {
+        stats.add(&record);
     }
+    report_damage(reader.damage());
     stats.overhead_us.finish();
     let mut out = io::stdout().lock();
     if args.json {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use crate::audit::{Caller, Record, State, Time};
+use crate::audit::{Record, State, Time};
 
 /// Whether to colour standard output. `NO_COLOR` (no-color.org) switches it off.
 pub(crate) fn colour() -> bool {
@@ -166,7 +166,7 @@ fn cells(record: &Record) -> [String; COLUMNS] {
     [
         millis(record.time),
         record.id.to_string()[..18].to_owned(),
-        clean(&caller(&record.caller)),
+        clean(&record.caller.short()),
         or_dash(record.endpoint.host.as_deref().or(record.endpoint.provider.as_deref())),
         or_dash(record.request.model.as_deref()),
         or_dash(record.decision.action.as_deref()),
@@ -181,17 +181,6 @@ fn findings_and_rule(record: &Record) -> String {
     let rule = record.decision.rule.as_deref().filter(|_| decided).map(|rule| format!("by {}", clean(rule)));
     let words: Vec<_> = [Some(findings(record)), rule].into_iter().flatten().filter(|word| !word.is_empty()).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(" ") }
-}
-
-/// The caller's user, by name if there is one.
-pub(crate) fn user(caller: &Caller) -> Option<String> {
-    caller.user.clone().or_else(|| caller.uid.map(|uid| uid.to_string()))
-}
-
-/// User and program: `alice/curl`.
-pub(crate) fn caller(caller: &Caller) -> String {
-    let user = user(caller).unwrap_or_else(|| "-".to_owned());
-    caller.program().map_or(user.clone(), |program| format!("{user}/{program}"))
 }
 
 fn status(record: &Record) -> String {

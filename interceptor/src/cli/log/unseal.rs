@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::super::Failure;
 use super::table::{Style, colour};
-use super::{find, read};
-use crate::audit::{Access, AuditorSecret, Encoding, Error, Index, Opener, Outcome, ReadError, Reader, Time};
+use super::{find, report_damage};
+use crate::audit::{Access, AuditorSecret, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log unseal`.
@@ -45,13 +45,14 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
         return Err("the reason is empty: say why the record must be opened".into());
     }
     let secrets = args.key.iter().map(|path| secret(path)).collect::<Result<Vec<_>, _>>()?;
-    let mut reader = read(&paths.audit())?;
-    let index = find(&reader, &args.id)?;
+    let mut reader = Reader::open(&paths.audit())?;
+    let at = find(&mut reader, &args.id)?;
     let keys = paths.keys();
-    let opened = open(&mut reader, index, &mut Opener::new(&keys, &secrets));
+    let opened = open(&mut reader, &at, &mut Opener::new(&keys, &secrets));
+    report_damage(reader.damage());
     let (uid, user) = caller();
     let access = Access {
-        exchange: reader.id(index),
+        exchange: at.id(),
         time: Time::now(),
         uid,
         user,
@@ -108,10 +109,10 @@ fn secret(path: &Path) -> Result<AuditorSecret, Failure> {
 /// What was sealed, original request and response.
 type Opened = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-fn open(reader: &mut Reader, index: Index, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
-    reader.try_keys(index, opener)?;
-    let original = unless_removed(reader.original(index, opener))?;
-    let response = unless_removed(reader.response(index, opener))?;
+fn open(reader: &mut Reader, at: &Located, opener: &mut Opener<'_>) -> Result<Opened, ReadError> {
+    reader.try_keys(at, opener)?;
+    let original = unless_removed(reader.original(at, opener))?;
+    let response = unless_removed(reader.response(at, opener))?;
     match (original, response) {
         (Err(gone), Err(_)) => Err(gone),
         (Err(gone), Ok(response)) => {

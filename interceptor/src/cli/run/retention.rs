@@ -49,7 +49,10 @@ fn once(removal: &Removal, paths: &StatePaths) -> Result<(), Failure> {
     let (plan, done) = retain(paths, removal, &acts(&paths.audit())?, Some(&author))?;
     if let Some(done) = done.filter(|_| !plan.is_empty()) {
         let (keys, segments) = (plan.keys(), done.segments);
-        log::info!("audit log: retention destroyed {keys} keys, rewrote {segments} segments, gave back {} bytes", done.freed);
+        log::info!(
+            "audit log: retention destroyed {keys} keys, rewrote {segments} segments, gave back {} bytes",
+            done.freed
+        );
     }
     Ok(())
 }

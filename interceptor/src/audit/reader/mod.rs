@@ -1,0 +1,238 @@
+//! Reading records: the indexes say where the frames of a record are, the frames what it says. Works beside a running
+//! writer and needs no lock. What is in memory at a time does not grow with the log: a few segments' indexes, and the
+//! records that are being looked at.
+
+mod content;
+mod error;
+mod find;
+mod live;
+mod located;
+mod prove;
+mod query;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::Checkpoint;
+use super::frame::Content;
+use super::header::Stream;
+use super::index::{self, SegmentIndex, Unfit};
+use super::lock::WriterLock;
+use super::record::Note;
+use super::scan::{SegmentFile, segments};
+use super::{Damage, Error};
+pub use error::ReadError;
+pub use find::Found;
+pub use live::{Change, Live};
+pub use located::Located;
+use located::{Files, Use};
+pub use query::Query;
+
+/// Indexes that are kept open.
+const INDEXES: usize = 8;
+
+/// A log open for reading.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    stream: Stream,
+    segments: Vec<Arc<Path>>,
+    /// Whether a writer is at work, in the last of the segments.
+    being_written: bool,
+    /// Of the newest segment.
+    generation: [u8; 16],
+    /// Open indexes by segment; the one used last stands last.
+    indexes: Vec<(usize, SegmentIndex)>,
+    /// Offset and time of the notes of each segment that was looked at and has some.
+    notes: BTreeMap<usize, Vec<(u64, u64)>>,
+    damage: Vec<Damage>,
+    /// Places of `damage`.
+    damaged: HashSet<(Arc<Path>, u64)>,
+    /// The newest checkpoint when the log was last looked at.
+    checkpoint: Option<Checkpoint>,
+    files: Files,
+}
+
+impl Reader {
+    /// Opens the log of exchanges in `dir`.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Denied`].
+    pub fn open(dir: &Path) -> Result<Self, ReadError> {
+        Self::open_stream(dir, Stream::Log)
+    }
+
+    /// Opens one stream.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`], [`ReadError::Denied`].
+    pub fn open_stream(dir: &Path, stream: Stream) -> Result<Self, ReadError> {
+        let mut reader = Self {
+            dir: dir.to_path_buf(),
+            stream,
+            segments: Vec::new(),
+            being_written: false,
+            generation: [0; 16],
+            indexes: Vec::new(),
+            notes: BTreeMap::new(),
+            damage: Vec::new(),
+            damaged: HashSet::new(),
+            checkpoint: None,
+            files: Files::default(),
+        };
+        reader.refresh()?;
+        Ok(reader)
+    }
+
+    /// Looks at the log anew: what is asked after this is answered from the log as it is now.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn refresh(&mut self) -> Result<(), ReadError> {
+        // Before the segments: a segment that is taken for closed must be.
+        self.being_written = WriterLock::is_held(&self.dir, self.stream);
+        let paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
+        self.segments = paths.into_iter().map(Arc::from).collect();
+        self.indexes.clear();
+        self.notes.clear();
+        self.files.refresh();
+        self.checkpoint = self.read_checkpoint().as_deref().and_then(Checkpoint::peek);
+        while let Some(last) = self.segments.last() {
+            match SegmentFile::open(last) {
+                Ok(file) => {
+                    self.generation = file.header.generation;
+                    break;
+                }
+                // A writer that leaves removes the segment it has not used.
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    self.segments.pop();
+                }
+                Err(error) => return Err(ReadError::from_log(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log has no record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_empty(&mut self) -> Result<bool, ReadError> {
+        for segment in (0..self.segments.len()).rev() {
+            if self.index(segment)?.rows() > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Damaged places in the segments that were looked at so far.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// What the log says about itself: recoveries, starts without a checkpoint. Those that `is_wanted` takes the time
+    /// of, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// When a frame cannot be read.
+    pub fn notes(&mut self, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<Note>, ReadError> {
+        for segment in 0..self.segments.len() {
+            if !self.notes.contains_key(&segment) {
+                self.index(segment)?;
+            }
+        }
+        let mut notes = Vec::new();
+        for (segment, places) in self.notes.clone() {
+            let path = Arc::clone(&self.segments[segment]);
+            for (offset, _) in places.into_iter().filter(|(_, time)| is_wanted(*time)) {
+                let Some(frame) = self.files.frame(Use::Rest, &path, offset)? else { continue };
+                if let Some(row) = frame.head.entry.sections.iter().position(|s| s.content == Content::Json) {
+                    let json = self.bytes(Use::Rest, &frame, row)?;
+                    notes.push(Note::new(&frame.head.entry, &json));
+                }
+            }
+        }
+        Ok(notes)
+    }
+
+    fn read_checkpoint(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok()
+    }
+
+    /// The index of a segment.
+    fn index(&mut self, segment: usize) -> Result<&mut SegmentIndex, ReadError> {
+        if let Some(at) = self.indexes.iter().position(|(of, _)| *of == segment) {
+            let used = self.indexes.remove(at);
+            self.indexes.push(used);
+        } else {
+            let index = index::open(&self.dir, self.stream, &self.segments[segment], self.is_being_written(segment))?;
+            self.keep(segment, index);
+        }
+        Ok(&mut self.indexes.last_mut().expect("one was put there").1)
+    }
+
+    fn is_being_written(&self, segment: usize) -> bool {
+        self.being_written && segment + 1 == self.segments.len()
+    }
+
+    fn keep(&mut self, segment: usize, index: SegmentIndex) {
+        self.indexes.retain(|(of, _)| *of != segment);
+        if self.indexes.len() == INDEXES {
+            self.indexes.remove(0);
+        }
+        let path = Arc::clone(&self.segments[segment]);
+        // What cannot be read is made again when it is asked for.
+        let damage = index.damage(&path).unwrap_or_default();
+        self.damage.extend(damage.into_iter().filter(|d| self.damaged.insert((Arc::clone(&path), d.offset))));
+        self.notes.insert(segment, index.notes().unwrap_or_default());
+        self.indexes.push((segment, index));
+    }
+
+    /// Asks the index of a segment; makes it again when it turns out to be damaged.
+    fn ask<T>(&mut self, segment: usize, ask: impl Fn(&mut SegmentIndex) -> Result<T, Unfit>) -> Result<T, ReadError> {
+        if let Ok(answer) = ask(self.index(segment)?) {
+            return Ok(answer);
+        }
+        self.make_again(segment)?;
+        ask(self.index(segment)?).map_err(|unfit| {
+            let path = self.segments[segment].to_path_buf();
+            ReadError::Log(Error::Inconsistent { path, reason: format!("its index: {unfit}; try again") })
+        })
+    }
+
+    /// Makes an index anew that does not say what the segment does.
+    fn make_again(&mut self, segment: usize) -> Result<(), ReadError> {
+        let being_written = self.is_being_written(segment);
+        let index = index::make(&self.dir, self.stream, &self.segments[segment], being_written)?;
+        self.keep(segment, index);
+        Ok(())
+    }
+
+    fn note_damage(&mut self, frame: &located::Frame) {
+        if frame.damaged && self.damaged.insert((Arc::clone(&frame.path), frame.offset)) {
+            self.damage.push(Damage {
+                path: frame.path.to_path_buf(),
+                offset: frame.offset,
+                sequence: frame.head.entry.sequence,
+                reason: super::FrameError::BodyChecksum.to_string(),
+            });
+        }
+    }
+
+    fn note_all(&mut self, damage: &[Damage]) {
+        for damage in damage {
+            if self.damaged.insert((Arc::from(&*damage.path), damage.offset)) {
+                self.damage.push(damage.clone());
+            }
+        }
+    }
+
+    /// Whether a record has not ended, and the writer that could end it is at work.
+    #[must_use]
+    pub fn is_open(&self, at: &Located) -> bool {
+        !at.has_ended() && at.opening.generation == self.generation && WriterLock::is_held(&self.dir, self.stream)
+    }
+}

@@ -90,7 +90,8 @@ impl State {
         record.request.model = Some(if n % 10_000 == 7_000 { "o1-pro" } else { "gpt-4o" }.into());
         record.decision.action = Some(if n % 1_000 == 500 { "deny" } else { "mask" }.into());
         let entity = if n % 10_000 == 2_000 { "IBAN_CODE" } else { "CREDIT_CARD" };
-        record.findings = vec![FindingCount { entity: entity.into(), rule: "a".into(), count: 1, action: Action::Mask }];
+        record.findings =
+            vec![FindingCount { entity: entity.into(), rule: "a".into(), count: 1, action: Action::Mask }];
         record
     }
 
@@ -144,7 +145,10 @@ fn questions_to_a_long_log_are_answered() {
     // What the daemon has not indexed is.
     assert!(state.command(&["list", "--caller", "nobody"]).output().unwrap().status.success());
     let (log, index) = (bytes(&state.audit(), "alog"), bytes(&state.audit(), "idx"));
-    println!("{log} bytes of log, {index} bytes of indexes; the rest of those took {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "{log} bytes of log, {index} bytes of indexes; the rest of those took {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     let count = state.count as usize;
     let at = |ns: u64| Time::from_unix_ns(ns).to_string();
     let hour = at(LAST - SPAN / 720);
@@ -153,7 +157,10 @@ fn questions_to_a_long_log_are_answered() {
     // One line more than records: the headings.
     assert_eq!(state.ask(&["list", "--since", &hour, "--limit", "20"]), 21);
     assert_eq!(state.ask(&["list", "--since", &minute, "--until", &after]), 201);
-    assert_eq!(state.ask(&["list", "--since", &day, "--decision", "deny", "--limit", "20"]), 21.min(count / 30_000 + 1));
+    assert_eq!(
+        state.ask(&["list", "--since", &day, "--decision", "deny", "--limit", "20"]),
+        21.min(count / 30_000 + 1)
+    );
     assert_eq!(state.ask(&["list", "--caller", "mallory", "--limit", "100"]), (count / 10_000).min(100) + 1);
     assert_eq!(state.ask(&["list", "--caller", "svc-7", "--limit", "20"]), 21);
     assert_eq!(state.ask(&["list", "--model", "o1-pro", "--limit", "100"]), (count / 10_000).min(100) + 1);

@@ -218,6 +218,10 @@ impl Reader {
     pub(super) fn bytes(&mut self, of: Use, frame: &Frame, row: usize) -> Result<Vec<u8>, ReadError> {
         let range = frame.head.section_range(row);
         let file = self.files.file(of, &frame.path)?;
+        // What was read ahead may be from before the frame was written: its length is written last.
+        if file.bytes(frame.offset, 4)? != (frame.head.length as u32).to_le_bytes() {
+            file.refresh();
+        }
         Ok(file.bytes(frame.offset + range.start as u64, range.len())?.to_vec())
     }
 }

@@ -62,7 +62,7 @@ const SOAKS: [Soak; 7] = [
     },
     Soak {
         name: "log-reader",
-        about: "questions to an audit log of 10 million records (some 25 GB) with nothing in memory: how long each takes",
+        about: "questions to an audit log of 10 million records (some 20 GB) with nothing in memory: how long each takes",
         target: "audit_reader",
         filter: "",
         variable: ("INTERCEPTOR_TEST_RECORDS", "10000000"),

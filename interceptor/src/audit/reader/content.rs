@@ -1,6 +1,6 @@
 //! What a record says: the contents of its frames.
 
-use super::super::frame::{Content, Holding, Kind};
+use super::super::frame::{Content, Holding, Kind, Section};
 use super::super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
 use super::super::seal::{Opener, plain_len};
 use super::super::{Access, Time};
@@ -229,7 +229,7 @@ impl Reader {
 /// Bytes of sealed content before it was sealed; `None` when the record has none.
 fn sealed_len(at: &Located, content: Content) -> Option<u64> {
     let opening = at.opening.head.entry.sections.iter();
-    let opening = opening.filter(|s| s.content == content && s.holding == Holding::Sealed).map(|s| s.stored());
+    let opening = opening.filter(|s| s.content == content && s.holding == Holding::Sealed).map(Section::stored);
     let parts = at.parts_of(content).filter(|part| part.row.sealed).map(|part| part.row.stored as usize);
     opening.chain(parts).map(plain_len).reduce(|total, bytes| total + bytes)
 }

@@ -146,6 +146,11 @@ impl SegmentIndex {
         Stamp { length: u64_at(&self.header, 48), modified: u64_at(&self.header, 56) }
     }
 
+    /// The sequence number that the segment begins with.
+    pub(super) fn first_sequence(&self) -> u64 {
+        u64_at(&self.header, 64)
+    }
+
     /// The sequence number that follows the last frame's.
     pub(in crate::audit) fn next_sequence(&self) -> u64 {
         u64_at(&self.header, 72)

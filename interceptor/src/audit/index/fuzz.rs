@@ -26,7 +26,9 @@ pub fn fuzz_index(bytes: &[u8]) {
     for bytes in [bytes.to_vec(), super::encode::with_checksums(bytes)] {
         let Ok(mut index) = SegmentIndex::from_memory(bytes) else { continue };
         let rows = index.rows();
-        if let Ok(all) = index.select(&Everything) {
+        if index.times().1 < u64::MAX
+            && let Ok(all) = index.select(&Everything)
+        {
             let mut wanted = all.clone();
             wanted.sort_unstable();
             wanted.dedup();

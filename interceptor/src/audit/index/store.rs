@@ -82,7 +82,11 @@ pub(super) fn kept(segment: &Path, stamp: Stamp) -> Result<SegmentIndex, Unfit> 
         return Err(Unfit::Damaged("it is too large"));
     }
     let index = SegmentIndex::from_file(file)?;
-    if index.stamp() != stamp {
+    // Segments may be of one length and time, but not of one name.
+    let is_of_this = segment.file_stem().is_some_and(|stem| {
+        stem.to_str().and_then(|stem| stem.rsplit('-').next()?.parse().ok()) == Some(index.first_sequence())
+    });
+    if !is_of_this || index.stamp() != stamp {
         return Err(Unfit::Changed);
     }
     Ok(index)

@@ -1,6 +1,6 @@
 //! What a record says: the contents of its frames.
 
-use super::super::frame::{Content, Holding, Kind};
+use super::super::frame::{Content, Holding, Kind, Section};
 use super::super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
 use super::super::seal::{Opener, Place, plain_len};
 use super::super::{Access, Class, Time};
@@ -228,6 +228,10 @@ impl Reader {
         }
         let range = frame.head.section_range(row);
         let file = self.files.file(of, &frame.path)?;
+        // What was read ahead may be from before the frame was written: its length is written last.
+        if file.bytes(frame.offset, 4)? != (frame.head.length as u32).to_le_bytes() {
+            file.refresh();
+        }
         Ok(file.bytes(frame.offset + range.start as u64, range.len())?.to_vec())
     }
 }
@@ -246,7 +250,7 @@ fn try_key(frame: &Frame, opener: &mut Opener<'_>) -> Result<(), ReadError> {
 /// Bytes of sealed content before it was sealed; `None` when the record has none.
 fn sealed_len(at: &Located, content: Content) -> Option<u64> {
     let opening = at.opening.head.entry.sections.iter();
-    let opening = opening.filter(|s| s.content == content && s.holding == Holding::Sealed).map(|s| s.stored());
+    let opening = opening.filter(|s| s.content == content && s.holding == Holding::Sealed).map(Section::stored);
     let parts = at.parts_of(content).filter(|part| part.row.sealed).map(|part| part.row.stored as usize);
     opening.chain(parts).map(plain_len).reduce(|total, bytes| total + bytes)
 }

@@ -9,7 +9,7 @@ use super::super::frame::Kind;
 use super::super::header::Stream;
 use super::super::index::part_of;
 use super::super::lock::WriterLock;
-use super::super::walk::{FrameRef, Walk};
+use super::super::walk::{Cursor, FrameRef, Walk};
 use super::located::{Frame, Located, Part, insert};
 use super::{Damage, ReadError, Reader};
 use crate::flow::ExchangeId;
@@ -110,7 +110,7 @@ impl Live {
 
     /// Whether a frame, or a segment, may have come.
     fn has_news(&mut self) -> bool {
-        if self.walk.place().is_some_and(|place| place.has_frame()) {
+        if self.walk.place().is_some_and(Cursor::has_frame) {
             return true;
         }
         let changed = std::fs::metadata(&self.dir).and_then(|metadata| metadata.modified()).ok();

@@ -180,8 +180,12 @@ impl Reader {
 
     fn keep(&mut self, segment: usize, index: SegmentIndex) {
         self.indexes.retain(|(of, _)| *of != segment);
-        if self.indexes.len() == INDEXES {
-            self.indexes.remove(0);
+        // That of the segment that is being written stays: made again it would say more, and a reader that goes on
+        // from what it said would miss what came in between.
+        if self.indexes.len() == INDEXES
+            && let Some(oldest) = self.indexes.iter().position(|(of, _)| !self.is_being_written(*of))
+        {
+            self.indexes.remove(oldest);
         }
         let path = Arc::clone(&self.segments[segment]);
         // What cannot be read is made again when it is asked for.

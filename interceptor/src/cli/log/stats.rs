@@ -68,8 +68,9 @@ struct Counts(BTreeMap<String, u64>);
 /// The middle and the end of many values.
 #[derive(Debug, Default, Serialize)]
 struct Spread {
+    /// How often each value came: the values are few, and the records many.
     #[serde(skip)]
-    values: Vec<u64>,
+    values: BTreeMap<u64, u64>,
     p50: Option<u64>,
     p99: Option<u64>,
     max: Option<u64>,
@@ -91,9 +92,17 @@ impl Counts {
 
 impl Spread {
     fn finish(&mut self) {
-        self.values.sort_unstable();
-        let at = |percent: usize| self.values.get((self.values.len() * percent).div_ceil(100).checked_sub(1)?);
-        (self.p50, self.p99, self.max) = (at(50).copied(), at(99).copied(), self.values.last().copied());
+        let total: u64 = self.values.values().sum();
+        let at = |percent: u64| {
+            let mut below = 0;
+            let reaches = |(_, count): &(&u64, &u64)| {
+                below += **count;
+                below >= (total * percent).div_ceil(100)
+            };
+            self.values.iter().find(reaches).map(|(value, _)| *value)
+        };
+        let (p50, p99) = (at(50), at(99));
+        (self.p50, self.p99, self.max) = (p50, p99, self.values.keys().next_back().copied());
     }
 }
 
@@ -120,7 +129,9 @@ impl Stats {
         if let Some(rule) = &record.decision.rule {
             self.rules.add(Some(rule.clone()), 1);
         }
-        self.overhead_us.values.extend(record.timing.overhead_us);
+        if let Some(overhead) = record.timing.overhead_us {
+            *self.overhead_us.values.entry(overhead).or_default() += 1;
+        }
     }
 
     fn write(&self, out: &mut impl Write, top: usize) -> io::Result<()> {

@@ -54,6 +54,8 @@ pub(crate) struct Walk {
     newest_generation: [u8; 16],
     /// Sequence number of the frame that should come next.
     expected: u64,
+    /// The segment to begin with: an index into `paths`.
+    first: usize,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,23 @@ impl Walk {
             damage: Vec::new(),
             newest_generation: [0; 16],
             expected: 0,
+            first: 0,
         })
+    }
+
+    /// As [`Walk::new`], from the segment on that has frame `sequence`, or from the oldest there is.
+    pub(crate) fn starting(dir: &Path, stream: Stream, sequence: u64) -> Result<Self, ReadError> {
+        let mut walk = Self::new(dir, stream)?;
+        walk.paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
+        // Names say which frame is a segment's first, and sort by it.
+        let name = dir.join(stream.segment_name(sequence));
+        walk.first = walk.paths.partition_point(|path| *path <= name).saturating_sub(1);
+        Ok(walk)
+    }
+
+    /// Which life of a writer the present segment belongs to, and the segment's first frame.
+    pub(crate) fn writer(&self) -> Option<([u8; 16], u64)> {
+        self.cursor.as_ref().map(|cursor| (cursor.file.header.generation, cursor.file.header.first_sequence))
     }
 
     pub(crate) fn path(&self, segment: usize) -> &Path {
@@ -179,7 +197,7 @@ impl Walk {
     /// Goes to the segment after `from`; keeps the cursor when there is none.
     fn enter(&mut self, from: Option<Cursor>) -> Result<bool, ReadError> {
         let replaced = from.as_ref().is_some_and(|cursor| self.is_replaced(cursor));
-        let next = from.as_ref().map_or(0, |cursor| cursor.segment + usize::from(!replaced));
+        let next = from.as_ref().map_or(self.first, |cursor| cursor.segment + usize::from(!replaced));
         if replaced || next >= self.paths.len() {
             self.paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
         }

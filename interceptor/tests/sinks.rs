@@ -26,8 +26,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rounds = std::env::var(ROUNDS_VARIABLE).map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
-    // As cargo's own harness: words are filters, what begins with a dash is for that.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    // Words are filters; what begins with a dash, and its number, is for cargo's own harness.
+    let is_filter = |word: &String| !word.starts_with('-') && word.parse::<u32>().is_err();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(is_filter).collect();
     for kind in RECEIVERS {
         if wanted.is_empty() || wanted.iter().any(|word| kind.name().contains(word.as_str())) {
             nothing_is_lost(kind, rounds);

@@ -19,7 +19,7 @@ struct Soak {
     on_each_transport: bool,
 }
 
-const SOAKS: [Soak; 6] = [
+const SOAKS: [Soak; 7] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
@@ -58,6 +58,14 @@ const SOAKS: [Soak; 6] = [
         target: "lab",
         filter: "disconnects::",
         variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "sinks",
+        about: "receivers of records and their sender, killed and started again a hundred times each",
+        target: "sinks",
+        filter: "",
+        variable: ("INTERCEPTOR_TEST_ROUNDS", "100"),
         on_each_transport: false,
     },
     Soak {

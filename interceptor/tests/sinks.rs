@@ -13,7 +13,7 @@ mod receivers;
 #[path = "sinks/worker.rs"]
 mod worker;
 
-use receivers::{Receiver, RECEIVERS};
+use receivers::{RECEIVERS, Receiver};
 use worker::{WORKER, Worker};
 
 /// How often both sides are killed, unless this variable says otherwise.

@@ -281,7 +281,8 @@ impl Follower {
         if self.generation.replace(generation).is_none_or(|before| before == generation) {
             return;
         }
-        let (mut opened, never): (Vec<_>, Vec<_>) = self.open.drain().map(|(_, o)| o).partition(|o| o.opening.is_some());
+        let (mut opened, never): (Vec<_>, Vec<_>) =
+            self.open.drain().map(|(_, o)| o).partition(|o| o.opening.is_some());
         for exchange in never {
             self.firsts.remove(&exchange.first);
         }

@@ -75,7 +75,9 @@ impl Cursor {
         }
         let path = dir.join(format!("{sink}.cursor"));
         let read = match std::fs::read(&path) {
-            Ok(bytes) => Some(parse(&bytes, sink).map_err(|reason| CursorError::Unusable { path: path.clone(), reason })?),
+            Ok(bytes) => {
+                Some(parse(&bytes, sink).map_err(|reason| CursorError::Unusable { path: path.clone(), reason })?)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read", &path)(error)),
         };
@@ -166,7 +168,12 @@ mod tests {
     fn a_file_that_is_no_cursor_of_the_sink_is_refused_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.cursor");
-        for bytes in ["", "{}", "null", r#"{"sink":"b","log":null,"position":{"from":0,"last":null,"seen":null},"delivered":0,"undeliverable":0}"#] {
+        for bytes in [
+            "",
+            "{}",
+            "null",
+            r#"{"sink":"b","log":null,"position":{"from":0,"last":null,"seen":null},"delivered":0,"undeliverable":0}"#,
+        ] {
             std::fs::write(&path, bytes).unwrap();
             let error = Cursor::take(dir.path(), "a").unwrap_err().to_string();
             assert!(error.contains("a.cursor") && error.contains("remove it"), "{error}");

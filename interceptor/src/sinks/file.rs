@@ -151,7 +151,8 @@ mod tests {
     fn a_line_that_was_cut_off_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
-        for (before, after) in [("", "new\n"), ("torn", "new\n"), ("one\n", "one\nnew\n"), ("one\ntorn", "one\nnew\n")] {
+        for (before, after) in [("", "new\n"), ("torn", "new\n"), ("one\n", "one\nnew\n"), ("one\ntorn", "one\nnew\n")]
+        {
             fs::write(&path, before).unwrap();
             receiver(&path, 1 << 20, 1).deliver(&[event("new")]).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), after);

@@ -42,8 +42,7 @@ impl std::fmt::Debug for Hec {
 
 impl Hec {
     pub(super) fn new(settings: &settings::Hec, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach =
-            Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
         let http = Http::new(reach, net)?;
         if !matches!(http.url().path(), "" | "/") || http.url().query().is_some() {
             return Err(SetupError::Value(format!(

@@ -59,7 +59,9 @@ impl Http {
             ("https", _) => Peer::verified(net, (host, port), &[Alpn::Http11], reach.ca_file)?,
             ("http", true) => Peer::plain(net, host, port),
             ("http", false) => {
-                return Err(wrong("is not encrypted; use https://, or set plaintext = true where nobody is on the way"));
+                return Err(wrong(
+                    "is not encrypted; use https://, or set plaintext = true where nobody is on the way",
+                ));
             }
             _ => return Err(wrong("begins with neither https:// nor http://")),
         };

@@ -147,7 +147,10 @@ impl Sinks {
             }
             match thread.is_finished() {
                 true => drop(thread.join()),
-                false => log::warn!("sink {}: still at work; what it has not sent is sent after the next start", shared.name()),
+                false => log::warn!(
+                    "sink {}: still at work; what it has not sent is sent after the next start",
+                    shared.name()
+                ),
             }
         }
     }

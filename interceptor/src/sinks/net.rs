@@ -95,7 +95,8 @@ impl Peer {
             }
             socket.set_tcp_nodelay(true)?;
             socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-            let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+            let keepalive =
+                TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
             socket.set_tcp_keepalive(&keepalive)?;
             // A socket that is not connected yet is a stream to the standard library only by name.
             let socket = TcpSocket::from_std_stream(socket.into());

@@ -36,8 +36,7 @@ impl std::fmt::Debug for Otlp {
 
 impl Otlp {
     pub(super) fn new(settings: &settings::Otlp, net: &Net) -> Result<Self, SetupError> {
-        let reach =
-            Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
         let authorization = match &settings.token_file {
             Some(file) => Some(header(&format!("Bearer {}", *secret_text(file)?), "the token")?),
             None => None,
@@ -119,8 +118,7 @@ fn severity(record: &Record) -> SeverityNumber {
 }
 
 fn attributes(record: &Record) -> Vec<KeyValue> {
-    let (request, response, endpoint, caller) =
-        (&record.request, &record.response, &record.endpoint, &record.caller);
+    let (request, response, endpoint, caller) = (&record.request, &record.response, &record.endpoint, &record.caller);
     let (input, output) = response.tokens();
     let reasons = response.finish_reason.as_deref().map(|reason| {
         let reason = AnyValue { value: text(Some(reason)) };

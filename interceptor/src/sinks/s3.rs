@@ -48,8 +48,7 @@ impl std::fmt::Debug for S3 {
 
 impl S3 {
     pub(super) fn new(settings: &settings::S3, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach =
-            Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
         let http = Http::new(reach, net)?;
         let bucket = Bucket::new(http.url().clone(), UrlStyle::Path, settings.bucket.clone(), settings.region.clone());
         let bucket = bucket.map_err(|e| SetupError::Value(format!("url {:?}: {e}", settings.url)))?;
@@ -62,7 +61,9 @@ impl S3 {
             (None, None) => None,
             (Some(_), None | Some(0)) => return Err(SetupError::Value("retention needs retention_days".into())),
             (None, Some(_)) => {
-                return Err(SetupError::Value("retention_days needs retention = \"governance\" or \"compliance\"".into()));
+                return Err(SetupError::Value(
+                    "retention_days needs retention = \"governance\" or \"compliance\"".into(),
+                ));
             }
             (Some(mode), Some(days)) => {
                 let mode = match mode {

@@ -278,7 +278,9 @@ impl Settings {
         let from = take(&mut table, "from")?.unwrap_or_default();
         let to = match kind.as_str() {
             "stdout" => match table.keys().next() {
-                Some(unknown) => return Err(format!("unknown key `{unknown}`: a sink of this type has no further keys")),
+                Some(unknown) => {
+                    return Err(format!("unknown key `{unknown}`: a sink of this type has no further keys"));
+                }
                 None => Destination::Stdout,
             },
             "file" => Destination::File(rest(table)?),

@@ -53,7 +53,9 @@ impl Syslog {
             return Err(SetupError::Value(format!("facility {} is none; they are 0 to 23", settings.facility)));
         }
         if settings.settle_s < 4 {
-            return Err(SetupError::Value("settle_s is less than 4: no broken connection would be noticed in time".into()));
+            return Err(SetupError::Value(
+                "settle_s is less than 4: no broken connection would be noticed in time".into(),
+            ));
         }
         let (peer, over) = match settings.transport {
             SyslogTransport::Tls => (Peer::verified(net, (host, port), &[], settings.ca_file.as_ref())?, "TLS"),
@@ -180,7 +182,9 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused() {
         let settings = |text: &str| toml::from_str::<settings::Syslog>(text).unwrap();
-        for text in ["address = 'h'", "address = ':1'", "address = 'h:1'\nfacility = 24", "address = 'h:1'\nsettle_s = 1"] {
+        for text in
+            ["address = 'h'", "address = ':1'", "address = 'h:1'\nfacility = 24", "address = 'h:1'\nsettle_s = 1"]
+        {
             assert!(Syslog::new(&settings(text), &Net::default()).is_err(), "{text}");
         }
         assert!(Syslog::new(&settings("address = '[::1]:514'\ntransport = 'tcp'"), &Net::default()).is_ok());

@@ -38,13 +38,16 @@ impl std::fmt::Debug for Webhook {
 
 impl Webhook {
     pub(super) fn new(settings: &settings::Webhook, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach =
-            Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
         let secret = secret_text(&settings.secret_file)?;
         if secret.len() < 16 {
-            return Err(super::receiver::wrong(&settings.secret_file, "has fewer than 16 characters: it could be guessed"));
+            return Err(super::receiver::wrong(
+                &settings.secret_file,
+                "has fewer than 16 characters: it could be guessed",
+            ));
         }
-        let content_type = if sink.format == Format::Cef { "text/plain; charset=utf-8" } else { "application/x-ndjson" };
+        let content_type =
+            if sink.format == Format::Cef { "text/plain; charset=utf-8" } else { "application/x-ndjson" };
         Ok(Self {
             http: Http::new(reach, net)?,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),

@@ -74,9 +74,15 @@ impl Receiver {
         let (dir, port) = (self.dir.display(), self.port);
         let rest = match self.kind {
             Kind::File => format!("type = 'file'\npath = '{dir}/events.jsonl'\nmax_bytes = 100000\nkeep = 1000"),
-            Kind::Syslog => format!("type = 'syslog'\naddress = '127.0.0.1:{port}'\nca_file = '{dir}/ca.pem'\nsettle_s = 4"),
-            Kind::Webhook => format!("type = 'webhook'\nurl = 'http://127.0.0.1:{port}/hook'\nplaintext = true\nsecret_file = '{dir}/secret'"),
-            Kind::Hec => format!("type = 'hec'\nurl = 'http://127.0.0.1:{port}'\nplaintext = true\ntoken_file = '{dir}/token'\nack_timeout_s = 1"),
+            Kind::Syslog => {
+                format!("type = 'syslog'\naddress = '127.0.0.1:{port}'\nca_file = '{dir}/ca.pem'\nsettle_s = 4")
+            }
+            Kind::Webhook => format!(
+                "type = 'webhook'\nurl = 'http://127.0.0.1:{port}/hook'\nplaintext = true\nsecret_file = '{dir}/secret'"
+            ),
+            Kind::Hec => format!(
+                "type = 'hec'\nurl = 'http://127.0.0.1:{port}'\nplaintext = true\ntoken_file = '{dir}/token'\nack_timeout_s = 1"
+            ),
             Kind::Otlp => format!("type = 'otlp'\nurl = 'http://127.0.0.1:{port}/v1/logs'\nplaintext = true"),
             Kind::S3 => format!(
                 "type = 's3'\nurl = 'http://127.0.0.1:{port}'\nplaintext = true\nbucket = 'evidence'\nregion = 'us-east-1'\n\
@@ -109,7 +115,8 @@ impl Receiver {
             return;
         }
         let mut command = self.command();
-        let messages = fs::File::options().create(true).append(true).open(self.dir.join("receiver.log")).expect("a file");
+        let messages =
+            fs::File::options().create(true).append(true).open(self.dir.join("receiver.log")).expect("a file");
         command.stdout(Stdio::null()).stderr(messages);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn();
@@ -127,7 +134,7 @@ impl Receiver {
         match self.kind {
             Kind::Syslog => {
                 let mut command = Command::new("/usr/sbin/rsyslogd");
-                command.arg("-n").arg("-i").arg(self.dir.join("rsyslog.pid")).arg("-f").arg(self.dir.join("rsyslog.conf"));
+                command.args(["-n", "-iNONE", "-f"]).arg(self.dir.join("rsyslog.conf"));
                 command
             }
             Kind::S3 => {
@@ -171,7 +178,7 @@ impl Receiver {
             Kind::Syslog => {
                 // A kill may cut the receiver's own file in the middle of a line: it is sent again.
                 let whole = lines(&self.dir.join("received")).into_iter().filter(|line| line.ends_with('}'));
-                whole.filter_map(|line| Some(id(&line[line.rfind("\u{1}")? + 1..]))).collect()
+                whole.filter_map(|line| Some(id(line.split_once(" ~~ ")?.1))).collect()
             }
             Kind::S3 => self.s3("read").lines().map(id).collect(),
             _ => lines(&self.dir.join("taken")),
@@ -205,7 +212,7 @@ impl Receiver {
              defaultNetstreamDriverCAFile=\"{dir}/ca.pem\" defaultNetstreamDriverCertFile=\"{dir}/server.pem\"\n\
              defaultNetstreamDriverKeyFile=\"{dir}/server.key\")\n\
              module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"anon\")\n\
-             template(name=\"line\" type=\"string\" string=\"%hostname% %app-name% %msgid% \\x01%msg:::drop-last-lf%\\n\")\n\
+             template(name=\"line\" type=\"string\" string=\"%hostname% %app-name% %msgid% ~~ %msg:::drop-last-lf%\\n\")\n\
              ruleset(name=\"keep\") {{ action(type=\"omfile\" file=\"{dir}/received\" template=\"line\") }}\n\
              input(type=\"imtcp\" port=\"{}\" address=\"127.0.0.1\" ruleset=\"keep\")\n",
             self.port
@@ -225,7 +232,13 @@ impl Drop for Receiver {
 
 fn id(line: &str) -> String {
     let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    event["id"].as_str().map_or_else(|| { assert!(event["checkpoint"]["note"].is_string(), "{line}"); "checkpoint".to_owned() }, str::to_owned)
+    event["id"].as_str().map_or_else(
+        || {
+            assert!(event["checkpoint"]["note"].is_string(), "{line}");
+            "checkpoint".to_owned()
+        },
+        str::to_owned,
+    )
 }
 
 fn root() -> &'static Path {

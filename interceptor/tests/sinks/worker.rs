@@ -98,17 +98,18 @@ pub fn run(dir: &Path) {
         }
         _ => {}
     }
-    log.close().expect("the log closes");
+    // A writer that lives tells the sinks that the one before is dead.
     drain(&sinks);
-    sinks.stop(Duration::from_secs(10));
+    log.close().expect("the log closes");
+    sinks.stop(Duration::from_secs(30));
 }
 
 /// Waits until everything was sent and counts as taken.
 fn drain(sinks: &Sinks) {
     let deadline = Instant::now() + PATIENCE;
     let is_done = || sinks.status().iter().all(|sink| sink.behind == 0 && sink.error.is_none());
-    // The last checkpoint has to be looked at before nothing is behind it.
-    std::thread::sleep(Duration::from_millis(500));
+    // The last checkpoint has to be signed and looked at before nothing is behind it.
+    std::thread::sleep(Duration::from_secs(2));
     while !is_done() {
         assert!(Instant::now() < deadline, "not all was sent: {:?}", sinks.status());
         std::thread::sleep(Duration::from_millis(50));

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_sink_says_how_far_it_is_and_what_keeps_it() {
-        let mut status = SinkStatus { name: "siem".into(), to: "syslog at h:6514 over TLS".into(), ..SinkStatus::default() };
+        let mut status =
+            SinkStatus { name: "siem".into(), to: "syslog at h:6514 over TLS".into(), ..SinkStatus::default() };
         (status.delivered, status.sequence, status.behind) = (7, Some(20), 3);
         let first = "siem: syslog at h:6514 over TLS, 7 records delivered up to frame 20, 3 frames behind";
         assert_eq!(sink(&status), [first]);

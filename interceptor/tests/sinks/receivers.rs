@@ -16,7 +16,7 @@ const START: Duration = Duration::from_secs(20);
 
 /// The kinds of receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     File,
     Syslog,
     Webhook,
@@ -26,10 +26,10 @@ pub enum Kind {
 }
 
 /// All of them.
-pub const RECEIVERS: [Kind; 6] = [Kind::File, Kind::Syslog, Kind::Webhook, Kind::Hec, Kind::Otlp, Kind::S3];
+pub(crate) const RECEIVERS: [Kind; 6] = [Kind::File, Kind::Syslog, Kind::Webhook, Kind::Hec, Kind::Otlp, Kind::S3];
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Syslog => "syslog",
@@ -42,7 +42,7 @@ impl Kind {
 }
 
 /// One receiver.
-pub struct Receiver {
+pub(crate) struct Receiver {
     kind: Kind,
     dir: PathBuf,
     port: u16,
@@ -51,7 +51,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub fn start(kind: Kind, dir: &Path) -> Self {
+    pub(crate) fn start(kind: Kind, dir: &Path) -> Self {
         for (name, content) in [("secret", SECRET), ("token", TOKEN), ("credentials", "test\ntesttesttest")] {
             fs::write(dir.join(name), content).expect("written");
             fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600)).expect("closed to others");
@@ -70,7 +70,7 @@ impl Receiver {
     }
 
     /// The sink that sends here.
-    pub fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         let (dir, port) = (self.dir.display(), self.port);
         let rest = match self.kind {
             Kind::File => format!("type = 'file'\npath = '{dir}/events.jsonl'\nmax_bytes = 100000\nkeep = 1000"),
@@ -93,13 +93,13 @@ impl Receiver {
     }
 
     /// From the next start on, nothing goes wrong.
-    pub fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.trouble = "0";
         self.kill();
         self.restart();
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if self.kind == Kind::S3 {
             // The emulator keeps everything in memory. The store of others does not, so it lives on.
             return;
@@ -110,7 +110,7 @@ impl Receiver {
         }
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         if self.kind == Kind::File || self.child.is_some() {
             return;
         }
@@ -152,14 +152,14 @@ impl Receiver {
     }
 
     /// Waits until what was received is where [`taken`](Self::taken) looks.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         if self.kind == Kind::Syslog {
             std::thread::sleep(Duration::from_secs(2));
         }
     }
 
     /// The ids of what was taken, in order, repetitions included; `checkpoint` for a checkpoint.
-    pub fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         if let Ok(bad) = fs::read_to_string(self.dir.join("taken.bad")) {
             panic!("{}: what came was not valid: {bad}", self.kind.name());
         }

@@ -12,7 +12,7 @@ use interceptor::flow::ExchangeId;
 use interceptor::sinks::{Net, Pace, Place, Prepared, Sinks};
 
 /// Where the worker works; what it does is in [`MODE`].
-pub const WORKER: &str = "SINKS_WORKER";
+pub(crate) const WORKER: &str = "SINKS_WORKER";
 const MODE: &str = "SINKS_WORKER_MODE";
 /// How long everything may take to be sent in the end.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -23,19 +23,19 @@ struct Configuration {
 }
 
 /// Writes what a worker needs below `dir`.
-pub fn prepare(dir: &Path, configuration: &str) {
+pub(crate) fn prepare(dir: &Path, configuration: &str) {
     AuditorSecret::generate().write(&dir.join("auditor.key")).expect("a key");
     std::fs::write(dir.join("sinks.toml"), configuration).expect("written");
 }
 
 /// A worker.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
     reading: std::thread::JoinHandle<Vec<String>>,
 }
 
 impl Worker {
-    pub fn start(dir: &Path, mode: &str) -> Self {
+    pub(crate) fn start(dir: &Path, mode: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .env(WORKER, dir)
             .env(MODE, mode)
@@ -54,14 +54,14 @@ impl Worker {
     }
 
     /// Kills it; says what it recorded. Its lines are written whole, in one call each.
-    pub fn kill(&mut self) -> Vec<String> {
+    pub(crate) fn kill(&mut self) -> Vec<String> {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("it is dead");
         std::mem::replace(&mut self.reading, std::thread::spawn(Vec::new)).join().expect("read")
     }
 
     /// Waits for its end; says what it recorded.
-    pub fn finish(mut self) -> Vec<String> {
+    pub(crate) fn finish(mut self) -> Vec<String> {
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "the worker failed: {status}");
         self.reading.join().expect("read")
@@ -69,7 +69,7 @@ impl Worker {
 }
 
 /// The worker itself.
-pub fn run(dir: &Path) {
+pub(crate) fn run(dir: &Path) {
     let log = Log::open(Settings {
         dir: dir.join("audit"),
         keys: dir.join("keys"),

@@ -105,6 +105,7 @@ impl S3 {
         // With Object Lock, a store demands a checksum.
         let mut headers = vec![
             ("content-type", "text/plain; charset=utf-8".to_owned()),
+            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
             ("x-amz-checksum-sha256", STANDARD.encode(digest(&SHA256, &body))),
         ];
         if let Some((mode, age)) = self.lock {
@@ -134,6 +135,7 @@ fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     let text = String::from_utf8_lossy(answer.body());
     let element = |name: &str| {
         let inside = text.split_once(&format!("<{name}>"))?.1;
+        let inside = inside.strip_prefix("<![CDATA[").unwrap_or(inside);
         inside.split_once(&format!("</{name}>")).map(|(inside, _)| inside.chars().take(200).collect::<String>())
     };
     let code = element("Code").unwrap_or_default();

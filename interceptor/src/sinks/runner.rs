@@ -226,7 +226,11 @@ impl Runner {
                     refused_once = Some(range.start);
                     left.push(range);
                 }
-                Err(Refused::Content(why)) => self.give_up(cursor, &events[range.start], &why)?,
+                Err(Refused::Content(why)) => {
+                    self.give_up(cursor, &events[range.start], &why)?;
+                    // The next attempt is made at once; only the waits grow until something is taken.
+                    self.shared.well();
+                }
             }
         }
         let Some(position) = position else { return Ok(true) };

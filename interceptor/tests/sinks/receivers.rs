@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 /// The share of requests that go wrong.
-const TROUBLE: &str = "0.2";
+const TROUBLE: &str = "0.6";
 const START: Duration = Duration::from_secs(20);
 
 /// The kinds of receivers.

@@ -11,7 +11,7 @@ use super::{Limits, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
-use crate::sinks;
+use crate::sinks::Settings as SinkSettings;
 use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
 
@@ -57,7 +57,7 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// Where finished records are sent to.
     #[serde(rename = "sink", alias = "sinks")]
-    pub sinks: Vec<sinks::Settings>,
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// The `[listen]` table.
@@ -246,7 +246,7 @@ impl Config {
         }
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;
-        sinks::Settings::check(&self.sinks)?;
+        SinkSettings::check(&self.sinks)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }

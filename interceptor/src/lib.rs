@@ -18,7 +18,7 @@
 //! ```
 //!
 //! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `siem` writes records
-//! in the words of others; `config` fills each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
+//! in the words of others, `sinks` sends them; `config` fills each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
 
 pub mod audit;
 pub mod capture;
@@ -32,6 +32,7 @@ pub mod mask;
 pub mod policy;
 pub mod proxy;
 pub mod siem;
+pub mod sinks;
 pub mod sys;
 pub mod tls;
 pub mod upstream;

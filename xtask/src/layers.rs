@@ -41,14 +41,19 @@ const RULES: &[Rule] = &[
         items: &[("mask", "Masked"), ("policy", "Allowed"), ("audit", "Committed"), ("capture", "Netns")],
     },
     Rule { room: "proxy", rooms: STAGES, items: &[] },
-    Rule { room: "config", rooms: STAGES, items: &[] },
+    Rule { room: "config", rooms: STAGES, items: &[("sinks", "Settings")] },
     Rule { room: "siem", rooms: &["audit", "flow"], items: &[] },
-    Rule { room: "daemon", rooms: &["audit", "capture", "flow", "mask", "proxy", "sys", "upstream"], items: &[] },
+    Rule { room: "sinks", rooms: &["audit", "flow", "siem", "sys", "tls"], items: &[] },
+    Rule {
+        room: "daemon",
+        rooms: &["audit", "capture", "flow", "mask", "proxy", "sys", "upstream"],
+        items: &[("sinks", "SinkStatus")],
+    },
     Rule {
         room: "cli",
         rooms: &[
             "audit", "capture", "config", "daemon", "flow", "http", "identity", "mask", "policy", "proxy", "siem",
-            "sys", "tls", "upstream", "wire",
+            "sinks", "sys", "tls", "upstream", "wire",
         ],
         items: &[],
     },

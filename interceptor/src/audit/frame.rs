@@ -14,6 +14,7 @@
 //! All numbers are little-endian. The entry holds digests of everything else, so the sections of a frame may be
 //! removed ([`reduce`]) without touching what the chain and the Merkle tree prove.
 
+use super::class::Class;
 use super::tree::{Hash, leaf_hash};
 use crate::flow::ExchangeId;
 
@@ -313,6 +314,12 @@ impl Head {
     pub fn section_range(&self, index: usize) -> std::ops::Range<usize> {
         let start = self.size + (0..index).map(|row| self.stored(row)).sum::<usize>();
         start..start + self.stored(index)
+    }
+
+    /// Whether some content of `class` was removed from it.
+    pub(crate) fn has_lost(&self, class: Class) -> bool {
+        let mut sections = self.entry.sections.iter().enumerate();
+        sections.any(|(row, section)| section.content.class() == class && self.removed.contains(row))
     }
 
     /// Bytes that section `index` takes in this frame.

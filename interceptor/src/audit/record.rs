@@ -81,6 +81,16 @@ impl Record {
             state: State::Open,
         }
     }
+
+    /// Fills in what is known of the end.
+    pub(crate) fn take_end(&mut self, completion: Completion) {
+        self.response = completion.response;
+        self.response.error = completion.reason;
+        self.timing = completion.timing;
+        self.state = completion.state;
+        self.request.bytes = completion.request_bytes.or(self.request.bytes);
+        self.coverage.streamed(completion.request_bytes);
+    }
 }
 
 /// The process that connected.

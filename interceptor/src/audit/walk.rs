@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
+use super::class::Class;
 use super::frame::{ALIGN, FrameError, Head, check_body};
 use super::header::{HEADER, Header, Stream};
 use super::lock::WriterLock;
@@ -44,6 +45,13 @@ pub(crate) struct FrameRef {
     pub(crate) generation: [u8; 16],
 }
 
+impl FrameRef {
+    /// Whether some content of `class` was removed from it.
+    pub(crate) fn has_lost(&self, class: Class) -> bool {
+        self.head.has_lost(class)
+    }
+}
+
 /// Where walking has got to.
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -57,6 +65,8 @@ pub(crate) struct Walk {
     expected: u64,
     /// Whether to stay in the segments that are known, and whether the last of them is being written.
     bounds: Option<bool>,
+    /// The segment to begin with: an index into `paths`.
+    first: usize,
 }
 
 /// A place in a segment.
@@ -104,6 +114,7 @@ impl Walk {
             newest_generation: [0; 16],
             expected: 0,
             bounds: None,
+            first: 0,
         })
     }
 
@@ -142,6 +153,21 @@ impl Walk {
         let cursor = self.cursor.as_mut().filter(|cursor| cursor.segment == frame.segment);
         let file = &mut cursor.expect("the frame came from this walk").file;
         Ok(file.bytes(frame.offset + range.start as u64, range.len())?)
+    }
+
+    /// As [`Walk::new`], from the segment on that has frame `sequence`, or from the oldest there is.
+    pub(crate) fn starting(dir: &Path, stream: Stream, sequence: u64) -> Result<Self, ReadError> {
+        let mut walk = Self::new(dir, stream)?;
+        walk.paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
+        // Names say which frame is a segment's first, and sort by it.
+        let name = dir.join(stream.segment_name(sequence));
+        walk.first = walk.paths.partition_point(|path| *path <= name).saturating_sub(1);
+        Ok(walk)
+    }
+
+    /// Which life of a writer the present segment belongs to, and the segment's first frame.
+    pub(crate) fn writer(&self) -> Option<([u8; 16], u64)> {
+        self.cursor.as_ref().map(|cursor| (cursor.file.header.generation, cursor.file.header.first_sequence))
     }
 
     pub(crate) fn path(&self, segment: usize) -> &Path {
@@ -237,7 +263,7 @@ impl Walk {
     /// Goes to the segment after `from`; keeps the cursor when there is none.
     fn enter(&mut self, from: Option<Cursor>) -> Result<bool, ReadError> {
         let replaced = from.as_ref().is_some_and(|cursor| self.is_replaced(cursor));
-        let next = from.as_ref().map_or(0, |cursor| cursor.segment + usize::from(!replaced));
+        let next = from.as_ref().map_or(self.first, |cursor| cursor.segment + usize::from(!replaced));
         if self.bounds.is_some() {
             self.cursor = from;
             return Ok(false);

@@ -11,6 +11,7 @@ use super::{Limits, Retention, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
+use crate::sinks::Settings as SinkSettings;
 use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
 
@@ -54,6 +55,9 @@ pub struct Config {
     /// Model endpoints of this installation; see [`Capture::catalogue`] for the others.
     #[serde(rename = "endpoint")]
     pub endpoints: Vec<Endpoint>,
+    /// Where finished records are sent to.
+    #[serde(rename = "sink", alias = "sinks")]
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// The `[listen]` table.
@@ -252,6 +256,7 @@ impl Config {
         }
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;
+        SinkSettings::check(&self.sinks)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }
@@ -345,6 +350,15 @@ mod tests {
     fn an_endpoint_that_cannot_be_is_named_with_its_line() {
         let message = Config::parse("\n[[endpoint]]\nprovider = 'openai'\nnames = ['*.com']\n").unwrap_err();
         assert!(message.contains("line 4") && message.contains("*.com"), "{message}");
+    }
+
+    #[test]
+    fn sinks_are_read_and_each_has_a_name_of_its_own() {
+        let sink = "[[sink]]\nname = 'a'\ntype = 'stdout'\n";
+        assert_eq!(Config::parse(sink).unwrap().sinks[0].name, "a");
+        assert!(Config::parse(&format!("{sink}{sink}")).unwrap_err().contains("two sinks are called \"a\""));
+        let message = Config::parse("[[sink]]\nname = 'a'\ntype = 'file'\npath = '/x'\nurl = 'h'\n").unwrap_err();
+        assert!(message.contains("sink \"a\"") && message.contains("url"), "{message}");
     }
 
     #[test]

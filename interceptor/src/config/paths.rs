@@ -61,6 +61,12 @@ impl StatePaths {
         self.root.join("rules")
     }
 
+    /// How far each sink has got.
+    #[must_use]
+    pub fn sinks(&self) -> PathBuf {
+        self.root.join("sinks")
+    }
+
     /// Sockets and pid files of the running daemon.
     #[must_use]
     pub fn run(&self) -> PathBuf {

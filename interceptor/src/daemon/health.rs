@@ -170,6 +170,7 @@ impl Health {
 
     /// Counts anew what a report shows, without a new verdict.
     pub(super) fn count(&mut self, stats: Result<Stats, Error>, facts: &Facts) {
+        self.found.facts.sinks.clone_from(&facts.sinks);
         // What cannot be read is told by the next self-test.
         let Ok(stats) = stats else { return };
         self.found.counters = counters(Some(&stats), facts);
@@ -250,6 +251,7 @@ impl Health {
                 foreign: found.effective.foreign.clone(),
             },
             ca_days: found.facts.ca_days,
+            sinks: found.facts.sinks.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Foreign;
+use crate::sinks::SinkStatus;
 use crate::sys::Transport;
 
 /// Whether what is enrolled is intercepted.
@@ -74,6 +75,9 @@ pub struct Status {
     pub self_test: SelfTest,
     /// Days until the internal CA's certificate expires.
     pub ca_days: Option<i64>,
+    /// Where finished records are sent to, and how that goes.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
 }
 
 /// What is enrolled.

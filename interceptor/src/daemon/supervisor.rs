@@ -20,6 +20,7 @@ use super::occupied::occupied;
 use super::status::{Canary, Endpoints};
 use super::{Error, Workers};
 use crate::capture::{Capture, Event, Events, Listening, Namespaces, What};
+use crate::sinks::SinkStatus;
 use crate::sys::Chosen;
 
 /// How often namespaces are looked at, and notices of the kernel programs are logged.
@@ -67,6 +68,8 @@ pub struct Facts {
     pub ca_days: Option<i64>,
     /// How the naming of callers goes.
     pub callers: CallerFacts,
+    /// How the sinks are doing.
+    pub sinks: Vec<SinkStatus>,
 }
 
 /// Callers that could not be looked at.

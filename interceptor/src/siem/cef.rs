@@ -65,12 +65,12 @@ fn fields(record: &Record) -> Vec<(&'static str, String)> {
 }
 
 /// In the header, a bar and a backslash are escaped; it has no lines.
-fn in_header(text: &str) -> String {
+pub(super) fn in_header(text: &str) -> String {
     shown(&text.replace(['\r', '\n'], " ")).replace('\\', "\\\\").replace('|', "\\|")
 }
 
 /// In a value, an equals sign and a backslash are escaped, and lines end in `\n`.
-fn in_value(text: &str) -> String {
+pub(super) fn in_value(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines = lines.split('\n').map(|line| shown(line).replace('\\', "\\\\").replace('=', "\\="));
     lines.collect::<Vec<_>>().join("\\n")

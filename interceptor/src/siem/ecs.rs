@@ -6,7 +6,7 @@ use super::{body, is_denied, known, outcome, path_and_query, url};
 use crate::audit::Record;
 
 /// The release of the schema.
-const SCHEMA: &str = "9.1.0";
+pub(super) const SCHEMA: &str = "9.1.0";
 
 /// The document of a record. What the schema has no field for is below `interceptor`.
 pub(super) fn document(record: &Record) -> Value {

@@ -4,13 +4,14 @@
 //! `jsonl`, the record itself, has everything.
 
 mod cef;
+mod checkpoint;
 mod ecs;
 mod har;
 mod ocsf;
 
 use std::io::{self, Write};
 
-use crate::audit::{Encoding, Record, Time};
+use crate::audit::{Checkpoint, Encoding, Record, Time};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +60,9 @@ impl<W: Write> Exporter<W> {
     /// When it cannot be written.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
         match self.format {
-            Format::Jsonl => serde_json::to_writer(&mut self.out, record)?,
-            Format::Ocsf => serde_json::to_writer(&mut self.out, &ocsf::event(record))?,
-            Format::Ecs => serde_json::to_writer(&mut self.out, &ecs::document(record))?,
-            Format::Cef => self.out.write_all(cef::line(record).as_bytes())?,
+            Format::Jsonl | Format::Ocsf | Format::Ecs | Format::Cef => {
+                self.out.write_all(line(self.format, record).as_bytes())?;
+            }
             Format::Har => {
                 self.out.write_all(if self.written == 0 { b"\n" } else { b",\n" })?;
                 serde_json::to_writer(&mut self.out, &har::entry(record))?;
@@ -83,6 +83,24 @@ impl<W: Write> Exporter<W> {
         self.out.flush()?;
         Ok(self.written)
     }
+}
+
+/// The line of a record, without its end; as [`Format::Har`] has none, its entry.
+#[must_use]
+pub fn line(format: Format, record: &Record) -> String {
+    match format {
+        Format::Jsonl => serde_json::to_string(record).expect("a record is plain data"),
+        Format::Ocsf => ocsf::event(record).to_string(),
+        Format::Ecs => ecs::document(record).to_string(),
+        Format::Cef => cef::line(record),
+        Format::Har => har::entry(record).to_string(),
+    }
+}
+
+/// The line of a signed checkpoint of the log, without its end. `at` is when it was the newest.
+#[must_use]
+pub fn checkpoint_line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time) -> String {
+    checkpoint::line(format, note, checkpoint, at)
 }
 
 /// The name that tools show.

@@ -7,7 +7,7 @@ use super::{PRODUCT, VERSION, body, is_denied, is_success, known, milliseconds, 
 use crate::audit::{Caller, Record};
 
 /// The release of the schema.
-const SCHEMA: &str = "1.8.0";
+pub(super) const SCHEMA: &str = "1.8.0";
 const CATEGORY: u64 = 6;
 const CLASS: u64 = 6003;
 

@@ -8,6 +8,7 @@
 mod connect;
 mod harden;
 mod listen;
+mod nice;
 mod pass;
 mod peer;
 mod ring;
@@ -22,6 +23,7 @@ mod worker;
 pub use connect::{connect, connect_from};
 pub use harden::{HardenError, MemoryLock, descriptors, harden};
 pub use listen::Listener;
+pub use nice::yield_to_others;
 pub use pass::Passage;
 pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_private_file, read_secret_file, secret_dir};

@@ -52,7 +52,7 @@ impl Roots {
     ///
     /// # Errors
     /// When a file has no usable certificate, or all are the internal CA's.
-    pub(super) fn only(files: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
+    pub fn only(files: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
         Self::load(None, files, own)
     }
 

@@ -19,7 +19,7 @@ struct Soak {
     on_each_transport: bool,
 }
 
-const SOAKS: [Soak; 7] = [
+const SOAKS: [Soak; 8] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
@@ -66,6 +66,14 @@ const SOAKS: [Soak; 7] = [
         target: "audit_reader",
         filter: "",
         variable: ("INTERCEPTOR_TEST_RECORDS", "10000000"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "sinks",
+        about: "receivers of records and their sender, killed and started again a hundred times each",
+        target: "sinks",
+        filter: "",
+        variable: ("INTERCEPTOR_TEST_ROUNDS", "100"),
         on_each_transport: false,
     },
     Soak {

@@ -53,6 +53,11 @@ fn set_up_venv(name: &str, requirements: &str) -> Result<Outcome> {
     Ok(Outcome::Made)
 }
 
+/// What the tests of the sinks receive with: an emulator of S3, OTLP's own messages.
+pub(super) fn set_up_receivers() -> Result<Outcome> {
+    set_up_venv("sinks", "tests/sinks/requirements.txt")
+}
+
 pub(super) fn set_up_node() -> Result<Outcome> {
     let source = workspace::root().join("tests/clients");
     let wanted = [source.join("package.json"), source.join("package-lock.json")];

@@ -54,6 +54,7 @@ const CLIENTS: &[Step] = &[
     ("packages of the test clients", packages::clients),
     ("Python clients", clients::set_up_python),
     ("scanner of TLS servers", clients::set_up_scanner),
+    ("receivers for the sinks", clients::set_up_receivers),
     ("Node clients", clients::set_up_node),
 ];
 

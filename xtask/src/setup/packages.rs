@@ -49,6 +49,14 @@ const CLIENTS: &[Need] = &[
         package: "testssl.sh",
         is_there: || runs("sh", &["-c", "command -v testssl || command -v testssl.sh"]),
     },
+    Need {
+        what: "rsyslog with TLS",
+        package: "rsyslog-gnutls",
+        is_there: || {
+            runs("/usr/sbin/rsyslogd", &["-v"])
+                && ["/usr/lib", "/usr/lib64"].iter().any(|lib| has_file_below(Path::new(lib), "rsyslog/lmnsd_gtls.so"))
+        },
+    },
     Need { what: "wget", package: "wget", is_there: || runs("wget", &["--version"]) },
     Need {
         what: "a JDK of Java 11 or newer",
@@ -93,6 +101,12 @@ pub(super) fn rust_components() -> Result<Outcome> {
         bail!("install rustfmt and clippy for this toolchain: rustup component add rustfmt clippy");
     }
     Ok(Outcome::Made)
+}
+
+/// Whether `file` is in the directory, or in one directly in it, as those of an architecture are.
+fn has_file_below(directory: &Path, file: &str) -> bool {
+    let inside = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    directory.join(file).exists() || inside.into_iter().any(|entry| entry.path().join(file).exists())
 }
 
 /// Whether a program can be run and succeeds.

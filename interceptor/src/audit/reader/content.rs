@@ -90,12 +90,7 @@ impl Reader {
             }
             completion => completion?,
         };
-        record.response = completion.response;
-        record.response.error = completion.reason;
-        record.timing = completion.timing;
-        record.state = completion.state;
-        record.request.bytes = completion.request_bytes.or(record.request.bytes);
-        record.coverage.streamed(completion.request_bytes);
+        record.take_end(completion);
         Ok(())
     }
 

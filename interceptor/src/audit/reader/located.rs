@@ -76,10 +76,7 @@ impl Located {
 
     /// Whether some content of `class` was removed from it.
     pub(super) fn has_lost(&self, class: Class) -> bool {
-        let frame = |frame: &Frame| {
-            let mut sections = frame.head.entry.sections.iter().enumerate();
-            sections.any(|(row, s)| s.content.class() == class && frame.head.removed.contains(row))
-        };
+        let frame = |frame: &Frame| frame.head.has_lost(class);
         let part = |part: &Part| part.row.stored == 0 && part.row.content.is_some_and(|c| c.class() == class);
         frame(&self.opening) || self.end.as_ref().is_some_and(frame) || self.parts.iter().any(part)
     }

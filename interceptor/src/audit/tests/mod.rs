@@ -4,6 +4,7 @@ mod attack;
 mod crash;
 mod failure;
 mod flip;
+mod follow;
 mod frames;
 mod handover;
 mod index;

@@ -31,6 +31,7 @@ use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::{Callers, Resolver};
 use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
+use crate::sinks::{self, Sinks};
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, LeafCache, Roots};
 
@@ -42,6 +43,9 @@ const LEAVES: usize = 1024;
 
 /// How long the last records may take when connections were cut off.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
+
+/// How long the sinks may take to send the last records.
+const LAST_DELIVERIES: Duration = Duration::from_secs(3);
 
 /// How long the service manager may take to hear the last of this process.
 const LAST_NOTICES: Duration = Duration::from_secs(1);
@@ -83,6 +87,7 @@ pub(super) struct Daemon {
     drain: Arc<Drain>,
     log: Option<Log>,
     _retention: Daily,
+    sinks: Option<Sinks>,
     config: Config,
     facts: Facts,
     run: PathBuf,
@@ -127,6 +132,7 @@ impl Daemon {
         let endpoint_tls = EndpointsTls::load(&catalogue, authority.family())?;
         let dialer = dialer(&config, roots, transport)?;
         let leaves = leaves(Arc::clone(&authority), &catalogue)?;
+        let sinks = sinks::Prepared::new(&config.sinks, sinks_place(&config, paths, &authority))?;
         // May take seconds, in which a predecessor still serves.
         let lookups = catalogue.resolve();
 
@@ -171,6 +177,8 @@ impl Daemon {
         let pid_file = PidFile::create(&paths.run())?;
         let retention = Daily::start(config.audit.retention, paths)?;
         inheritance.ready(&log)?;
+        // A predecessor's go on until it has handed over; each waits for that.
+        let sinks = Some(sinks.start()?);
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
             config.listen.port,
@@ -192,6 +200,7 @@ impl Daemon {
             drain,
             log,
             _retention: retention,
+            sinks,
             config,
             facts,
             run,
@@ -218,6 +227,7 @@ impl Daemon {
         if let Some(log) = self.log.take() {
             tokio::task::spawn_blocking(|| log.close()).await??;
         }
+        self.stop_sinks().await?;
         match end {
             End::Replaced => log::info!("replaced: done"),
             End::Stopped if self.config.capture.detach_on_exit => {
@@ -256,6 +266,7 @@ impl Daemon {
                         audit: self.log.as_ref().and_then(Log::trouble),
                         backstop: self.backstop.dropped(),
                         ca_days: self.authority.days_left(),
+                        sinks: self.sinks.as_ref().map(Sinks::status).unwrap_or_default(),
                         callers: daemon::CallerFacts {
                             unnamed: self.callers.unnamed(),
                             unreadable: self.callers.unreadable(),
@@ -281,6 +292,14 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// What the sinks have not sent by then, they send after the next start.
+    async fn stop_sinks(&mut self) -> Result<(), Failure> {
+        if let Some(sinks) = self.sinks.take() {
+            tokio::task::spawn_blocking(|| sinks.stop(LAST_DELIVERIES)).await?;
+        }
+        Ok(())
     }
 
     /// Starts a successor, which gets ready while this process serves.
@@ -317,6 +336,7 @@ impl Daemon {
             Ok(pid) => {
                 service::notify(Notice::Replaced(pid));
                 log::info!("replaced by process {pid}; {} connections go on here", self.drain.open());
+                self.stop_sinks().await?;
                 Ok(Some(End::Replaced))
             }
             Err(Lost::Successor(error)) => {
@@ -389,6 +409,16 @@ async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => drop(interval.tick().await),
         None => pending().await,
+    }
+}
+
+/// Where the sinks read, and how they reach out.
+fn sinks_place(config: &Config, paths: &StatePaths, authority: &Authority) -> sinks::Place {
+    sinks::Place {
+        audit: paths.audit(),
+        cursors: paths.sinks(),
+        net: sinks::Net { mark: config.capture.mark, own: authority.family().to_vec() },
+        pace: sinks::Pace::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Absent;
 use crate::daemon::{Canary, Reason, State, Status};
+use crate::sinks::SinkStatus;
 
 /// Width of the column of headings.
 const HEADING: usize = 12;
@@ -63,6 +64,7 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(days) = status.ca_days {
         report.line("internal CA", format_args!("valid for {days} days"));
     }
+    report.lines("sinks", status.sinks.iter().flat_map(sink));
     report.text
 }
 
@@ -78,6 +80,21 @@ pub(super) fn absent(absent: &Absent) -> String {
     report.line("pins", format_args!("{} (named by {})", absent.pins.display(), absent.pins_named_by));
     report.lines("counters", absent.counters.iter().map(|(name, count)| format!("{name} {count}")));
     report.text
+}
+
+/// What one sink has done, and what keeps it from going on.
+fn sink(sink: &SinkStatus) -> Vec<String> {
+    let SinkStatus { name, to, delivered, behind, undeliverable, .. } = sink;
+    let up_to = sink.sequence.map(|sequence| format!(" up to frame {sequence}")).unwrap_or_default();
+    let mut lines = vec![format!("{name}: {to}, {delivered} records delivered{up_to}, {behind} frames behind")];
+    if *undeliverable > 0 {
+        lines.push(format!("  {undeliverable} records refused: their ids are in sinks/{name}.undeliverable"));
+    }
+    if let Some(error) = &sink.error {
+        let retry = sink.retry_at.as_deref().map(|at| format!("; next attempt at {at}")).unwrap_or_default();
+        lines.push(format!("  {error}{retry}"));
+    }
+    lines
 }
 
 fn word(state: State) -> &'static str {
@@ -127,6 +144,20 @@ mod tests {
         };
         let document = json!({"kernel": "6.18.5", "list": [feature("one", true), feature("two", false)]});
         assert_eq!(features(&document), ["kernel 6.18.5, 1 of 2", "missing: bpf_two (Linux 5.18): a refusal is EPERM"]);
+    }
+
+    #[test]
+    fn a_sink_says_how_far_it_is_and_what_keeps_it() {
+        let mut status =
+            SinkStatus { name: "siem".into(), to: "syslog at h:6514 over TLS".into(), ..SinkStatus::default() };
+        (status.delivered, status.sequence, status.behind) = (7, Some(20), 3);
+        let first = "siem: syslog at h:6514 over TLS, 7 records delivered up to frame 20, 3 frames behind";
+        assert_eq!(sink(&status), [first]);
+        status.undeliverable = 1;
+        status.error = Some("no answer".into());
+        status.retry_at = Some("12:00".into());
+        let refused = "  1 records refused: their ids are in sinks/siem.undeliverable";
+        assert_eq!(sink(&status), [first, refused, "  no answer; next attempt at 12:00"]);
     }
 
     #[test]

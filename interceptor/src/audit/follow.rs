@@ -1,0 +1,450 @@
+//! Following the log: every record once it has ended and a signed checkpoint covers it, in the order in which they
+//! ended, from a place that can be stored and come back to.
+//!
+//! What a checkpoint covers is durable and never written again with other content: its sequence numbers mean the same
+//! for ever. Memory is what the open exchanges need, however long the log is.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use super::checkpoint::Checkpoint;
+use super::class::Class;
+use super::frame::{Content, Entry, Holding, Kind};
+use super::header::Stream;
+use super::reader::ReadError;
+use super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
+use super::scan::{Depth, SegmentFile, Step};
+use super::seal::plain_len;
+use super::walk::{FrameRef, Walk};
+use crate::flow::ExchangeId;
+
+/// Where following has got to. The default is the beginning of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The first frame that is still needed: it opens the oldest exchange that had not ended.
+    pub from: u64,
+    /// The last record that was handed out, if any was.
+    pub last: Option<Key>,
+    /// The last frame that was looked at: by it, another log in the same place is told from this one.
+    pub seen: Option<Seen>,
+}
+
+/// The place of a record in the order in which records end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// The frame that ended it; for what its writer's death ended, the first frame of the next writer.
+    pub end: u64,
+    /// The frame that opened it.
+    pub opening: u64,
+}
+
+/// A frame and what was in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Its leaf hash, in hexadecimal.
+    pub leaf_hash: String,
+}
+
+/// Why the log cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The place to go on from is one of another log, or of a later state of this one.
+    #[error(
+        "frame {0} of the audit log is not the one that was there before: the log was replaced or put back to an earlier \
+         state; compare it with a checkpoint that is kept elsewhere (`interceptor log verify --checkpoint FILE`)"
+    )]
+    Replaced(u64),
+}
+
+impl From<Error> for FollowError {
+    fn from(error: Error) -> Self {
+        Self::Read(ReadError::from_log(error))
+    }
+}
+
+/// A record that has ended, and where to go on after it.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The record, with masked content only.
+    pub record: Record,
+    /// After it.
+    pub position: Position,
+}
+
+/// An exchange whose end has not been reached.
+#[derive(Debug)]
+struct Open {
+    /// Its first frame: a part of its request, or the one that opened it.
+    first: u64,
+    opening: Option<FrameRef>,
+    /// Parts of what is not sealed.
+    parts: Vec<FrameRef>,
+    end: Option<FrameRef>,
+    /// Bytes of sealed response in part frames, before they were sealed.
+    response_bytes: Option<u64>,
+    /// Some of the response was removed.
+    lost_response: bool,
+    damaged: bool,
+}
+
+impl Open {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            opening: None,
+            parts: Vec::new(),
+            end: None,
+            response_bytes: None,
+            lost_response: false,
+            damaged: false,
+        }
+    }
+
+    fn opening(&self) -> &FrameRef {
+        self.opening.as_ref().expect("only exchanges that were opened are handed out")
+    }
+
+    /// Whether some content of `class` was removed from it.
+    fn has_lost(&self, class: Class) -> bool {
+        let frames = self.opening.iter().chain(&self.parts).chain(&self.end);
+        (self.lost_response && class == Class::Responses) || frames.into_iter().any(|frame| frame.has_lost(class))
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        let sealed = |s: &&super::Section| s.content == Content::Response && s.holding == Holding::Sealed;
+        for section in entry.sections.iter().filter(sealed) {
+            *self.response_bytes.get_or_insert(0) += plain_len(section.stored());
+        }
+    }
+}
+
+/// Hands out records as they end.
+#[derive(Debug)]
+pub struct Follower {
+    dir: PathBuf,
+    walk: Walk,
+    /// A frame that no checkpoint covers yet.
+    held: Option<FrameRef>,
+    checkpoint: Option<(String, Checkpoint)>,
+    /// The life of the writer whose frames are being walked through.
+    generation: Option<[u8; 16]>,
+    open: HashMap<ExchangeId, Open>,
+    /// First frames of what has not been handed out.
+    firsts: BTreeSet<u64>,
+    ready: VecDeque<(Key, Open)>,
+    position: Position,
+    /// The frame after the last one that was looked at.
+    next: u64,
+    /// The segment that contents were last read from.
+    file: Option<(usize, SegmentFile)>,
+}
+
+impl Follower {
+    /// Follows the log of exchanges in `dir` from `position` on.
+    ///
+    /// # Errors
+    /// [`FollowError::Replaced`] when the log does not reach that far; [`FollowError::Read`].
+    pub fn open(dir: &Path, position: Position) -> Result<Self, FollowError> {
+        let start = position.seen.as_ref().map_or(position.from, |seen| seen.sequence.min(position.from));
+        let mut follower = Self {
+            dir: dir.to_path_buf(),
+            walk: Walk::starting(dir, Stream::Log, start)?,
+            held: None,
+            checkpoint: None,
+            generation: None,
+            open: HashMap::new(),
+            firsts: BTreeSet::new(),
+            ready: VecDeque::new(),
+            next: start,
+            position,
+            file: None,
+        };
+        follower.refresh();
+        let reached = |frames| follower.position.seen.as_ref().is_none_or(|seen| seen.sequence < frames);
+        match &follower.checkpoint {
+            Some((_, checkpoint)) if !reached(checkpoint.frames) => Err(FollowError::Replaced(checkpoint.frames)),
+            _ => Ok(follower),
+        }
+    }
+
+    /// Behind everything that a checkpoint covers now.
+    #[must_use]
+    pub fn end(dir: &Path) -> Position {
+        let frames = read_checkpoint(dir).map_or(0, |(_, checkpoint)| checkpoint.frames);
+        Position { from: frames, ..Position::default() }
+    }
+
+    /// Looks for a newer checkpoint. Says whether there is one.
+    pub fn refresh(&mut self) -> bool {
+        let Some(newest) = read_checkpoint(&self.dir) else { return false };
+        if self.checkpoint.as_ref().is_some_and(|(note, _)| *note == newest.0) {
+            return false;
+        }
+        self.checkpoint = Some(newest);
+        self.walk.refresh();
+        if let Some((_, file)) = &mut self.file {
+            file.refresh();
+        }
+        true
+    }
+
+    /// The newest checkpoint, as it is signed, and what it says.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<(&str, &Checkpoint)> {
+        self.checkpoint.as_ref().map(|(note, checkpoint)| (note.as_str(), checkpoint))
+    }
+
+    /// Frames that the newest checkpoint covers and that were not looked at.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.covered().saturating_sub(self.next)
+    }
+
+    fn covered(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |(_, checkpoint)| checkpoint.frames)
+    }
+
+    /// Where to go on after the last record that was handed out.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        // What is left out here ended before the last record did, or has not ended.
+        let from = self.firsts.first().map_or(self.next, |&first| first.min(self.next));
+        Position { from: from.max(self.position.from), ..self.position.clone() }
+    }
+
+    /// The next record that has ended, if the newest checkpoint that was looked at covers one.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or is another one. A damaged frame is no error: its record says so. After an error,
+    /// follow anew from the last position that was kept.
+    #[expect(clippy::should_implement_trait, reason = "what there is none of now may come later")]
+    pub fn next(&mut self) -> Result<Option<Followed>, FollowError> {
+        loop {
+            while let Some((key, exchange)) = self.ready.pop_front() {
+                self.firsts.remove(&exchange.first);
+                if self.position.last.is_none_or(|last| last < key) {
+                    let record = self.record(&exchange)?;
+                    self.position.last = Some(key);
+                    return Ok(Some(Followed { record, position: self.position() }));
+                }
+            }
+            if !self.step()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes one more frame. False when none is covered.
+    fn step(&mut self) -> Result<bool, FollowError> {
+        let held = match self.held.take() {
+            Some(frame) if self.is_in_place(&frame)? => Some(frame),
+            // The writer could not make it durable, and writes it again elsewhere.
+            _ => None,
+        };
+        let frame = match held {
+            Some(frame) => Some(frame),
+            None => self.walk.next()?,
+        };
+        self.bury();
+        let Some(frame) = frame else { return Ok(!self.ready.is_empty()) };
+        let sequence = frame.head.entry.sequence;
+        if sequence >= self.covered() {
+            self.held = Some(frame);
+            return Ok(!self.ready.is_empty());
+        }
+        if sequence < self.next {
+            return Ok(true);
+        }
+        self.next = sequence + 1;
+        let leaf_hash = hex::encode(frame.head.leaf);
+        if self.position.seen.as_ref().is_some_and(|seen| seen.sequence == sequence && seen.leaf_hash != leaf_hash) {
+            return Err(FollowError::Replaced(sequence));
+        }
+        if self.position.seen.as_ref().is_none_or(|seen| seen.sequence < sequence) {
+            self.position.seen = Some(Seen { sequence, leaf_hash });
+        }
+        if sequence >= self.position.from {
+            self.fold(frame);
+        }
+        Ok(true)
+    }
+
+    fn is_in_place(&mut self, frame: &FrameRef) -> Result<bool, FollowError> {
+        if frame.head.entry.sequence >= self.covered() {
+            return Ok(true);
+        }
+        let step = match self.file(frame.segment) {
+            Ok(file) => file.step(frame.offset, Depth::Heads)?,
+            Err(ReadError::Missing(_) | ReadError::Log(Error::Io { .. })) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(matches!(step, Step::Frame(head) if head == frame.head))
+    }
+
+    /// What the writer before this one left open has no end.
+    fn bury(&mut self) {
+        let Some((generation, first)) = self.walk.writer() else { return };
+        if self.generation.replace(generation).is_none_or(|before| before == generation) {
+            return;
+        }
+        let (mut opened, never): (Vec<_>, Vec<_>) =
+            self.open.drain().map(|(_, o)| o).partition(|o| o.opening.is_some());
+        for exchange in never {
+            self.firsts.remove(&exchange.first);
+        }
+        opened.sort_by_key(|exchange| exchange.opening().head.entry.sequence);
+        let keyed = opened.into_iter().map(|exchange| {
+            let opening = exchange.opening().head.entry.sequence;
+            (Key { end: first, opening }, exchange)
+        });
+        self.ready.extend(keyed);
+    }
+
+    fn fold(&mut self, frame: FrameRef) {
+        let (id, kind, sequence) = (frame.head.entry.exchange, frame.head.entry.kind, frame.head.entry.sequence);
+        if !matches!(kind, Kind::Request | Kind::Refusal | Kind::Part | Kind::Completion) {
+            return;
+        }
+        if kind == Kind::Completion {
+            let Some(mut exchange) = self.open.remove(&id) else { return };
+            if exchange.opening.is_none() {
+                // It was open before the place that was gone on from, and has been handed out.
+                self.firsts.remove(&exchange.first);
+                return;
+            }
+            exchange.damaged |= frame.damaged;
+            exchange.end = Some(frame);
+            let opening = exchange.opening().head.entry.sequence;
+            self.ready.push_back((Key { end: sequence, opening }, exchange));
+            return;
+        }
+        let exchange = self.open.entry(id).or_insert_with(|| {
+            self.firsts.insert(sequence);
+            Open::new(sequence)
+        });
+        exchange.damaged |= frame.damaged;
+        exchange.count(&frame.head.entry);
+        exchange.lost_response |= frame.has_lost(Class::Responses);
+        if kind == Kind::Part {
+            let is_kept = |content| matches!(content, Content::Json | Content::MaskedHead | Content::MaskedBody);
+            if frame.head.entry.sections.first().is_some_and(|s| is_kept(s.content)) {
+                exchange.parts.push(frame);
+            }
+            return;
+        }
+        exchange.opening = Some(frame);
+        if kind == Kind::Refusal
+            && let Some(exchange) = self.open.remove(&id)
+        {
+            self.ready.push_back((Key { end: sequence, opening: sequence }, exchange));
+        }
+    }
+
+    /// The record of an exchange. What its frames do not hold any more is left out.
+    fn record(&mut self, exchange: &Open) -> Result<Record, ReadError> {
+        let opening = exchange.opening();
+        let entry = &opening.head.entry;
+        let mut damaged = exchange.damaged;
+        let mut record = match self.json::<Record>(exchange, opening)? {
+            Some(record) => record,
+            None => {
+                damaged |= !opening.has_lost(Class::Decisions);
+                Record { time: super::Time::from_unix_ns(entry.wall_ns), ..Record::new(entry.exchange) }
+            }
+        };
+        match &exchange.end {
+            None if entry.kind == Kind::Refusal => record.state = State::Complete,
+            None => {
+                record.state = State::Aborted;
+                record.response.error = Some("the daemon ended before the response did".into());
+            }
+            Some(end) => {
+                let completion = self.json::<Completion>(exchange, end)?.unwrap_or_else(|| {
+                    if end.has_lost(Class::Decisions) {
+                        return Completion::default();
+                    }
+                    damaged = true;
+                    Completion::aborted("how it ended cannot be read: the log is damaged there")
+                });
+                record.take_end(completion);
+            }
+        }
+        let body = self.content(exchange, opening, Content::MaskedBody)?;
+        let head = self.content(exchange, opening, Content::MaskedHead)?;
+        record.request.masked = body.map(|body| MaskedRequest::new(&head.unwrap_or_default(), body));
+        record.log.sequence = Some(entry.sequence);
+        record.log.leaf_hash = Some(hex::encode(opening.head.leaf));
+        record.log.checkpoint = self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.size);
+        record.log.damaged = damaged;
+        record.log.removed = Class::ALL.into_iter().filter(|&class| exchange.has_lost(class)).collect();
+        let bytes = exchange.response_bytes.or(record.response.status.map(|_| 0));
+        let bytes = bytes.filter(|_| !exchange.has_lost(Class::Responses));
+        record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
+        Ok(record)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&mut self, of: &Open, frame: &FrameRef) -> Result<Option<T>, ReadError> {
+        let bytes = self.content(of, frame, Content::Json)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// Content that is not sealed; none when the frame has none, or not all of it is there.
+    fn content(&mut self, of: &Open, frame: &FrameRef, content: Content) -> Result<Option<Vec<u8>>, ReadError> {
+        let entry = &frame.head.entry;
+        let Some(row) = entry.sections.iter().position(|s| s.content == content) else { return Ok(None) };
+        if frame.head.removed.contains(row) {
+            return Ok(None);
+        }
+        match entry.sections[row].holding {
+            Holding::Sealed => Ok(None),
+            Holding::Plain => self.stored(frame, row).map(Some),
+            Holding::Parts => {
+                let holds = |part: &&FrameRef| part.head.entry.sections[0].content == content;
+                let parts: Vec<&FrameRef> = of.parts.iter().filter(holds).collect();
+                let whole = parts.len() == entry.sections[row].length as usize;
+                if !whole || parts.iter().any(|part| part.has_lost(content.class())) {
+                    return Ok(None);
+                }
+                let mut bytes = Vec::new();
+                for part in parts {
+                    bytes.extend(self.stored(part, 0)?);
+                }
+                Ok(Some(bytes))
+            }
+        }
+    }
+
+    fn stored(&mut self, frame: &FrameRef, row: usize) -> Result<Vec<u8>, ReadError> {
+        // Retention may have written the segment again since the frame was seen: it is elsewhere then, or shorter.
+        match self.file(frame.segment)?.step(frame.offset, Depth::Heads)? {
+            Step::Frame(head) if head == frame.head => {}
+            _ => return Err(ReadError::Incomplete(frame.head.entry.exchange)),
+        }
+        let range = frame.head.section_range(row);
+        Ok(self.file(frame.segment)?.bytes(frame.offset + range.start as u64, range.len())?.to_vec())
+    }
+
+    fn file(&mut self, segment: usize) -> Result<&mut SegmentFile, ReadError> {
+        if self.file.as_ref().is_none_or(|(open, _)| *open != segment) {
+            self.file = Some((segment, SegmentFile::open(self.walk.path(segment)).map_err(ReadError::from_log)?));
+        }
+        Ok(&mut self.file.as_mut().expect("opened above").1)
+    }
+}
+
+fn read_checkpoint(dir: &Path) -> Option<(String, Checkpoint)> {
+    let note = std::fs::read_to_string(dir.join(Stream::Log.checkpoint())).ok()?;
+    let checkpoint = Checkpoint::peek(&note)?;
+    Some((note, checkpoint))
+}

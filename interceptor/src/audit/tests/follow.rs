@@ -1,0 +1,141 @@
+//! Following the log: what is handed out, in which order, and from where it goes on.
+
+use super::*;
+
+fn ids(follower: &mut Follower) -> Vec<ExchangeId> {
+    std::iter::from_fn(|| follower.next().unwrap()).map(|followed| followed.record.id).collect()
+}
+
+async fn begin(worker: &Worker, body: &[u8]) -> Exchange {
+    let outgoing = Outgoing { head: HEAD, body };
+    worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing).await.unwrap().0
+}
+
+async fn complete(exchange: Exchange) -> ExchangeId {
+    let id = exchange.id();
+    exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
+    id
+}
+
+/// A log in which exchanges lie across each other, some refused, some with bodies in many frames, some without an end
+/// because their writer died. Gives the ids in the order of their ends.
+fn crosswise(place: &Place) -> Vec<ExchangeId> {
+    let mut ended = Vec::new();
+    for life in 0..3 {
+        let log = place.open();
+        let worker = log.worker().unwrap();
+        let (mut lost, long) = (Vec::new(), vec![b'x'; 40_000]);
+        run(async {
+            for round in 0..8 {
+                let (one, two) = (begin(&worker, &long).await, begin(&worker, BODY).await);
+                let mut three = begin(&worker, BODY).await;
+                three.chunk(&long).await.unwrap();
+                let refused = Record::new(ExchangeId::new());
+                ended.push(worker.refuse(refused, Some(ORIGINAL), b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap());
+                ended.push(complete(two).await);
+                if round % 4 == life {
+                    lost.push(one);
+                } else {
+                    ended.push(complete(one).await);
+                }
+                ended.push(complete(three).await);
+            }
+        });
+        log.close().unwrap();
+        // Nothing can be recorded any more: as if this process had died.
+        ended.extend(lost.iter().map(Exchange::id));
+    }
+    // Whose writer nobody came after is still open.
+    ended.truncate(ended.len() - 2);
+    ended
+}
+
+#[test]
+fn every_record_comes_once_in_the_order_of_its_end() {
+    let place = Place::new();
+    let expected = crosswise(&place);
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    assert_eq!(ids(&mut follower), expected);
+    assert_eq!(follower.behind(), 0);
+    // The next writer's first segment tells that the last one is dead.
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    let last = run(exchange(&mut worker, &[]));
+    log.close().unwrap();
+    assert!(follower.refresh());
+    let more = ids(&mut follower);
+    assert_eq!((more.len(), more.last()), (3, Some(&last)));
+}
+
+#[test]
+fn records_are_those_that_the_reader_gives() {
+    let place = Place::new();
+    crosswise(&place);
+    let mut reader = place.reader();
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    while let Some(Followed { record, .. }) = follower.next().unwrap() {
+        let at = find(&mut reader, &record.id).unwrap();
+        let mut expected = reader.record(&at).unwrap();
+        // The follower may know a later checkpoint.
+        expected.log.checkpoint = record.log.checkpoint;
+        assert_eq!(record, expected);
+        let masked = record.request.masked.map(|masked| masked.text);
+        assert!(masked.is_none_or(|text| !text.contains("4111")));
+    }
+}
+
+#[test]
+fn from_each_position_it_goes_on_with_the_next_record() {
+    let place = Place::new();
+    let expected = crosswise(&place);
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    let mut place_in_order = 0;
+    while let Some(followed) = follower.next().unwrap() {
+        place_in_order += 1;
+        let text = serde_json::to_string(&followed.position).unwrap();
+        let mut again = Follower::open(&place.audit(), serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(ids(&mut again), expected[place_in_order..], "after record {place_in_order}");
+    }
+}
+
+#[test]
+fn nothing_is_handed_out_before_a_checkpoint_covers_it() {
+    let place = Place::new();
+    let ids_before = place.write(&[&[b"one"]]);
+    let checkpoint = std::fs::read(place.audit().join("checkpoint")).unwrap();
+    let ids_after = place.write(&[&[b"two"]]);
+    let newest = std::fs::read(place.audit().join("checkpoint")).unwrap();
+    std::fs::write(place.audit().join("checkpoint"), checkpoint).unwrap();
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    assert_eq!(ids(&mut follower), ids_before);
+    assert!(!follower.refresh());
+    std::fs::write(place.audit().join("checkpoint"), newest).unwrap();
+    assert!(follower.refresh());
+    assert_eq!(ids(&mut follower), ids_after);
+}
+
+#[test]
+fn at_the_end_only_what_comes_later_is_handed_out() {
+    let place = Place::new();
+    place.write(&[&[b"one"], &[b"two"]]);
+    let end = Follower::end(&place.audit());
+    let later = place.write(&[&[b"three"]]);
+    assert_eq!(ids(&mut Follower::open(&place.audit(), end).unwrap()), later);
+}
+
+#[test]
+fn another_log_or_an_earlier_state_is_noticed() {
+    let place = Place::new();
+    place.write(&[&[b"one"]]);
+    copy_dir(&place.audit(), &place.dir.path().join("earlier"));
+    place.write(&[&[b"two"]]);
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    assert_eq!(ids(&mut follower).len(), 2);
+    let position = follower.position();
+    let earlier = Follower::open(&place.dir.path().join("earlier"), position.clone());
+    assert!(matches!(earlier, Err(FollowError::Replaced(_))));
+    let other = Place::new();
+    other.write(&[&[b"one"], &[b"two"], &[b"three"]]);
+    let mut follower = Follower::open(&other.audit(), position).unwrap();
+    assert!(matches!(follower.next(), Err(FollowError::Replaced(_))));
+}

@@ -1,0 +1,80 @@
+//! A signed checkpoint of the log, in the formats that are one event a line: kept elsewhere, it shows that the log was
+//! put back to an earlier state, which the log itself cannot.
+
+use serde_json::{Value, json};
+
+use super::{Format, PRODUCT, VERSION, cef, ecs, milliseconds, ocsf};
+use crate::audit::{Checkpoint, Time};
+
+/// The line of `note`, which says `checkpoint` and was the newest at `at`.
+pub(super) fn line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time) -> String {
+    match format {
+        Format::Jsonl | Format::Har => plain(note, checkpoint, at).to_string(),
+        Format::Ocsf => ocsf_event(note, checkpoint, at).to_string(),
+        Format::Ecs => ecs_document(note, checkpoint, at).to_string(),
+        Format::Cef => cef_line(note, checkpoint, at),
+    }
+}
+
+fn plain(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
+    json!({"checkpoint": {
+        "time": at,
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": hex::encode(checkpoint.root),
+        "frames": checkpoint.frames,
+        "note": note,
+    }})
+}
+
+/// No class of the schema is about the state of a log: a Base Event, the note in `raw_data`.
+fn ocsf_event(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
+    json!({
+        "metadata": {
+            "version": ocsf::SCHEMA,
+            "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION},
+            "uid": format!("{}#{}", checkpoint.origin, checkpoint.size),
+            "log_name": "checkpoint",
+        },
+        "category_uid": 0,
+        "category_name": "Uncategorized",
+        "class_uid": 0,
+        "class_name": "Base Event",
+        "activity_id": 99,
+        "activity_name": "Checkpoint",
+        "type_uid": 99,
+        "type_name": "Base Event: Other",
+        "severity_id": 1,
+        "time": milliseconds(at),
+        "message": "Signed checkpoint of the audit log",
+        "raw_data": note,
+        "unmapped": plain(note, checkpoint, at)["checkpoint"],
+    })
+}
+
+fn ecs_document(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
+    json!({
+        "@timestamp": at,
+        "ecs": {"version": ecs::SCHEMA},
+        "event": {
+            "id": format!("{}#{}", checkpoint.origin, checkpoint.size),
+            "kind": "state",
+            "dataset": "interceptor.checkpoint",
+            "module": "interceptor",
+        },
+        "message": "Signed checkpoint of the audit log",
+        "interceptor": plain(note, checkpoint, at),
+    })
+}
+
+fn cef_line(note: &str, checkpoint: &Checkpoint, at: Time) -> String {
+    let header = ["CEF:0", PRODUCT, PRODUCT, VERSION, "checkpoint", "Signed checkpoint of the audit log"];
+    format!(
+        "{}|1|rt={} externalId={} cn1Label=leaves cn1={} msg={}",
+        header.map(cef::in_header).join("|"),
+        milliseconds(at),
+        cef::in_value(&format!("{}#{}", checkpoint.origin, checkpoint.size)),
+        checkpoint.size,
+        cef::in_value(note)
+    )
+}

@@ -1,0 +1,157 @@
+//! Finished records on their way to other systems: each configured sink sends them at least once, in order.
+//!
+//! The audit log is the spool: what a receiver has not taken is still there, and nothing is stored twice. A sink has a
+//! thread of its own, which never touches traffic, and a cursor below the state directory that moves only when the
+//! receiver has taken what is before it. Content is masked: what is sealed is not even read here.
+//!
+//! ```text
+//! audit::Follower ── records that ended, covered by a signed checkpoint
+//!   └─ runner     batches, back-off, refused records, the cursor
+//!      └─ event      a record or checkpoint in the sink's format
+//!         └─ receiver   file | stdout | syslog | webhook | hec | otlp | s3
+//! ```
+
+mod backoff;
+mod cursor;
+mod event;
+mod file;
+mod hec;
+mod http;
+mod net;
+mod otlp;
+mod receiver;
+mod runner;
+mod s3;
+mod settings;
+mod status;
+mod syslog;
+mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use backoff::Pace;
+pub use cursor::CursorError;
+pub use net::Net;
+pub use receiver::SetupError;
+pub use settings::{Destination, Settings, Start};
+pub use status::SinkStatus;
+
+use cursor::Cursor;
+use receiver::Receiver;
+use runner::Runner;
+use status::Shared;
+
+/// Why a sink cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("sink {name}: {source}")]
+pub struct Error {
+    name: String,
+    source: SetupError,
+}
+
+/// Where sinks read, and how they reach out.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The directory of the audit log.
+    pub audit: PathBuf,
+    /// The directory of the cursors; made when absent.
+    pub cursors: PathBuf,
+    /// How connections are made.
+    pub net: Net,
+    /// How long is waited for what.
+    pub pace: Pace,
+}
+
+/// The running sinks.
+#[derive(Debug)]
+pub struct Sinks {
+    running: Vec<Running>,
+    stop: watch::Sender<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Sinks whose settings and secrets are in order, not yet started.
+#[derive(Debug)]
+pub struct Prepared {
+    place: Place,
+    sinks: Vec<(Settings, Receiver)>,
+}
+
+impl Prepared {
+    /// Reads the secrets and certificates that the settings name.
+    ///
+    /// # Errors
+    /// The first sink that cannot work as it is configured.
+    pub fn new(settings: &[Settings], place: Place) -> Result<Self, Error> {
+        let prepared = settings.iter().map(|settings| {
+            let receiver = Receiver::new(settings, &place.net);
+            let receiver = receiver.map_err(|source| Error { name: settings.name.clone(), source })?;
+            Ok((settings.clone(), receiver))
+        });
+        Ok(Self { sinks: prepared.collect::<Result<_, Error>>()?, place })
+    }
+
+    /// Starts a thread for each sink. Where another process still works for a sink, its thread waits for the end of
+    /// that.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(self) -> std::io::Result<Sinks> {
+        let (stop, _) = watch::channel(None);
+        let mut sinks = Sinks { running: Vec::new(), stop };
+        for (settings, receiver) in self.sinks {
+            let shared = Arc::new(Shared::new(&settings, receiver.describe()));
+            let stopped = sinks.stop.subscribe();
+            let (place, own) = (self.place.clone(), Arc::clone(&shared));
+            let thread = std::thread::Builder::new()
+                .name(format!("sink {}", settings.name).chars().take(15).collect())
+                .spawn(move || Runner::new(settings, receiver, place, own).run(stopped))?;
+            sinks.running.push(Running { shared, thread });
+        }
+        Ok(sinks)
+    }
+}
+
+impl Sinks {
+    /// None.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { running: Vec::new(), stop: watch::channel(None).0 }
+    }
+
+    /// How each is doing.
+    #[must_use]
+    pub fn status(&self) -> Vec<SinkStatus> {
+        self.running.iter().map(|sink| sink.shared.status()).collect()
+    }
+
+    /// Lets each sink send what the log holds for it, for as long as `patience`; one whose receiver does not answer is
+    /// not waited for. What was not sent is sent after the next start.
+    pub fn stop(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.stop.send_replace(Some(deadline));
+        // A thread that hangs in a system call, on a pipe that nobody reads, ends with the process.
+        let grace = deadline + Duration::from_millis(500);
+        for Running { shared, thread } in self.running {
+            while !thread.is_finished() && Instant::now() < grace {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            match thread.is_finished() {
+                true => drop(thread.join()),
+                false => log::warn!(
+                    "sink {}: still at work; what it has not sent is sent after the next start",
+                    shared.name()
+                ),
+            }
+        }
+    }
+}

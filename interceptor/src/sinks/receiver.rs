@@ -1,0 +1,142 @@
+//! What takes events, whatever it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::event::Event;
+use super::file::{FileReceiver, Stdout};
+use super::hec::Hec;
+use super::net::{Net, NetError};
+use super::otlp::Otlp;
+use super::s3::S3;
+use super::settings::{Destination, Settings};
+use super::syslog::Syslog;
+use super::webhook::Webhook;
+use crate::sys::{SecretFileError, read_secret_file};
+
+/// Why a sink cannot work as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file with a secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// Roots cannot be used.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A value makes no sense.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Why events were not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Not now: the same may be taken later.
+    Later {
+        /// Why not.
+        why: String,
+        /// What the receiver said to wait.
+        after: Option<Duration>,
+    },
+    /// Not these: the receiver says that something is wrong with what was sent.
+    Content(String),
+}
+
+impl Refused {
+    pub(super) fn later(why: impl std::fmt::Display) -> Self {
+        Self::Later { why: why.to_string(), after: None }
+    }
+}
+
+/// One receiver.
+#[derive(Debug)]
+pub(super) enum Receiver {
+    Stdout(Stdout),
+    File(FileReceiver),
+    Syslog(Box<Syslog>),
+    Webhook(Box<Webhook>),
+    Hec(Box<Hec>),
+    Otlp(Box<Otlp>),
+    S3(Box<S3>),
+}
+
+impl Receiver {
+    pub(super) fn new(settings: &Settings, net: &Net) -> Result<Self, SetupError> {
+        Ok(match &settings.to {
+            Destination::Stdout => Self::Stdout(Stdout),
+            Destination::File(file) => Self::File(FileReceiver::new(file)),
+            Destination::Syslog(syslog) => Self::Syslog(Box::new(Syslog::new(syslog, net)?)),
+            Destination::Webhook(webhook) => Self::Webhook(Box::new(Webhook::new(webhook, settings, net)?)),
+            Destination::Hec(hec) => Self::Hec(Box::new(Hec::new(hec, settings, net)?)),
+            Destination::Otlp(otlp) => Self::Otlp(Box::new(Otlp::new(otlp, net)?)),
+            Destination::S3(s3) => Self::S3(Box::new(S3::new(s3, settings, net)?)),
+        })
+    }
+
+    /// Where it is, for people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Stdout(_) => "standard output".to_owned(),
+            Self::File(file) => file.describe(),
+            Self::Syslog(syslog) => syslog.describe(),
+            Self::Webhook(webhook) => webhook.describe(),
+            Self::Hec(hec) => hec.describe(),
+            Self::Otlp(otlp) => otlp.describe(),
+            Self::S3(s3) => s3.describe(),
+        }
+    }
+
+    /// Hands `events` over. After a success, the receiver has them as safe as it can say.
+    pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
+        match self {
+            Self::Stdout(stdout) => stdout.deliver(events),
+            Self::File(file) => file.deliver(events),
+            Self::Syslog(syslog) => syslog.deliver(events).await,
+            Self::Webhook(webhook) => webhook.deliver(events).await,
+            Self::Hec(hec) => hec.deliver(events).await,
+            Self::Otlp(otlp) => otlp.deliver(events).await,
+            Self::S3(s3) => s3.deliver(events).await,
+        }
+    }
+
+    /// How long after [`deliver`](Self::deliver) events may still turn out not to have been taken: see
+    /// [`lost`](Self::lost).
+    pub(super) fn settles_after(&self) -> Duration {
+        match self {
+            Self::Syslog(syslog) => syslog.settles_after(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Why what was delivered and has not settled must be taken for lost, if it must.
+    pub(super) async fn lost(&mut self) -> Option<String> {
+        match self {
+            Self::Syslog(syslog) => syslog.lost().await,
+            _ => None,
+        }
+    }
+
+    /// Ends what is open. Whether all that was delivered is known to have been taken.
+    pub(super) async fn finish(&mut self) -> bool {
+        match self {
+            Self::Syslog(syslog) => syslog.finish().await,
+            _ => true,
+        }
+    }
+}
+
+/// The text in a file that only this user may read, without white space at its ends.
+pub(super) fn secret_text(path: &Path) -> Result<Zeroizing<String>, SetupError> {
+    let bytes = read_secret_file(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong(path, "is not text"))?.trim();
+    if text.is_empty() {
+        return Err(wrong(path, "is empty"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+pub(super) fn wrong(path: &Path, why: &str) -> SetupError {
+    SetupError::Value(format!("{} {why}", path.display()))
+}

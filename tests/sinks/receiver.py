@@ -1,0 +1,161 @@
+"""Receivers that the tests of the sinks start: webhook, Splunk HEC with acknowledgement, OTLP logs.
+
+    receiver.py KIND PORT STORE TROUBLE
+
+Each appends what it has taken to STORE, one id a line, before it says so. TROUBLE is the share of requests, 0 to 1, that
+go wrong: a connection is dropped before or after the events are stored, an answer comes late, is 503, or an
+acknowledgement is lost. What is not valid is answered 400 and noted in STORE.bad, which fails the test.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KIND, PORT, STORE, TROUBLE = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+SECRET = b"0123456789abcdef0123456789abcdef"
+TOKEN = "11111111-2222-3333-4444-555555555555"
+POISON = "poison"
+
+lock = threading.Lock()
+acks = {}
+store = open(STORE, "a")
+
+
+def keep(ids):
+    with lock:
+        store.write("".join(f"{i}\n" for i in ids))
+        store.flush()
+        os.fsync(store.fileno())
+
+
+def bad(why):
+    with open(STORE + ".bad", "a") as file:
+        file.write(why + "\n")
+
+
+class Invalid(Exception):
+    """The request is not what it should be."""
+
+
+class Poisoned(Exception):
+    """The request has an event that this receiver does not like."""
+
+
+def id_of(event):
+    return "checkpoint" if "checkpoint" in event else event["id"]
+
+
+def webhook(headers, body):
+    stamp, signature = headers["x-interceptor-timestamp"], headers["x-interceptor-signature"]
+    expected = "sha256=" + hmac.new(SECRET, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(signature, expected) or abs(time.time() - int(stamp)) > 60:
+        raise Invalid("signature")
+    if len(headers["idempotency-key"]) != 32:
+        raise Invalid("idempotency-key")
+    if POISON.encode() in body:
+        raise Poisoned()
+    return [id_of(json.loads(line)) for line in body.decode().splitlines()]
+
+
+def hec(headers, body):
+    if headers["authorization"] != "Splunk " + TOKEN or not headers["x-splunk-request-channel"]:
+        raise Invalid("token or channel")
+    text, decoder, ids, at = body.decode(), json.JSONDecoder(), [], 0
+    while at < len(text):
+        event, at = decoder.raw_decode(text, at)
+        float(event["time"])
+        if event["fields"]["interceptor_kind"] == "record":
+            assert event["event"]["id"] == event["fields"]["interceptor_id"]
+        ids.append(id_of(event["event"]))
+    return ids
+
+
+def otlp(headers, body):
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    if headers["content-type"] != "application/x-protobuf":
+        raise Invalid("content-type")
+    request, ids = ExportLogsServiceRequest(), []
+    request.ParseFromString(body)
+    for resource in request.resource_logs:
+        names = {a.key: a.value.string_value for a in resource.resource.attributes}
+        if names["service.name"] != "interceptor":
+            raise Invalid("service.name")
+        for scope in resource.scope_logs:
+            for record in scope.log_records:
+                attributes = {a.key: a.value for a in record.attributes}
+                event = json.loads(record.body.string_value)
+                ids.append(id_of(event))
+                if "checkpoint" in event:
+                    continue
+                if attributes["log.record.uid"].string_value != event["id"]:
+                    raise Invalid("log.record.uid")
+                if attributes["gen_ai.request.model"].string_value != event["request"]["model"]:
+                    raise Invalid("gen_ai.request.model")
+                if attributes["gen_ai.operation.name"].string_value != "chat":
+                    raise Invalid("gen_ai.operation.name")
+    return ids
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, document):
+        body = json.dumps(document).encode() if KIND != "otlp" else b""
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        trouble = random.choice(["drop", "503", "late", "stored", "lost ack"]) if random.random() < TROUBLE else None
+        if trouble == "drop":
+            self.close_connection = True
+            return
+        if trouble == "503":
+            self.answer(503, {"text": "busy", "code": 9})
+            return
+        if trouble == "late":
+            time.sleep(random.random() / 3)
+        if self.path == "/services/collector/ack":
+            asked = json.loads(body)["acks"]
+            with lock:
+                self.answer(200, {"acks": {str(i): acks.get(i, False) for i in asked}})
+            return
+        try:
+            ids = {"webhook": webhook, "hec": hec, "otlp": otlp}[KIND](self.headers, body)
+        except Poisoned:
+            self.answer(400, {"text": "poisoned", "code": 6})
+            return
+        except Exception as why:
+            bad(f"{self.path}: {why!r}")
+            self.answer(400, {"text": "invalid", "code": 6})
+            return
+        keep(ids)
+        if trouble == "stored":
+            self.close_connection = True
+            return
+        answer = {"text": "Success", "code": 0}
+        if KIND == "hec":
+            with lock:
+                answer["ackId"] = len(acks)
+                acks[len(acks)] = trouble != "lost ack"
+        self.answer(200, answer)
+
+
+class Server(ThreadingHTTPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+Server(("127.0.0.1", PORT), Handler).serve_forever()

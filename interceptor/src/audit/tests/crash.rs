@@ -6,8 +6,6 @@ use std::path::Path;
 use super::super::header::HEADER;
 use super::*;
 
-const PAGE: usize = 4096;
-
 /// A log that was killed: the files as they are while it is open, and when each record was acknowledged.
 struct Crashed {
     place: Place,
@@ -111,40 +109,6 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-}
-
-/// Any subset of the pages that were written since the last sync may have reached the disk.
-#[test]
-fn any_subset_of_dirty_pages_recovers() {
-    let crashed = crashed(3, 60);
-    for seed in 0..300 {
-        let mut random = Random(seed);
-        crashed.restore(crashed.durable.path());
-        let mut missing = false;
-        let mut written = 0;
-        for name in names(crashed.after.path()).iter().filter(|name| name.ends_with(".alog")) {
-            let new = fs::read(crashed.after.path().join(name)).unwrap();
-            let path = crashed.place.audit().join(name);
-            let old = fs::read(&path).ok();
-            // A directory entry that was not synced may be gone, and then so are those made after it.
-            missing |= old.is_none() && random.next().is_multiple_of(4);
-            if missing {
-                continue;
-            }
-            let mut image = old.unwrap_or_else(|| vec![0; new.len()]);
-            image.resize(new.len(), 0);
-            let keep = random.next() % 101;
-            for (at, page) in image.chunks_mut(PAGE).enumerate() {
-                if random.next() % 100 < keep {
-                    let from = at * PAGE;
-                    page.copy_from_slice(&new[from..from + page.len()]);
-                    written += 1;
-                }
-            }
-            fs::write(&path, image).unwrap();
-        }
-        crashed.recovers(&format!("seed {seed}, {written} pages"));
     }
 }
 

@@ -3,9 +3,12 @@
 mod attack;
 mod crash;
 mod failure;
+mod faults;
 mod flip;
 mod frames;
 mod handover;
+mod load;
+mod power;
 mod proof;
 mod sealing;
 mod sharing;
@@ -135,6 +138,12 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
     }
     exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
     id
+}
+
+/// What a suite has counted, for whoever asks for its output.
+pub(crate) fn report(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}").unwrap();
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -134,7 +134,16 @@ impl Worker {
 
     /// Appends a leaf; the ticket says when it is durable, if that is to be waited for.
     async fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
-        Ok(self.context.sink.append(plan, self.context.wanted()).await?.ticket)
+        self.append_plan(plan, self.context.wanted()).await
+    }
+
+    pub(super) async fn append_plan(&self, plan: &Plan<'_>, wanted: Wanted) -> Result<Option<Ticket>, Error> {
+        Ok(self.context.sink.append(plan, wanted).await?.ticket)
+    }
+
+    /// Seals content that is not in parts.
+    pub(super) fn seal(&self, id: ExchangeId, content: Content, bytes: &[u8]) -> Result<(KeyId, Vec<u8>), Error> {
+        self.context.seal(&self.slot, id, content, 0, bytes)
     }
 
     /// Seals or keeps content; puts what is too large for one frame into part frames.
@@ -151,7 +160,7 @@ impl Worker {
             if !seal {
                 return Ok(Stored::Plain(content, bytes));
             }
-            let (key, sealed) = self.context.seal(&self.slot, id, content, 0, slice)?;
+            let (key, sealed) = self.seal(id, content, slice)?;
             return Ok(Stored::Sealed(content, key, sealed));
         }
         let mut running = Running::default();
@@ -185,7 +194,7 @@ impl Context {
     }
 }
 
-async fn wait(ticket: Option<Ticket>) -> Result<(), Error> {
+pub(super) async fn wait(ticket: Option<Ticket>) -> Result<(), Error> {
     match ticket {
         None => Ok(()),
         Some(ticket) => ticket.await.unwrap_or(Err(Error::Closed)),

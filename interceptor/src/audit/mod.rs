@@ -12,7 +12,9 @@
 //! ```
 
 mod access;
+mod ahead;
 mod auditor;
+mod bench;
 mod checkpoint;
 mod commit;
 mod disk;
@@ -42,6 +44,7 @@ mod writer;
 
 pub use access::{Access, Outcome};
 pub use auditor::{AuditorPublic, AuditorSecret};
+pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};

@@ -78,8 +78,9 @@ impl Volume {
     /// Takes the power: nothing that is not on the disk gets there any more.
     pub(crate) fn power_off(&self) {
         let directory = File::open(&self.path).expect("mounted");
+        let flags = WITHOUT_JOURNAL;
         // SAFETY: the ioctl reads one 32-bit number, which outlives the call, and the descriptor is open.
-        let result = unsafe { nix::libc::ioctl(directory.as_raw_fd(), SHUTDOWN as _, &raw const WITHOUT_JOURNAL) };
+        let result = unsafe { nix::libc::ioctl(directory.as_raw_fd(), SHUTDOWN as _, &raw const flags) };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     }
 

@@ -79,7 +79,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "log-attack",
         about: "the audit log: every attack on one of a million records, and how fast it is verified (4 GB of disk)",
-        targets: &["--lib"],
+        targets: &["--test", "audit_attack"],
         filter: "attack",
         variable: ("INTERCEPTOR_TEST_AUDIT", "attack"),
         on_each_transport: false,

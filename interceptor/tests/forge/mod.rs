@@ -1,12 +1,15 @@
-//! Frames taken apart and made right again, from docs/log-format.md.
+//! Frames taken apart and made right again, from docs/log-format.md and not with the log's own code: what somebody can do
+//! who may write the log's files and has no key.
+#![allow(dead_code, reason = "each target uses a part of it")]
+#![allow(unreachable_pub, reason = "a module of several targets")]
 
 use std::ops::Range;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use crc32c::{crc32c, crc32c_append};
 
-use super::HEADER;
-
+/// Bytes of a segment's header.
+pub const HEADER: usize = 4096;
 /// Where the entry of a frame begins, bytes of an entry without its table, and of a row of that.
 const ENTRY: usize = 40;
 const FIXED: usize = 80;
@@ -67,6 +70,67 @@ fn sections(segment: &[u8], at: usize, length: usize) -> Option<Vec<(usize, Rang
         from = to;
     }
     Some(found)
+}
+
+/// The right edge of the Merkle tree: roots of its perfect subtrees, largest first.
+#[derive(Default)]
+struct Tree {
+    size: u64,
+    roots: Vec<[u8; 32]>,
+}
+
+impl Tree {
+    fn before(segment: &[u8]) -> Self {
+        let roots = segment[200..].chunks_exact(32).take(number(segment, 192));
+        let size = u64::from_le_bytes(segment[104..112].try_into().expect("8 bytes"));
+        Self { size, roots: roots.map(|root| root.try_into().expect("32 bytes")).collect() }
+    }
+
+    fn push(&mut self, mut node: [u8; 32]) {
+        for _ in 0..self.size.trailing_ones() {
+            node = sha256(&[&[1], &self.roots.pop().unwrap_or_default(), &node]);
+        }
+        self.roots.push(node);
+        self.size += 1;
+    }
+
+    fn root(&self) -> [u8; 32] {
+        let mut roots = self.roots.iter().rev();
+        let Some(&last) = roots.next() else { return sha256(&[]) };
+        roots.fold(last, |right, left| sha256(&[&[1], left, &right]))
+    }
+}
+
+/// Makes segments that follow each other right again, headers included, as if they had been written like this.
+pub fn rebuild(segments: &mut [Vec<u8>]) {
+    for index in 0..segments.len() {
+        let (before, from) = segments.split_at_mut(index);
+        let segment = &mut from[0];
+        if let Some(last) = before.last() {
+            let mut tree = Tree::before(last);
+            let mut sequence = u64::from_le_bytes(last[96..104].try_into().expect("8 bytes"));
+            let mut chain = last[128..160].to_vec();
+            for frame in frames(last) {
+                let entry = &last[frame.start + ENTRY..];
+                if entry[1] != 2 {
+                    let size = usize::from(u16::from_le_bytes([entry[4], entry[5]]));
+                    tree.push(sha256(&[&[0], &entry[..size]]));
+                }
+                sequence += 1;
+                chain.copy_from_slice(&last[frame.start + 8..frame.start + 40]);
+            }
+            segment[96..104].copy_from_slice(&sequence.to_le_bytes());
+            segment[104..112].copy_from_slice(&tree.size.to_le_bytes());
+            segment[128..160].copy_from_slice(&chain);
+            segment[160..192].copy_from_slice(&tree.root());
+            segment[192..196].copy_from_slice(&(tree.roots.len() as u32).to_le_bytes());
+            segment[200..HEADER - 4].fill(0);
+            for (slot, root) in segment[200..HEADER - 4].chunks_exact_mut(32).zip(&tree.roots) {
+                slot.copy_from_slice(root);
+            }
+        }
+        reseal(segment, Effort::Chain);
+    }
 }
 
 /// Makes a segment right again, as far as `effort` goes.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::mapping::{Mapping, Tail};
 
@@ -22,6 +23,8 @@ pub(crate) trait Disk: Send + Sync {
     fn map(&self, file: &File, len: usize) -> io::Result<(Arc<Mapping>, Tail)>;
     /// Makes a range of a mapped segment durable.
     fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()>;
+    /// Whether the file system of `file` still takes what is written. Costs about a microsecond.
+    fn writable(&self, file: &File) -> io::Result<()>;
     /// Writes to a file, where it stands.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()>;
     /// Cuts a file to `len` bytes.
@@ -61,6 +64,15 @@ impl Disk for Kernel {
 
     fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
         mapping.flush(range)
+    }
+
+    fn writable(&self, file: &File) -> io::Result<()> {
+        // Newer kernels have a state of emergency beside the flag; a write of no bytes meets it.
+        nix::sys::uio::pwrite(file, &[], 0)?;
+        if fstatvfs(file)?.flags().contains(FsFlags::ST_RDONLY) {
+            return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+        }
+        Ok(())
     }
 
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<()> {

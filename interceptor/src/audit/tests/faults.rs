@@ -19,6 +19,7 @@ pub(super) struct Faulty {
     pub(super) allocate: Fault,
     pub(super) map: Fault,
     pub(super) flush: Fault,
+    pub(super) writable: Fault,
     pub(super) write: Fault,
     pub(super) truncate: Fault,
     pub(super) sync: Fault,
@@ -75,6 +76,10 @@ impl Disk for Faulty {
         self.flush.strike().and_then(|()| Kernel.flush(mapping, range))
     }
 
+    fn writable(&self, file: &File) -> io::Result<()> {
+        self.writable.strike().and_then(|()| Kernel.writable(file))
+    }
+
     /// A failing write has written the first half.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
         let struck = self.write.strike();
@@ -105,11 +110,12 @@ impl Disk for Faulty {
 
 type Which = fn(&Faulty) -> &Fault;
 
-const CALLS: [(&str, Which); 10] = [
+const CALLS: [(&str, Which); 11] = [
     ("open", |disk| &disk.create),
     ("fallocate", |disk| &disk.allocate),
     ("mmap", |disk| &disk.map),
     ("msync", |disk| &disk.flush),
+    ("a look at the file system", |disk| &disk.writable),
     ("write", |disk| &disk.write),
     ("ftruncate", |disk| &disk.truncate),
     ("fsync", |disk| &disk.sync),

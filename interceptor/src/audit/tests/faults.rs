@@ -128,7 +128,7 @@ const CALLS: [(&str, Which); 11] = [
 /// meets is opened on one that was killed, so that recovery's own calls fail as well.
 #[test]
 fn a_crash_suite_fault_at_any_call_loses_nothing_that_was_acknowledged() {
-    let deepest = size("crash", 6, 40);
+    let deepest = size("crash", 4, 40);
     let (mut runs, mut struck, mut refused, mut acknowledged) = (0, 0, 0, 0);
     let killed = super::power::killed();
     for (name, which) in CALLS {

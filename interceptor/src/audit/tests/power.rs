@@ -352,7 +352,7 @@ fn recovers(place: &Place, kept: &Kept, case: &str, random: &mut Random) -> usiz
 /// Any subset of the pages that were written since the last sync, at any moment of the load and of a recovery.
 #[test]
 fn a_crash_suite_simulator_persists_any_subset_of_dirty_pages() {
-    let seeds = size("crash", 400, 10_000) as u64;
+    let seeds = size("crash", 300, 10_000) as u64;
     let (mut crashes, mut pages, mut acknowledged) = (0, (0, 0), 0);
     let mut load = powered(0);
     for seed in 0..seeds {

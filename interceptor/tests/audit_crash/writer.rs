@@ -15,6 +15,7 @@ use interceptor::audit::{
 };
 use interceptor::flow::ExchangeId;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 /// Names the directory to write in, and makes this program a writer.
@@ -206,6 +207,13 @@ impl Running {
             assert!(Instant::now() < deadline, "{word:?} was not said {times} times in {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Whether it has died; it can still be sent signals.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let id = Id::Pid(Pid::from_raw(self.child.id() as i32));
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        waitid(id, flags).is_ok_and(|status| status != WaitStatus::StillAlive)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -194,7 +194,17 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, limits, bare_msync, note, chunk, exchange, producers::appends, producers::durable, peers::others);
+criterion_group!(
+    benches,
+    limits,
+    bare_msync,
+    note,
+    chunk,
+    exchange,
+    producers::appends,
+    producers::durable,
+    peers::others
+);
 
 fn main() {
     benches();

@@ -57,11 +57,16 @@ pub(crate) fn others(c: &mut Criterion) {
                 b.iter_custom(|appends| {
                     let place = Place::new();
                     let log = WriteAheadLog::recover(place.dir.path().join("okaywal"), LogVoid).expect("a log");
-                    let took = spread(threads, appends, || log.clone(), |log| {
-                        let mut entry = log.begin_entry().expect("an entry");
-                        entry.write_chunk(&bytes).expect("written");
-                        entry.commit().expect("committed");
-                    });
+                    let took = spread(
+                        threads,
+                        appends,
+                        || log.clone(),
+                        |log| {
+                            let mut entry = log.begin_entry().expect("an entry");
+                            entry.write_chunk(&bytes).expect("written");
+                            entry.commit().expect("committed");
+                        },
+                    );
                     log.shutdown().expect("closed");
                     took
                 });

@@ -319,6 +319,10 @@ impl Shared {
             log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
         }
         if let Some(torn) = recovered.torn {
+            if recovered.unused {
+                // Else a second crash, before the checkpoint below, would leave a note that no checkpoint vouches for.
+                shared.sync_now()?;
+            }
             shared.note(&torn)?;
             log::warn!("audit log: cut off a torn tail: {torn:?}");
         }

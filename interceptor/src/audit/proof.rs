@@ -193,9 +193,8 @@ mod tests {
             let vector: Vector = serde_json::from_str(line).unwrap();
             let proven = hash(&vector.root).is_some_and(|expected| {
                 let path: Option<Vec<Hash>> = vector.proof.iter().map(hash).collect();
-                path.zip(hash(&vector.leaf_hash)).is_some_and(|(path, leaf)| {
-                    root(leaf, vector.leaf_idx, vector.tree_size, &path) == Some(expected)
-                })
+                path.zip(hash(&vector.leaf_hash))
+                    .is_some_and(|(path, leaf)| root(leaf, vector.leaf_idx, vector.tree_size, &path) == Some(expected))
             });
             assert_eq!(proven, !vector.want_err, "{}", vector.file);
             judged[usize::from(proven)] += 1;

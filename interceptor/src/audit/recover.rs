@@ -31,6 +31,8 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<Torn>,
     /// A checkpoint that was not there, or not believed.
     pub(crate) unsigned: Option<Unsigned>,
+    /// No checkpoint was ever signed, and so nothing acknowledged.
+    pub(crate) unused: bool,
 }
 
 /// A log that was gone on with though no checkpoint vouches for it: the content of the note about it.
@@ -116,7 +118,8 @@ pub(crate) fn recover(
         frames: walk.extent.frames,
         leaves: walk.extent.tree.size(),
     });
-    Ok(Recovered { extent: walk.extent, newest, torn, unsigned })
+    let unused = checkpoint.is_none() && unsigned.is_none();
+    Ok(Recovered { extent: walk.extent, newest, torn, unsigned, unused })
 }
 
 fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {

@@ -364,14 +364,7 @@ impl<'a> StreamCheck<'a> {
     }
 
     /// A frame whose checksums are right, and its digests too when they were `looked` at.
-    fn frame(
-        &mut self,
-        file: &mut SegmentFile,
-        at: u64,
-        head: &Head,
-        link: &Hash,
-        looked: bool,
-    ) -> Result<(), Stop> {
+    fn frame(&mut self, file: &mut SegmentFile, at: u64, head: &Head, link: &Hash, looked: bool) -> Result<(), Stop> {
         let entry = &head.entry;
         let wrong = |reason: &str| Err(in_frame(&file.path, at, entry, reason.to_owned()));
         if entry.sequence != self.extent.frames {

@@ -21,10 +21,19 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "edit: a segment's header", run: edit_header },
     Attack { name: "edit: sealed contents of two records exchanged, recomputed", run: exchange_sealed },
     Attack { name: "removal: one record", run: |place| reframe(place, Effort::Nothing, |all| drop(all.remove(2))) },
-    Attack { name: "removal: one record, recomputed", run: |place| reframe(place, Effort::Chain, |all| drop(all.remove(2))) },
+    Attack {
+        name: "removal: one record, recomputed",
+        run: |place| reframe(place, Effort::Chain, |all| drop(all.remove(2))),
+    },
     Attack { name: "reorder: two records", run: |place| reframe(place, Effort::Nothing, |all| all.swap(0, 2)) },
-    Attack { name: "reorder: two records, recomputed", run: |place| reframe(place, Effort::Chain, |all| all.swap(0, 2)) },
-    Attack { name: "repetition: one record", run: |place| reframe(place, Effort::Chain, |all| all.insert(3, all[2].clone())) },
+    Attack {
+        name: "reorder: two records, recomputed",
+        run: |place| reframe(place, Effort::Chain, |all| all.swap(0, 2)),
+    },
+    Attack {
+        name: "repetition: one record",
+        run: |place| reframe(place, Effort::Chain, |all| all.insert(3, all[2].clone())),
+    },
     Attack { name: "splice: a frame of another log", run: |place| splice(place, Effort::Nothing) },
     Attack { name: "splice: a frame of another log, recomputed", run: |place| splice(place, Effort::Chain) },
     Attack { name: "truncation: the last records", run: cut_records },

@@ -1,8 +1,8 @@
 //! What somebody may try who can write the log's files, but has no key: on a real log, judged by the real command.
 
+mod attacks;
 #[path = "../forge/mod.rs"]
 mod forge;
-mod attacks;
 mod place;
 
 use std::io::Write as _;
@@ -42,7 +42,11 @@ fn attack_suite() {
 
 fn judge(attack: &Attack, named: &str, verdict: &place::Verdict) {
     assert_eq!(verdict.status, Some(1), "{}: {verdict:?}", attack.name);
-    assert!(verdict.said.contains("NOT INTACT") && verdict.said.contains(named), "{} ({named}): {verdict:?}", attack.name);
+    assert!(
+        verdict.said.contains("NOT INTACT") && verdict.said.contains(named),
+        "{} ({named}): {verdict:?}",
+        attack.name
+    );
 }
 
 /// How fast everything is verified, from the disk and from memory.

@@ -167,5 +167,7 @@ pub(crate) fn power(full: bool) -> String {
         }
     }
     assert!(ended > 0);
-    format!("{rounds} times without power on ext4: {begun} requests and {ended} ends acknowledged, none lost or altered")
+    format!(
+        "{rounds} times without power on ext4: {begun} requests and {ended} ends acknowledged, none lost or altered"
+    )
 }

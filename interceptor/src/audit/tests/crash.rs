@@ -155,3 +155,14 @@ fn a_recovery_leaves_a_note_in_the_log() {
     });
     assert!(note);
 }
+
+/// The first start was killed before its first checkpoint, with a segment that was named and not written; the second is
+/// killed before its first checkpoint as well.
+#[test]
+fn two_crashes_before_the_first_checkpoint_are_no_attack() {
+    let place = Place::new();
+    fs::create_dir(place.audit()).unwrap();
+    fs::write(place.audit().join("log-00000000000000000000.alog"), vec![0; 64 << 10]).unwrap();
+    let moments = power::moments_of_opening(&place);
+    assert!(moments > 10, "{moments}");
+}

@@ -406,3 +406,20 @@ impl Killed {
         Place { dir, secret: AuditorSecret::read(&path).unwrap() }
     }
 }
+
+/// Opens the log, with the power gone at each moment of that in turn: all or nothing of what was not synced is there.
+/// Returns how many moments there are.
+pub(super) fn moments_of_opening(place: &Place) -> usize {
+    let recorder = Recorder::new(&place.audit(), Arc::default(), 0);
+    Log::open_on(place.settings(), Arc::clone(&recorder) as Arc<dyn Disk>).unwrap().close().unwrap();
+    let moments = std::mem::take(&mut recorder.model().moments);
+    for (index, moment) in moments.iter().enumerate() {
+        for seed in 0..8 {
+            moment.restore(&place.audit(), &mut Random(seed));
+            let log = Log::open(place.settings()).unwrap_or_else(|e| panic!("moment {index}, seed {seed}: {e}"));
+            log.close().unwrap();
+            place.intact();
+        }
+    }
+    moments.len()
+}

@@ -17,7 +17,7 @@ fn full() -> bool {
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    writeln!(std::io::stdout(), "{line}").expect("stdout");
 }
 
 #[test]

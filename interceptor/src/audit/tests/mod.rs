@@ -143,7 +143,7 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
 /// What a suite has counted, for whoever asks for its output.
 pub(crate) fn report(line: &str) {
     use std::io::Write as _;
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    writeln!(std::io::stdout(), "{line}").expect("stdout");
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -39,7 +39,7 @@ struct Durable {
 }
 
 /// Everything at one moment.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Moment {
     durable: Durable,
     /// As processes see it, files without a name included.
@@ -121,12 +121,6 @@ impl Recorder {
         let result = call(&mut model);
         self.moment(&mut model);
         result
-    }
-}
-
-impl Default for Moment {
-    fn default() -> Self {
-        Self { durable: Durable::default(), written: HashMap::new(), kept: Kept::default() }
     }
 }
 

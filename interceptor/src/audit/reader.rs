@@ -411,7 +411,10 @@ impl Reader {
         let entry = &frame.head.entry;
         let checkpoint = note.as_deref().and_then(Checkpoint::peek).filter(|c| c.size > entry.leaf_index);
         let (Some(note), Some(checkpoint)) = (note, checkpoint) else { return Err(ReadError::Unsigned(id)) };
-        let leaves = self.leaves(checkpoint.size).filter(|leaves| tree::root(leaves) == checkpoint.root);
+        // A forged frame may claim the place of another: then the tree is right, and this frame is not in it.
+        let ours = |leaves: &Vec<Hash>| leaves.get(entry.leaf_index as usize) == Some(&frame.head.leaf);
+        let leaves =
+            self.leaves(checkpoint.size).filter(|leaves| ours(leaves) && tree::root(leaves) == checkpoint.root);
         let leaves = leaves.ok_or(ReadError::Unprovable)?;
         Ok(Proof::new(EncodedHead::new(entry).entry(), entry.leaf_index, &leaves, note))
     }

@@ -39,6 +39,7 @@ impl State {
             host: "testhost".into(),
             durability: Durability::Process,
             auditors: vec![AuditorSecret::generate().public()],
+            threshold: 1,
             segment_bytes: if self.is_long { SEGMENT_BYTES } else { 1 << 20 },
             accept_missing_checkpoint: false,
         }
@@ -117,12 +118,12 @@ impl State {
                 }
                 let outgoing = Outgoing { head: b"POST / HTTP/1.1\r\n\r\n", body: b"{}" };
                 let (exchange, _) = worker.begin(record, b"", outgoing).await.unwrap();
-                for exchange in open.replace(exchange) {
-                    exchange.complete(&completion).await.unwrap();
+                if let Some(exchange) = open.replace(exchange) {
+                    drop(exchange.complete(&completion).await.unwrap());
                 }
             });
         }
-        for exchange in open {
+        if let Some(exchange) = open {
             drop(runtime.block_on(exchange.complete(&completion)).unwrap());
         }
         println!("{} records written in {:.1} s", self.count, start.elapsed().as_secs_f64());

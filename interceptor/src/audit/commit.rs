@@ -132,7 +132,10 @@ impl Shared {
             if from == to {
                 return Ok(());
             }
-            self.disk.flush(&segment.mapping, from..to).map_err(|e| Error::io("msync", &segment.path, e))
+            self.disk.flush(&segment.mapping, from..to).map_err(|e| Error::io("msync", &segment.path, e))?;
+            // ext4 that turned read-only meanwhile may have written the pages and not that they are in use: msync then
+            // returns without an error, and after the next mount there are zeros.
+            self.disk.writable(&segment.file).map_err(|e| Error::io("msync", &segment.path, e))
         };
         for full in retired {
             flush(&full.segment, full.from, full.used)?;

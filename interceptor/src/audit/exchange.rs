@@ -129,7 +129,17 @@ impl Worker {
 
     /// Appends a leaf; the ticket says when it is durable, if that is to be waited for.
     async fn append(&self, plan: &Plan<'_>) -> Result<Option<Ticket>, Error> {
-        Ok(self.context.sink.append(plan, self.context.wanted()).await?.ticket)
+        self.append_plan(plan, self.context.wanted()).await
+    }
+
+    pub(super) async fn append_plan(&self, plan: &Plan<'_>, wanted: Wanted) -> Result<Option<Ticket>, Error> {
+        Ok(self.context.sink.append(plan, wanted).await?.ticket)
+    }
+
+    /// Seals content that is not in parts, and nobody's in particular.
+    pub(super) fn seal(&self, id: ExchangeId, content: Content, bytes: &[u8]) -> Result<(KeyId, Vec<u8>), Error> {
+        let (context, slot) = (Arc::clone(&self.context), Arc::clone(&self.slot));
+        Pen { context, slot, id, subject: None }.seal(content, 0, bytes)
     }
 
     /// What writes the contents of one exchange.
@@ -198,7 +208,7 @@ impl Pen {
     }
 }
 
-async fn wait(ticket: Option<Ticket>) -> Result<(), Error> {
+pub(super) async fn wait(ticket: Option<Ticket>) -> Result<(), Error> {
     match ticket {
         None => Ok(()),
         Some(ticket) => ticket.await.unwrap_or(Err(Error::Closed)),

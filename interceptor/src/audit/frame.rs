@@ -348,14 +348,22 @@ impl EncodedHead {
     /// # Panics
     /// When the entry has more than [`MAX_SECTIONS`] sections.
     pub(crate) fn new(entry: &Entry) -> Self {
-        assert!(entry.sections.len() <= MAX_SECTIONS, "an entry has at most {MAX_SECTIONS} sections");
-        let entry_size = ENTRY_FIXED + entry.sections.len() * ROW;
+        Self::with_sections(entry, &entry.sections)
+    }
+
+    /// An entry with these sections, whatever its own are: the writer has them elsewhere.
+    ///
+    /// # Panics
+    /// When there are more than [`MAX_SECTIONS`].
+    pub(crate) fn with_sections(entry: &Entry, sections: &[Section]) -> Self {
+        assert!(sections.len() <= MAX_SECTIONS, "an entry has at most {MAX_SECTIONS} sections");
+        let entry_size = ENTRY_FIXED + sections.len() * ROW;
         let mut bytes = [0; MAX_HEAD];
         let e = &mut bytes[ENTRY..ENTRY + entry_size];
         e[0] = ENTRY_VERSION;
         e[1] = entry.kind.code();
         e[4..6].copy_from_slice(&(entry_size as u16).to_le_bytes());
-        e[6] = entry.sections.len() as u8;
+        e[6] = sections.len() as u8;
         e[8..16].copy_from_slice(&entry.sequence.to_le_bytes());
         e[16..24].copy_from_slice(&entry.leaf_index.to_le_bytes());
         e[24..32].copy_from_slice(&entry.durable.to_le_bytes());
@@ -363,7 +371,7 @@ impl EncodedHead {
         e[48..56].copy_from_slice(&entry.wall_ns.to_le_bytes());
         e[56..64].copy_from_slice(&entry.boottime_ns.to_le_bytes());
         e[64..80].copy_from_slice(&entry.key_id);
-        for (row, section) in e[ENTRY_FIXED..].chunks_exact_mut(ROW).zip(&entry.sections) {
+        for (row, section) in e[ENTRY_FIXED..].chunks_exact_mut(ROW).zip(sections) {
             row.copy_from_slice(&encode_row(section));
         }
         Self { bytes, size: ENTRY + entry_size }

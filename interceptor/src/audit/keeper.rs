@@ -1,17 +1,13 @@
 //! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segments,
 //! replaces data keys at the end of their epoch, publishes signed checkpoints.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use nix::libc;
-
 use super::checkpoint::Checkpoint;
 use super::commit::OnDrop;
+use super::disk::{Disk, Kernel};
 use super::seal::{Epoch, Sealer, Slot};
 use super::segment::Spare;
 use super::writer::{Extent, Shared, State};
@@ -168,7 +164,7 @@ impl Shared {
             chain: durable.chain,
         };
         let path = self.dir.join(self.stream.checkpoint());
-        replace(&path, self.key.sign(&checkpoint).as_bytes())?;
+        replace_on(&*self.disk, &path, self.key.sign(&checkpoint).as_bytes())?;
         self.sync_directory()
     }
 }
@@ -176,19 +172,18 @@ impl Shared {
 /// Replaces a file's content so that there is always either the old or the new one. The directory is the caller's to
 /// sync.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_on(&Kernel, path, bytes)
+}
+
+fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = path.with_added_extension("tmp");
-    match std::fs::remove_file(&temporary) {
+    match disk.remove(&temporary) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &temporary, e)),
         _ => {}
     }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(&temporary)
-        .map_err(|e| Error::io("create", &temporary, e))?;
+    let file = disk.create(&temporary).map_err(|e| Error::io("create", &temporary, e))?;
     super::auditor::readable(&file, &temporary)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", &temporary, e))?;
-    std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))
+    disk.write(&file, bytes).map_err(|e| Error::io("write", &temporary, e))?;
+    disk.sync(&file).map_err(|e| Error::io("fsync", &temporary, e))?;
+    disk.replace(&temporary, path).map_err(|e| Error::io("rename", path, e))
 }

@@ -295,8 +295,8 @@ impl Shared {
             Some(Handover { lock, generation }) => (WriterLock::inherit(dir, stream, lock)?, generation),
             None => (WriterLock::take(dir, stream)?, random_id(dir)?),
         };
-        Spare::remove_leftovers(dir, stream)?;
-        let recovered = recover(dir, stream, key.verifying(), without)?;
+        Spare::remove_leftovers(&*disk, dir, stream)?;
+        let recovered = recover(&*disk, dir, stream, key.verifying(), without)?;
         let state = State {
             current: None,
             durable: recovered.extent.clone(),
@@ -336,6 +336,10 @@ impl Shared {
             log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
         }
         if let Some(torn) = recovered.torn {
+            if recovered.unused {
+                // Else a second crash, before the checkpoint below, would leave a note that no checkpoint vouches for.
+                shared.sync_now()?;
+            }
             shared.note(&torn)?;
             log::warn!("audit log: cut off a torn tail: {torn:?}");
         }
@@ -387,7 +391,7 @@ impl Shared {
             let mut state: MutexGuard<'_, State> = self.lock();
             (state.durable.clone(), state.current.take(), mem::take(&mut state.spares), state.poison.clone())
         };
-        spares.into_iter().for_each(Spare::discard);
+        spares.into_iter().for_each(|spare| spare.discard(&*self.disk));
         if let Some(reason) = poison {
             return Err(Error::Poisoned { reason });
         }
@@ -401,7 +405,7 @@ impl Shared {
         if used > HEADER {
             return segment.cut(&*self.disk, used);
         }
-        fs::remove_file(&segment.path).map_err(|e| Error::io("unlink", &segment.path, e))?;
+        self.disk.remove(&segment.path).map_err(|e| Error::io("unlink", &segment.path, e))?;
         self.sync_directory()
     }
 }

@@ -14,7 +14,9 @@
 
 mod access;
 mod act;
+mod ahead;
 mod auditor;
+mod bench;
 mod checkpoint;
 mod class;
 mod commit;
@@ -51,6 +53,7 @@ mod writer;
 pub use access::{Access, Outcome};
 pub use act::{Act, Acts, Deed, acts};
 pub use auditor::{AuditorPublic, AuditorSecret};
+pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
 pub use error::{Error, SharedIo};

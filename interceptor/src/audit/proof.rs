@@ -180,6 +180,36 @@ mod tests {
         }
     }
 
+    /// Proofs of inclusion, right and wrong, that implementations of transparency logs share.
+    #[test]
+    fn the_published_test_vectors_are_judged_as_they_say() {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Vector {
+            leaf_idx: u64,
+            tree_size: u64,
+            root: String,
+            leaf_hash: String,
+            proof: Vec<String>,
+            want_err: bool,
+            file: String,
+        }
+        let hash = |text: &String| Hash::try_from(STANDARD.decode(text).ok()?).ok();
+        let lines = include_str!("tests/vectors/inclusion.jsonl").lines().filter(|line| !line.starts_with('#'));
+        let mut judged = [0, 0];
+        for line in lines {
+            let vector: Vector = serde_json::from_str(line).unwrap();
+            let proven = hash(&vector.root).is_some_and(|expected| {
+                let path: Option<Vec<Hash>> = vector.proof.iter().map(hash).collect();
+                path.zip(hash(&vector.leaf_hash))
+                    .is_some_and(|(path, leaf)| root(leaf, vector.leaf_idx, vector.tree_size, &path) == Some(expected))
+            });
+            assert_eq!(proven, !vector.want_err, "{}", vector.file);
+            judged[usize::from(proven)] += 1;
+        }
+        assert!(judged[0] > 80 && judged[1] > 5, "{judged:?}");
+    }
+
     #[test]
     fn nothing_else_is_proven() {
         let leaves = leaves(13);

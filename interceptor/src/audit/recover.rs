@@ -8,12 +8,13 @@
 //! unless told to go on, which is noted in the log.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::checkpoint::{Checkpoint, VerifyingKey};
+use super::disk::Disk;
 use super::frame::FrameError;
 use super::header::{HEADER, Stream};
 use super::scan::{Depth, SegmentFile, Step, segments};
@@ -30,6 +31,8 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<Torn>,
     /// A checkpoint that was not there, or not believed.
     pub(crate) unsigned: Option<Unsigned>,
+    /// No checkpoint was ever signed, and so nothing acknowledged.
+    pub(crate) unused: bool,
 }
 
 /// A log that was gone on with though no checkpoint vouches for it: the content of the note about it.
@@ -75,6 +78,7 @@ struct Walk {
 
 /// Finds the end of `stream`, cuts off a torn tail.
 pub(crate) fn recover(
+    disk: &dyn Disk,
     dir: &Path,
     stream: Stream,
     key: &VerifyingKey,
@@ -105,8 +109,8 @@ pub(crate) fn recover(
             },
         });
     }
-    let torn = cut(dir, &paths, &walk)?;
-    let newest = remove_if_empty(&paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
+    let torn = cut(disk, dir, &paths, &walk)?;
+    let newest = remove_if_empty(disk, &paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
     let unsigned = distrust.map(|reason| Unsigned {
         event: "checkpoint-not-trusted",
         time: Time::now(),
@@ -114,7 +118,8 @@ pub(crate) fn recover(
         frames: walk.extent.frames,
         leaves: walk.extent.tree.size(),
     });
-    Ok(Recovered { extent: walk.extent, newest, torn, unsigned })
+    let unused = checkpoint.is_none() && unsigned.is_none();
+    Ok(Recovered { extent: walk.extent, newest, torn, unsigned, unused })
 }
 
 fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {
@@ -250,7 +255,7 @@ fn check(extent: &Extent, checkpoint: Option<&Checkpoint>, path: &Path) -> Resul
 }
 
 /// Quarantines and cuts off what follows the last valid frame, all later segments included.
-fn cut(dir: &Path, paths: &[PathBuf], walk: &Walk) -> Result<Option<Torn>, Error> {
+fn cut(disk: &dyn Disk, dir: &Path, paths: &[PathBuf], walk: &Walk) -> Result<Option<Torn>, Error> {
     let mut torn = Torn {
         event: "recovered",
         time: Time::now(),
@@ -281,13 +286,13 @@ fn cut(dir: &Path, paths: &[PathBuf], walk: &Walk) -> Result<Option<Torn>, Error
         if segment.first_nonzero(*offset)?.is_some() {
             let length = segment.len()?;
             torn.bytes = length - *offset;
-            torn.quarantine.push(copy_tail(segment, *offset, length)?);
+            torn.quarantine.push(copy_tail(disk, segment, *offset, length)?);
         }
-        truncate(dir, &segment.path, *offset)?;
+        truncate(disk, dir, &segment.path, *offset)?;
     }
     for path in &paths[walk.next..] {
         let target = quarantine_path(path);
-        std::fs::rename(path, &target).map_err(|e| Error::io("rename", path, e))?;
+        disk.rename(path, &target).map_err(|e| Error::io("rename", path, e))?;
         torn.quarantine.push(name(&target));
     }
     Ok((!torn.quarantine.is_empty()).then_some(torn))
@@ -313,39 +318,44 @@ fn refuse_if_durable(
     Ok(later.len() as u64)
 }
 
-fn truncate(dir: &Path, path: &Path, length: u64) -> Result<(), Error> {
+fn truncate(disk: &dyn Disk, dir: &Path, path: &Path, length: u64) -> Result<(), Error> {
     let file = File::options().write(true).open(path).map_err(|e| Error::io("open", path, e))?;
-    file.set_len(length).map_err(|e| Error::io("ftruncate", path, e))?;
-    file.sync_all().map_err(|e| Error::io("fsync", path, e))?;
+    disk.truncate(&file, length).map_err(|e| Error::io("ftruncate", path, e))?;
+    disk.sync(&file).map_err(|e| Error::io("fsync", path, e))?;
     let dir_file = File::open(dir).map_err(|e| Error::io("open", dir, e))?;
-    dir_file.sync_all().map_err(|e| Error::io("fsync", dir, e))
+    disk.sync(&dir_file).map_err(|e| Error::io("fsync", dir, e))
 }
 
 /// A segment without frames would have the same name as the next one.
-fn remove_if_empty(paths: &[PathBuf], end: Option<(usize, u64)>, newest: [u8; 16]) -> Result<[u8; 16], Error> {
+fn remove_if_empty(
+    disk: &dyn Disk,
+    paths: &[PathBuf],
+    end: Option<(usize, u64)>,
+    newest: [u8; 16],
+) -> Result<[u8; 16], Error> {
     let Some((index, offset)) = end else { return Ok(newest) };
     if offset > HEADER as u64 {
         return Ok(newest);
     }
     let path = &paths[index];
     let previous = SegmentFile::open(path)?.header.previous_id;
-    std::fs::remove_file(path).map_err(|e| Error::io("unlink", path, e))?;
+    disk.remove(path).map_err(|e| Error::io("unlink", path, e))?;
     Ok(previous)
 }
 
-fn copy_tail(segment: &mut SegmentFile, from: u64, to: u64) -> Result<String, Error> {
+fn copy_tail(disk: &dyn Disk, segment: &mut SegmentFile, from: u64, to: u64) -> Result<String, Error> {
     let target = quarantine_path(&segment.path);
-    let mut file = File::create_new(&target).map_err(|e| Error::io("create", &target, e))?;
+    let file = disk.create(&target).map_err(|e| Error::io("create", &target, e))?;
     let mut at = from;
     while at < to {
         let bytes = segment.bytes(at, 1 << 20)?;
         if bytes.is_empty() {
             break;
         }
-        file.write_all(bytes).map_err(|e| Error::io("write", &target, e))?;
+        disk.write(&file, bytes).map_err(|e| Error::io("write", &target, e))?;
         at += bytes.len() as u64;
     }
-    file.sync_all().map_err(|e| Error::io("fsync", &target, e))?;
+    disk.sync(&file).map_err(|e| Error::io("fsync", &target, e))?;
     Ok(name(&target))
 }
 

@@ -61,7 +61,7 @@ impl Shared {
         if durable > HEADER {
             return segment.cut(&*self.disk, durable);
         }
-        match std::fs::remove_file(&segment.path) {
+        match self.disk.remove(&segment.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("unlink", &segment.path, e)),
             _ => self.sync_directory(),
         }

@@ -187,19 +187,26 @@ impl SegmentFile {
 
     /// Valid frames after a place where there is none: looks at every aligned offset.
     pub(crate) fn later_frames(&mut self, from: u64) -> Result<Vec<(u64, Head)>, Error> {
-        let end = self.len()?;
         let mut found = Vec::new();
+        let mut from = from;
+        while let Some((at, head)) = self.later_frame(from)? {
+            from = at + head.length as u64;
+            found.push((at, head));
+        }
+        Ok(found)
+    }
+
+    /// The first valid frame at an aligned offset from `from` on.
+    pub(crate) fn later_frame(&mut self, from: u64) -> Result<Option<(u64, Head)>, Error> {
+        let end = self.len()?;
         let mut at = from.next_multiple_of(ALIGN as u64);
         while at + MIN_HEAD as u64 <= end {
             if let Step::Frame(head) = self.step(at, Depth::Bodies)? {
-                let length = head.length as u64;
-                found.push((at, head));
-                at += length;
-            } else {
-                at += ALIGN as u64;
+                return Ok(Some((at, head)));
             }
+            at += ALIGN as u64;
         }
-        Ok(found)
+        Ok(None)
     }
 }
 

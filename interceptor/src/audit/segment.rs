@@ -1,12 +1,9 @@
 //! Segment files: allocated ahead under another name, named when they are put to use.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use nix::libc;
 
 use super::Error;
 use super::disk::Disk;
@@ -36,18 +33,11 @@ impl Spare {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("{}-{count}{SPARE}", stream.prefix()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&path)
-            .map_err(|e| Error::io("create", &path, e))?;
+        let file = disk.create(&path).map_err(|e| Error::io("create", &path, e))?;
         let spare = super::auditor::readable(&file, &path)
             .and_then(|()| disk.allocate(&file, bytes).map_err(|e| Error::io("fallocate", &path, e)))
             .and_then(|()| disk.sync(&file).map_err(|e| Error::io("fsync", &path, e)))
-            .and_then(|()| Mapping::new(&file, bytes as usize).map_err(|e| Error::io("mmap", &path, e)));
+            .and_then(|()| disk.map(&file, bytes as usize).map_err(|e| Error::io("mmap", &path, e)));
         match spare {
             Ok((mapping, tail)) => {
                 mapping.populate(0..AHEAD);
@@ -55,29 +45,29 @@ impl Spare {
             }
             Err(error) => {
                 // What could not be allocated must not keep the space it got.
-                let _ = std::fs::remove_file(&path);
+                let _ = disk.remove(&path);
                 Err(error)
             }
         }
     }
 
     /// Removes what a killed writer had allocated. The stream's lock must be held.
-    pub(crate) fn remove_leftovers(dir: &Path, stream: Stream) -> Result<(), Error> {
+    pub(crate) fn remove_leftovers(disk: &dyn Disk, dir: &Path, stream: Stream) -> Result<(), Error> {
         let failed = |e| Error::io("readdir", dir, e);
         for entry in std::fs::read_dir(dir).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let ours = |name: &str| name.starts_with(&format!("{}-", stream.prefix())) && name.ends_with(SPARE);
             if name.to_str().is_some_and(ours) {
                 let path = dir.join(name);
-                std::fs::remove_file(&path).map_err(|e| Error::io("unlink", &path, e))?;
+                disk.remove(&path).map_err(|e| Error::io("unlink", &path, e))?;
             }
         }
         Ok(())
     }
 
     /// Gives up the disk space.
-    pub(crate) fn discard(self) {
-        let _ = std::fs::remove_file(&self.path);
+    pub(crate) fn discard(self, disk: &dyn Disk) {
+        let _ = disk.remove(&self.path);
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -90,7 +80,7 @@ impl Spare {
         self.tail.push(&[&page]);
         let path = dir.join(header.stream.segment_name(header.first_sequence));
         if let Err(e) = disk.rename(&self.path, &path) {
-            self.discard();
+            self.discard(disk);
             return Err(Error::io("rename", path, e));
         }
         let segment = Segment {
@@ -120,7 +110,7 @@ pub(crate) struct Segment {
 impl Segment {
     /// Cuts the file to the bytes in use and makes that durable. The mapping must not be touched beyond `used` again.
     pub(crate) fn cut(&self, disk: &dyn Disk, used: usize) -> Result<(), Error> {
-        self.file.set_len(used as u64).map_err(|e| Error::io("ftruncate", &self.path, e))?;
+        disk.truncate(&self.file, used as u64).map_err(|e| Error::io("ftruncate", &self.path, e))?;
         disk.sync(&self.file).map_err(|e| Error::io("fsync", &self.path, e))
     }
 

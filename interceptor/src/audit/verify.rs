@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Error;
 use super::access::{MARKER, marker};
 use super::act::{Act, Acts};
+use super::ahead::{Ahead, Looked};
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use super::frame::{Content, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
@@ -282,9 +283,11 @@ impl<'a> StreamCheck<'a> {
             report,
         };
         check.compare_checkpoints(&path)?;
-        for (index, path) in paths.iter().enumerate() {
-            check.segment(path, index + 1 == paths.len())?;
-        }
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, &paths);
+            let mut all = paths.iter().enumerate();
+            all.try_for_each(|(index, path)| check.segment(path, index + 1 == paths.len(), ahead.next()))
+        })?;
         check.reached(&path)?;
         check.wrapped_keys()?;
         check.report.frames += check.extent.frames;
@@ -293,16 +296,21 @@ impl<'a> StreamCheck<'a> {
         Ok(Some(Checked { extent: check.extent, acts: check.found_acts }))
     }
 
-    fn segment(&mut self, path: &Path, last: bool) -> Result<(), Stop> {
+    fn segment(&mut self, path: &Path, last: bool, looked: Looked) -> Result<(), Stop> {
         let mut file = SegmentFile::open(path)?;
         self.header(&file)?;
         self.newest = file.header.segment_id;
         let mut link = file.link;
         let mut at = HEADER as u64;
+        for head in looked {
+            self.frame(&mut file, at, &head, &link, true)?;
+            link = head.chain;
+            at += head.length as u64;
+        }
         loop {
             match file.step(at, Depth::Bodies)? {
                 Step::Frame(head) => {
-                    self.frame(&mut file, at, &head, &link)?;
+                    self.frame(&mut file, at, &head, &link, false)?;
                     link = head.chain;
                     at += head.length as u64;
                 }
@@ -374,7 +382,8 @@ impl<'a> StreamCheck<'a> {
         }))
     }
 
-    fn frame(&mut self, file: &mut SegmentFile, at: u64, head: &Head, link: &Hash) -> Result<(), Stop> {
+    /// A frame whose checksums are right, and its digests too when they were `looked` at.
+    fn frame(&mut self, file: &mut SegmentFile, at: u64, head: &Head, link: &Hash, looked: bool) -> Result<(), Stop> {
         let entry = &head.entry;
         let wrong = |reason: &str| Err(in_frame(&file.path, at, entry, reason.to_owned()));
         if entry.sequence != self.extent.frames {
@@ -387,7 +396,7 @@ impl<'a> StreamCheck<'a> {
         if value != head.chain {
             return wrong("the frame does not continue the hash chain");
         }
-        if let Err(reason) = self.contents(file, at, head)? {
+        if let Err(reason) = self.contents(file, at, head, looked)? {
             return Err(in_frame(&file.path, at, entry, reason));
         }
         self.extent.frames += 1;
@@ -399,9 +408,16 @@ impl<'a> StreamCheck<'a> {
     }
 
     /// Digests, references and order of what a frame holds.
-    fn contents(&mut self, file: &mut SegmentFile, at: u64, head: &Head) -> Result<Result<(), String>, Stop> {
+    fn contents(
+        &mut self,
+        file: &mut SegmentFile,
+        at: u64,
+        head: &Head,
+        looked: bool,
+    ) -> Result<Result<(), String>, Stop> {
         let entry = &head.entry;
-        let frame = file.bytes(at, head.length)?;
+        let said_here = matches!(entry.kind, Kind::Note | Kind::Act);
+        let frame = if looked && !said_here { &[] } else { file.bytes(at, head.length)? };
         self.report.reduced_frames += u64::from(!head.removed.is_empty());
         for (row, section) in entry.sections.iter().enumerate() {
             let class = section.content.class();
@@ -419,7 +435,7 @@ impl<'a> StreamCheck<'a> {
                 Holding::Plain | Holding::Sealed => {
                     // Shorter only when the file is being cut under us: then the digest does not match.
                     let stored = frame.get(head.section_range(row)).unwrap_or_default();
-                    if sha256(stored) != section.digest {
+                    if !looked && sha256(stored) != section.digest {
                         return Ok(Err("its content does not match its digest".into()));
                     }
                     if entry.kind == Kind::Note {

@@ -218,9 +218,9 @@ impl Walk {
                 }
                 (Step::Invalid(error), _) => {
                     self.note(&cursor, self.expected, error);
-                    let later = cursor.file.later_frames(cursor.at + ALIGN as u64)?;
-                    cursor.at = match later.first() {
-                        Some((at, _)) => *at,
+                    // The first alone: a segment with many damaged places would else be read to its end for each.
+                    cursor.at = match cursor.file.later_frame(cursor.at + ALIGN as u64)? {
+                        Some((at, _)) => at,
                         None => end_of_bytes(&mut cursor.file, cursor.at)?,
                     };
                     self.cursor = Some(cursor);

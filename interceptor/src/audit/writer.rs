@@ -281,9 +281,9 @@ impl Shared {
             wall_ns: Time::now().unix_ns(),
             boottime_ns: boottime_ns(),
             key_id: plan.key_id,
-            sections: plan.sections.clone(),
+            sections: Vec::new(),
         };
-        let head = EncodedHead::new(&entry);
+        let head = EncodedHead::with_sections(&entry, &plan.sections);
         let leaf = head.leaf();
         let value = chain(&current.link, &leaf);
         let seed = current.segment.seed;

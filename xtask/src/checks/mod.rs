@@ -80,7 +80,13 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))
     })?;
     let unprivileged = ["--lib", "--bins", "--test", "audit_*"];
-    steps.run("unit tests", || workspace::run_visibly(&mut cargo_test(&unprivileged, &[], filter)))?;
+    steps.run("unit tests", || {
+        let mut command = cargo_test(&unprivileged, &[], filter);
+        if !privileged {
+            command.env("INTERCEPTOR_TEST_UNPRIVILEGED", "1");
+        }
+        workspace::run_visibly(&mut command)
+    })?;
     if args.filter.is_none() {
         steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
     }

@@ -10,8 +10,8 @@ use crate::{lab, setup, workspace};
 struct Soak {
     name: &'static str,
     about: &'static str,
-    /// The target of `cargo test`, and the filter that selects the test.
-    target: &'static str,
+    /// The targets of `cargo test`, and the filter that selects the test.
+    targets: &'static [&'static str],
     filter: &'static str,
     /// The variable that says how long, and what it says here.
     variable: (&'static str, &'static str),
@@ -19,11 +19,11 @@ struct Soak {
     on_each_transport: bool,
 }
 
-const SOAKS: [Soak; 8] = [
+const SOAKS: [Soak; 10] = [
     Soak {
         name: "connections",
         about: "200,000 connections from 40,000 processes, 50 at a time: every record has the right caller",
-        target: "capture",
+        targets: &["--test", "capture"],
         filter: "storm::",
         variable: ("INTERCEPTOR_TEST_PROCESSES", "40000"),
         on_each_transport: false,
@@ -31,7 +31,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "lifecycle",
         about: "kill, hang, restart and upgrade under 200 streams, twenty times each",
-        target: "lab",
+        targets: &["--test", "lab"],
         filter: "lifecycle::",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
         on_each_transport: false,
@@ -39,7 +39,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "hostile",
         about: "every attempt to get past the interceptor, twenty times",
-        target: "lab",
+        targets: &["--test", "lab"],
         filter: "hostile::nothing_arrives",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
         on_each_transport: false,
@@ -47,7 +47,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "streams",
         about: "5,000 streams that are idle for ten minutes, then 100 events on each: what each of them costs",
-        target: "lab",
+        targets: &["--test", "lab"],
         filter: "load::idle_streams",
         variable: ("INTERCEPTOR_TEST_STREAMS", "5000 600"),
         on_each_transport: true,
@@ -55,7 +55,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "silence",
         about: "event streams over HTTP/1.1 and HTTP/2 that are silent for an hour and then go on",
-        target: "lab",
+        targets: &["--test", "lab"],
         filter: "disconnects::",
         variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
         on_each_transport: false,
@@ -63,7 +63,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "log-reader",
         about: "questions to an audit log of 10 million records (some 20 GB) with nothing in memory: how long each takes",
-        target: "audit_reader",
+        targets: &["--test", "audit_reader"],
         filter: "",
         variable: ("INTERCEPTOR_TEST_RECORDS", "10000000"),
         on_each_transport: false,
@@ -71,7 +71,7 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "sinks",
         about: "receivers of records and their sender, killed and started again a hundred times each",
-        target: "sinks",
+        targets: &["--test", "sinks"],
         filter: "",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "100"),
         on_each_transport: false,
@@ -79,9 +79,25 @@ const SOAKS: [Soak; 8] = [
     Soak {
         name: "tls",
         about: "every check that testssl.sh knows, on what clients see of the proxy",
-        target: "lab",
+        targets: &["--test", "lab"],
         filter: "tls_scanners::",
         variable: ("INTERCEPTOR_TEST_TLS_ALL", "1"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "log-crash",
+        about: "the audit log: 2,000 writers killed, 10,000 simulated and 200 real losses of power, faults at each call",
+        targets: &["--lib", "--test", "audit_crash"],
+        filter: "crash",
+        variable: ("INTERCEPTOR_TEST_AUDIT", "crash"),
+        on_each_transport: false,
+    },
+    Soak {
+        name: "log-attack",
+        about: "the audit log: every attack on one of a million records, and how fast it is verified (4 GB of disk)",
+        targets: &["--test", "audit_attack"],
+        filter: "attack",
+        variable: ("INTERCEPTOR_TEST_AUDIT", "attack"),
         on_each_transport: false,
     },
 ];
@@ -120,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (variable, value) = soak.variable;
     let run = |transport: Option<&str>| {
         let harness = ["--test-threads", "1", "--nocapture"];
-        let mut command = cargo_test(&["--test", soak.target], &harness, Some(soak.filter));
+        let mut command = cargo_test(soak.targets, &harness, Some(soak.filter));
         command.env(variable, value).envs(transport.map(|transport| (lab::TRANSPORT, transport)));
         workspace::run_visibly(&mut command)
     };

@@ -37,6 +37,8 @@ const BUILD: &[Need] = &[
 ];
 
 const CLIENTS: &[Need] = &[
+    Need { what: "mkfs.ext4(8) and e2fsck(8)", package: "e2fsprogs", is_there: || runs("mkfs.ext4", &["-V"]) },
+    Need { what: "mount(8), which sets loop devices up", package: "mount", is_there: || runs("mount", &["--version"]) },
     Need {
         what: "Python 3 with venv",
         package: "python3-venv",

@@ -1,78 +1,14 @@
 //! System calls that fail.
 
-use std::fs::File;
-use std::io;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::disk::{Disk, Kernel};
-use super::super::mapping::Mapping;
+use super::super::disk::Disk;
+use super::faults::Faulty;
 use std::slice::from_ref;
 
 use super::*;
-
-/// The kernel, except that the calls of one kind fail from some call on, for a number of calls.
-#[derive(Default)]
-pub(super) struct Faulty {
-    flush: Fault,
-    allocate: Fault,
-    sync: Fault,
-    rename: Fault,
-    /// Milliseconds that each allocation takes.
-    slow: AtomicU64,
-}
-
-#[derive(Default)]
-struct Fault {
-    good: AtomicUsize,
-    bad: AtomicUsize,
-}
-
-impl Fault {
-    fn arm(&self, good: usize, bad: usize) {
-        self.good.store(good, Ordering::SeqCst);
-        self.bad.store(bad, Ordering::SeqCst);
-    }
-
-    fn strike(&self) -> io::Result<()> {
-        let less = |n: usize| n.checked_sub(1);
-        if self.good.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
-            return Ok(());
-        }
-        match self.bad.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
-            Ok(_) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
-impl Faulty {
-    /// Lets the next flush fail.
-    pub(super) fn fail_once(&self) {
-        self.flush.arm(0, 1);
-    }
-}
-
-impl Disk for Faulty {
-    fn allocate(&self, file: &File, len: u64) -> io::Result<()> {
-        std::thread::sleep(Duration::from_millis(self.slow.load(Ordering::SeqCst)));
-        self.allocate.strike().and_then(|()| Kernel.allocate(file, len))
-    }
-
-    fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
-        self.flush.strike().and_then(|()| Kernel.flush(mapping, range))
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        self.sync.strike().and_then(|()| Kernel.sync(file))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.rename.strike().and_then(|()| Kernel.rename(from, to))
-    }
-}
 
 fn open(place: &Place) -> (Arc<Faulty>, Log, Worker) {
     let disk = Arc::new(Faulty::default());
@@ -138,44 +74,6 @@ fn a_disk_that_stays_bad_denies_until_it_is_good_again() {
     });
     log.close().unwrap();
     place.intact();
-}
-
-/// A fault at each call in turn: whatever was acknowledged is there afterwards, and the log verifies.
-#[test]
-fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
-    type Which = fn(&Faulty) -> &Fault;
-    let kinds: [(&str, Which); 4] =
-        [("flush", |d| &d.flush), ("fsync", |d| &d.sync), ("fallocate", |d| &d.allocate), ("rename", |d| &d.rename)];
-    for (name, which) in kinds {
-        for good in 0..12 {
-            let place = Place::new();
-            let (disk, log, worker) = open(&place);
-            which(&disk).arm(good, 2);
-            let big = vec![b'x'; 20_000];
-            let mut acknowledged = Vec::new();
-            run(async {
-                for _ in 0..12 {
-                    let id = ExchangeId::new();
-                    let outgoing = Outgoing { head: HEAD, body: &big };
-                    let Ok((exchange, _)) = worker.begin(Record::new(id), ORIGINAL, outgoing).await else { continue };
-                    acknowledged.push(id);
-                    if let Ok(durable) = exchange.complete(&Completion::default()).await {
-                        let _ = durable.await;
-                    }
-                }
-            });
-            which(&disk).arm(0, 0);
-            let _ = log.close();
-            // As after a restart: whatever state the failure left is recovered first.
-            place.write(&[&[]]);
-            place.intact();
-            let mut reader = place.reader();
-            assert!(!acknowledged.is_empty(), "{name} {good}");
-            for id in acknowledged {
-                assert!(find(&mut reader, &id).is_some(), "{name} {good}: {id}");
-            }
-        }
-    }
 }
 
 /// Fails when `future` takes longer than a failing disk may make it.

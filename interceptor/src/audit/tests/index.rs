@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::failure::Faulty;
+use super::faults::Faulty;
 use super::*;
 use crate::flow::Action;
 
@@ -148,7 +148,7 @@ fn write(place: &Place, events: &[Event]) -> (Log, Vec<Exchange>) {
                     drop(open.swap_remove(at));
                 }
             }
-            Event::Fault => disk.fail_once(),
+            Event::Fault => disk.flush.arm(0, 1),
             Event::Restart => {
                 // Nobody ends what is open.
                 let _ = log.close();

@@ -3,11 +3,14 @@
 mod attack;
 mod crash;
 mod failure;
+mod faults;
 mod flip;
 mod follow;
 mod frames;
 mod handover;
 mod index;
+mod load;
+mod power;
 mod proof;
 mod retention;
 mod sealing;
@@ -163,6 +166,12 @@ pub(crate) async fn exchange(worker: &mut Worker, chunks: &[&[u8]]) -> ExchangeI
     }
     exchange.complete(&Completion::default()).await.unwrap().await.unwrap();
     id
+}
+
+/// What a suite has counted, for whoever asks for its output.
+pub(crate) fn report(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}").expect("stdout");
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -1,12 +1,15 @@
 //! Appending to the audit log, beside what the machine can do at best: memcpy, CRC-32C and a bare msync of the same
 //! bytes, in the same run.
 
+mod peers;
+mod producers;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use interceptor::audit::{
     AuditorSecret, Completion, Durability, Exchange, Log, Outgoing, Record, SEGMENT_BYTES, Settings, Worker,
 };
@@ -25,6 +28,12 @@ impl Place {
     fn new() -> Self {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
         Self { dir: tempfile::tempdir_in(target).expect("a directory below target") }
+    }
+
+    /// In memory, where that is to be had: for what does not wait for the disk, so that writing back does not count.
+    fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self { dir: tempfile::tempdir_in(memory).expect("memory") } } else { Self::new() }
     }
 
     fn open(&self, durability: Durability) -> Log {
@@ -186,5 +195,20 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, limits, bare_msync, note, chunk, exchange);
-criterion_main!(benches);
+criterion_group!(
+    benches,
+    limits,
+    bare_msync,
+    note,
+    chunk,
+    exchange,
+    producers::appends,
+    producers::durable,
+    peers::others
+);
+
+fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    producers::print_latencies();
+}

@@ -128,8 +128,13 @@ fn files(dir: &Path) -> Vec<(String, Inode, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        // Indexes come and go beside the log, and may be lost at any time.
+        if name.contains(".idx") {
+            continue;
+        }
         let file = File::open(entry.path()).unwrap();
-        found.push((entry.file_name().into_string().unwrap(), inode(&file), contents(&file)));
+        found.push((name, inode(&file), contents(&file)));
     }
     found
 }

@@ -18,6 +18,8 @@ fn threads_write_while_readers_and_verifiers_look_on() {
     let place = Place::new();
     let log = place.open();
     let done = AtomicBool::new(false);
+    let mut reader = Reader::open(&place.audit()).unwrap();
+    let mut live = Live::new(&mut reader).unwrap();
     let (ids, looks) = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..6)
             .map(|n: u8| {
@@ -35,8 +37,6 @@ fn threads_write_while_readers_and_verifiers_look_on() {
             })
             .collect();
         let following = scope.spawn(|| {
-            let mut reader = Reader::open(&place.audit()).unwrap();
-            let mut live = Live::new(&mut reader).unwrap();
             let mut ended = 0;
             let mut rounds = 0;
             while ended < 240 {

@@ -67,7 +67,7 @@ impl State {
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
         let lines = out.stdout.iter().filter(|&&byte| byte == b'\n').count();
         let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
-        println!(
+        eprintln!(
             "{:>8.1} ms  {lines:>7} lines  {:>4} MiB at most so far  log {}",
             took.as_secs_f64() * 1e3,
             usage.max_rss() / 1024,
@@ -126,7 +126,7 @@ impl State {
         if let Some(exchange) = open {
             drop(runtime.block_on(exchange.complete(&completion)).unwrap());
         }
-        println!("{} records written in {:.1} s", self.count, start.elapsed().as_secs_f64());
+        eprintln!("{} records written in {:.1} s", self.count, start.elapsed().as_secs_f64());
         log.close().unwrap();
         middle.unwrap()
     }
@@ -146,7 +146,7 @@ fn questions_to_a_long_log_are_answered() {
     // What the daemon has not indexed is.
     assert!(state.command(&["list", "--caller", "nobody"]).output().unwrap().status.success());
     let (log, index) = (bytes(&state.audit(), "alog"), bytes(&state.audit(), "idx"));
-    println!(
+    eprintln!(
         "{log} bytes of log, {index} bytes of indexes; the rest of those took {:.1} s",
         start.elapsed().as_secs_f64()
     );
@@ -205,5 +205,5 @@ fn a_followed_log_shows_records_soon() {
     tail.wait().unwrap();
     log.close().unwrap();
     waits.sort_unstable();
-    println!("shown after {:?} in the median, {:?} at most", waits[waits.len() / 2], waits[waits.len() - 1]);
+    eprintln!("shown after {:?} in the median, {:?} at most", waits[waits.len() / 2], waits[waits.len() - 1]);
 }

@@ -198,7 +198,7 @@ impl Runner {
         self.settle(cursor, unsettled).await?;
         let Batch { events, position, .. } = batch;
         let mut delivered = 0;
-        let mut left: Vec<Range<usize>> = vec![0..events.len()];
+        let mut left = Vec::from([Range { start: 0, end: events.len() }]);
         // An event that is refused alone gets one more chance.
         let mut refused_once = None;
         while let Some(range) = left.pop() {

@@ -145,7 +145,7 @@ impl Scan {
                         at += head.length as u64;
                     }
                     // Behind what is closed a writer may be at work.
-                    Step::Invalid(error) if index < self.closed => return Err(damaged(path, at, error)),
+                    Step::Invalid(error) if index < self.closed => return Err(damaged(path, at, &error)),
                     Step::Invalid(_) | Step::End => break,
                 }
             }
@@ -306,6 +306,6 @@ fn open(path: &Path) -> Result<SegmentFile, RetainError> {
     Ok(SegmentFile::open(path).map_err(ReadError::from_log)?)
 }
 
-pub(super) fn damaged(path: &Path, offset: u64, reason: impl ToString) -> RetainError {
+pub(super) fn damaged(path: &Path, offset: u64, reason: &impl ToString) -> RetainError {
     RetainError::Damaged { path: path.to_path_buf(), offset, reason: reason.to_string() }
 }

@@ -61,7 +61,7 @@ fn copy(old: &mut SegmentFile, file: &File, temporary: &Path, chooser: &Chooser)
         let head = match old.step(at, Depth::Bodies)? {
             Step::Frame(head) => head,
             Step::End => break,
-            Step::Invalid(error) => return Err(damaged(&old.path, at, error)),
+            Step::Invalid(error) => return Err(damaged(&old.path, at, &error)),
         };
         let seed = old.seed;
         let frame = old.bytes(at, head.length)?;
@@ -78,7 +78,7 @@ fn copy(old: &mut SegmentFile, file: &File, temporary: &Path, chooser: &Chooser)
         at += head.length as u64;
     }
     if let Some(nonzero) = old.first_nonzero(at)? {
-        return Err(damaged(&old.path, nonzero, "bytes after the last frame are not zero"));
+        return Err(damaged(&old.path, nonzero, &"bytes after the last frame are not zero"));
     }
     out.flush().map_err(failed)?;
     Ok(written)

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 enum Command {
     /// Place a hold on the records that the options name
     #[command(after_help = HELP)]
-    Place(Place),
+    Place(Box<Place>),
     /// Release a hold
     Release(Release),
     /// List the holds that are in force
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     let author = author(reason)?;
     let act = Act { time: Time::now(), uid: author.uid, user: author.user, reason: author.reason, deed };
     act.record(&paths.audit(), &paths.keys())?;
-    println!("{}", act.deed);
+    writeln!(io::stdout(), "{}", act.deed)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -146,11 +146,11 @@ impl Held {
         let holds = acts.holds().into_values();
         holds
             .filter_map(|act| if let Deed::Hold { records, .. } = &act.deed { Some(records) } else { None })
-            .map(Self::new)
+            .map(|records| Self::new(records))
             .collect()
     }
 
-    fn new(records: &Vec<String>) -> Result<Self, Failure> {
+    fn new(records: &[String]) -> Result<Self, Failure> {
         let (ids, terms): (Vec<&str>, Vec<&str>) =
             records.iter().map(String::as_str).partition(|t| t.starts_with("id="));
         let ids = ids.into_iter().map(|id| id["id=".len()..].to_owned()).collect();

@@ -179,6 +179,8 @@ impl Retention<'_> {
         let chooser = scan.chooser(removal, self.now, held)?;
         let found = scan.choose(&chooser)?;
         let erase = match removal {
+            // What is on hold must remain readable: it was sealed under the same secret.
+            Removal::Subject { .. } if chooser.holds_some() => Vec::new(),
             Removal::Subject { name, .. } => seal::subject_ids(self.keys, name)?,
             Removal::Old(_) => Vec::new(),
         };

@@ -45,6 +45,11 @@ impl Chooser {
         old || self.of.as_ref().is_some_and(theirs)
     }
 
+    /// Whether some of the subject's records are on hold.
+    pub(super) fn holds_some(&self) -> bool {
+        self.of.as_ref().is_some_and(|(ids, _)| !ids.is_disjoint(&self.held))
+    }
+
     /// The sections that go.
     pub(super) fn rows(&self, head: &Head) -> Rows {
         let mut rows = Rows::default();

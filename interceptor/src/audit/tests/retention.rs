@@ -224,6 +224,21 @@ fn one_subject_is_erased_and_no_other() {
 }
 
 #[test]
+fn what_is_on_hold_of_an_erased_subject_stays_readable() {
+    let (place, ids) = filled();
+    let erase = Removal::Subject { name: "uid:1000".into(), classes: vec![Class::Prompts, Class::Responses] };
+    place.hold(Deed::Hold { name: "case-17".into(), records: vec![format!("id={}", ids[2])] });
+    let (plan, _) = place.retain_unless(&erase, Duration::ZERO, &|record| record.id == ids[2]);
+    assert_eq!((plan.held, plan.keys()), (1, 0));
+    assert_eq!([ids[0], ids[2], ids[3]].map(|id| place.opens(id)), [[false; 2], [true; 2], [true; 2]]);
+    place.hold(Deed::Release { name: "case-17".into() });
+    let (plan, _) = place.retain(&erase, Duration::ZERO);
+    assert!(plan.keys() > 0);
+    assert_eq!([ids[2], ids[3]].map(|id| place.opens(id)), [[false; 2], [true; 2]]);
+    place.intact();
+}
+
+#[test]
 fn nothing_is_sealed_under_a_secret_that_was_erased_meanwhile() {
     let place = Place::new();
     let log = place.open();

@@ -164,10 +164,14 @@ fn report(out: &mut impl Write, removal: &Removal, plan: &RetentionPlan, done: O
     }
     if plan.held > 0 {
         writeln!(out, "{} on hold and kept", records(plan.held))?;
+        if matches!(removal, Removal::Subject { .. }) {
+            writeln!(out, "the subject's secret is kept for that: run this again when the hold is released")?;
+        }
     }
     if plan.waiting > 0 {
-        let what = "in a segment that is still written to, or not signed: it is closed at the latest after a day";
-        writeln!(out, "{} due but {what}; run this again then", count(plan.waiting, "frame is", "frames are"))?;
+        let due = count(plan.waiting, "frame is", "frames are");
+        let what = "the newest segment, which is left alone: the daemon begins another when it starts, and every day";
+        writeln!(out, "{due} due but in {what}; run this again then")?;
     }
     let keys = count(plan.keys() as u64, "key", "keys");
     match done {

@@ -1,6 +1,7 @@
 //! Appending to the audit log, beside what the machine can do at best: memcpy, CRC-32C and a bare msync of the same
 //! bytes, in the same run.
 
+#[cfg(feature = "peers")]
 mod peers;
 mod producers;
 
@@ -195,17 +196,15 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(
-    benches,
-    limits,
-    bare_msync,
-    note,
-    chunk,
-    exchange,
-    producers::appends,
-    producers::durable,
-    peers::others
-);
+/// Other logs, which are built only to be measured.
+fn others(criterion: &mut Criterion) {
+    #[cfg(feature = "peers")]
+    peers::others(criterion);
+    #[cfg(not(feature = "peers"))]
+    let _ = criterion;
+}
+
+criterion_group!(benches, limits, bare_msync, note, chunk, exchange, producers::appends, producers::durable, others);
 
 fn main() {
     benches();

@@ -66,7 +66,7 @@ pub use header::{Header, HeaderError, Stream};
 pub use index::fuzz_index;
 pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
 pub use proof::{Proof, ProofError, Proven, fuzz_proof};
-pub use reader::{Change, Found, Live, Located, Query, ReadError, Reader};
+pub use reader::{Change, Found, Live, Located, Piece, Query, ReadError, Reader};
 pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
     Parent, Part, Position, Record, Request, Response, ResponseBody, State, Timing,

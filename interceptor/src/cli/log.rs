@@ -8,6 +8,7 @@ mod grep;
 mod hold;
 mod list;
 mod prove;
+mod replay;
 pub(crate) mod retain;
 mod since;
 mod stats;
@@ -46,6 +47,8 @@ enum Command {
     Stats(stats::Args),
     /// Write records in a format of other tools
     Export(export::Args),
+    /// Play conversations in the order and timing in which they happened
+    Replay(replay::Args),
     /// Check every byte, hash and signature
     Verify(verify::Args),
     /// Prove that a record is in the log, to whoever has its public key
@@ -85,6 +88,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Grep(args) => grep::run(args, &audit()?),
         Command::Stats(args) => stats::run(args, &audit()?),
         Command::Export(args) => export::run(args, &audit()?),
+        Command::Replay(args) => replay::run(args, &global.paths()?),
         Command::Verify(args) => verify::run(args, global),
         Command::Prove(args) => prove::run(args, &audit()?),
         Command::Unseal(args) => unseal::run(args, &global.paths()?),

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 a negative answer, 2 wrong usage or environment.
 
 mod ca;
+mod generate;
 mod keys;
 mod log;
 mod mask;
@@ -87,6 +88,10 @@ enum Command {
     Keys(keys::Args),
     /// Show the internal CA's certificates; rotate it
     Ca(ca::Args),
+    /// Write completions for a shell
+    Completions(generate::Completions),
+    /// Write manual pages
+    Man(generate::Man),
 }
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
@@ -103,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(args, &cli.global),
         Command::Keys(args) => keys::run(args, &cli.global),
         Command::Ca(args) => ca::run(args, &cli.global),
+        Command::Completions(args) => Ok(generate::completions(args)),
+        Command::Man(args) => generate::man(args),
     };
     match result {
         Ok(code) => code,

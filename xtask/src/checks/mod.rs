@@ -128,7 +128,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         _ => {}
     }
     let mut command = workspace::cargo();
-    command.args(["bench", "--package", "interceptor-benches", "--no-fail-fast"]);
+    command.args(["bench", "--package", "interceptor-benches", "--features", "peers", "--no-fail-fast"]);
     if let Some(name) = &args.name {
         command.args(["--", name]);
     }

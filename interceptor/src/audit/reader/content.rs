@@ -7,6 +7,17 @@ use super::super::{Access, Class, Time};
 use super::located::{Frame, Located, Part, Use};
 use super::{ReadError, Reader};
 
+/// A piece of a response, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// When it was recorded, before it was released to the client.
+    pub time: Time,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// The bytes, if they were opened.
+    pub content: Option<Vec<u8>>,
+}
+
 impl Reader {
     /// One record, folded from its frames. Of a damaged one, what can be read.
     ///
@@ -116,6 +127,47 @@ impl Reader {
             return self.parts(at, Content::Response, None, &mut Some(opener)).map(Some);
         }
         self.section(at, &at.opening, Content::Response, &mut Some(opener))
+    }
+
+    /// The pieces of a response, in their order; opened if there is an opener. What retention removed is left out.
+    ///
+    /// # Errors
+    /// As [`Reader::original`].
+    pub fn pieces(&mut self, at: &Located, mut opener: Option<&mut Opener<'_>>) -> Result<Vec<Piece>, ReadError> {
+        let mut pieces = Vec::new();
+        if at.opening.head.entry.kind != Kind::Request {
+            let sections = at.opening.head.entry.sections.iter();
+            let rows = sections.enumerate().filter(|(_, s)| s.content == Content::Response);
+            for (row, section) in rows.filter(|(_, s)| s.holding != Holding::Parts) {
+                if !at.opening.head.removed.contains(row) {
+                    let bytes = plain_len(section.stored());
+                    pieces.push(self.piece(&at.opening, row, 0, bytes, &mut opener)?);
+                }
+            }
+        }
+        for (ordinal, part) in at.parts_of(Content::Response).enumerate() {
+            let frame = self.part(at, part)?;
+            if !frame.head.removed.contains(0) {
+                let bytes = plain_len(part.row.stored as usize);
+                pieces.push(self.piece(&frame, 0, ordinal as u32, bytes, &mut opener)?);
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn piece(
+        &mut self,
+        frame: &Frame,
+        row: usize,
+        ordinal: u32,
+        bytes: u64,
+        opener: &mut Option<&mut Opener<'_>>,
+    ) -> Result<Piece, ReadError> {
+        let content = match opener {
+            Some(_) => Some(self.stored(frame, row, ordinal, opener)?),
+            None => None,
+        };
+        Ok(Piece { time: Time::from_unix_ns(frame.head.entry.wall_ns), bytes, content })
     }
 
     /// Unwraps the data keys of everything sealed in a record, and opens none of it: tells whether the key fits.

@@ -22,6 +22,7 @@ use super::lock::WriterLock;
 use super::record::Note;
 use super::scan::{SegmentFile, segments};
 use super::{Damage, Error};
+pub use content::Piece;
 pub use error::ReadError;
 pub use find::Found;
 pub use live::{Change, Live};

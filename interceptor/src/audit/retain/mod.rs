@@ -15,6 +15,7 @@ mod rewrite;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -227,7 +228,7 @@ impl Retention<'_> {
 
     fn lock(&self) -> Result<File, RetainError> {
         let path = self.dir.join(LOCK);
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = File::options().write(true).create(true).truncate(false).mode(0o640).open(&path);
         let file = file.map_err(|e| Error::io("open", &path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),

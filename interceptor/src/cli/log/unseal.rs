@@ -12,6 +12,7 @@ use super::table::{Style, colour};
 use super::{find, report_damage};
 use crate::audit::{Access, AuditorSecret, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time};
 use crate::config::StatePaths;
+use crate::flow::ExchangeId;
 
 /// Arguments of `interceptor log unseal`.
 #[derive(Debug, clap::Args)]
@@ -40,40 +41,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
-    let reason = args.reason.trim();
-    if reason.is_empty() {
-        return Err("the reason is empty: say why the record must be opened".into());
-    }
-    let secrets = args.key.iter().map(|path| secret(path)).collect::<Result<Vec<_>, _>>()?;
+    let auditor = Auditor::new(&args.key, &args.reason)?;
     let mut reader = Reader::open(&paths.audit())?;
     let at = find(&mut reader, &args.id)?;
     let keys = paths.keys();
-    let opened = open(&mut reader, &at, &mut Opener::new(&keys, &secrets));
+    let opened = open(&mut reader, &at, &mut Opener::new(&keys, auditor.secrets()));
     report_damage(reader.damage());
-    let (uid, user) = caller();
-    let access = Access {
-        exchange: at.id(),
-        time: Time::now(),
-        uid,
-        user,
-        auditor: secrets.iter().map(|secret| secret.public().fingerprint()).collect::<Vec<_>>().join(" "),
-        reason: reason.to_owned(),
-        outcome: if opened.is_ok() { Outcome::Opened } else { Outcome::Refused },
-        error: opened.as_ref().err().map(ToString::to_string),
-    };
-    let recorded = access.record(&paths.audit(), &keys);
-    // Nothing has been shown so far: what was opened is gone if it cannot be put on record.
-    let (original, response) = match (opened, recorded) {
-        (Ok(opened), Ok(())) => opened,
-        (Err(error), Ok(())) => return Err(format!("{error}; the attempt is on record").into()),
-        (Err(error), Err(_)) => return Err(error.into()),
-        (Ok(_), Err(e)) => {
-            return Err(format!(
-                "{e}: this access cannot be put on record, so nothing is shown; run it as root or the daemon's user"
-            )
-            .into());
-        }
-    };
+    let access = auditor.access(at.id(), opened.as_ref().err());
+    let (original, response) = access_first(&access, opened, paths)?;
     let mut out = io::stdout().lock();
     if args.json {
         let content = |bytes: Option<Vec<u8>>| {
@@ -96,6 +71,67 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who opens what was sealed, and why.
+pub(super) struct Auditor {
+    secrets: Vec<AuditorSecret>,
+    reason: String,
+}
+
+impl Auditor {
+    /// With these private keys.
+    pub(super) fn new(keys: &[PathBuf], reason: &str) -> Result<Self, Failure> {
+        let reason = reason.trim();
+        if reason.is_empty() {
+            return Err("the reason is empty: say why the record must be opened".into());
+        }
+        let secrets = keys.iter().map(|path| secret(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { secrets, reason: reason.to_owned() })
+    }
+
+    pub(super) fn secrets(&self) -> &[AuditorSecret] {
+        &self.secrets
+    }
+
+    fn access(&self, exchange: ExchangeId, refused: Option<&ReadError>) -> Access {
+        let (uid, user) = caller();
+        let fingerprints = self.secrets.iter().map(|secret| secret.public().fingerprint());
+        Access {
+            exchange,
+            time: Time::now(),
+            uid,
+            user,
+            auditor: fingerprints.collect::<Vec<_>>().join(" "),
+            reason: self.reason.clone(),
+            outcome: if refused.is_none() { Outcome::Opened } else { Outcome::Refused },
+            error: refused.map(ToString::to_string),
+        }
+    }
+
+    /// What was opened of a record, once the attempt is on record.
+    pub(super) fn after_record<T>(
+        &self,
+        exchange: ExchangeId,
+        opened: Result<T, ReadError>,
+        paths: &StatePaths,
+    ) -> Result<T, Failure> {
+        let access = self.access(exchange, opened.as_ref().err());
+        access_first(&access, opened, paths)
+    }
+}
+
+/// Nothing has been shown so far: what was opened is gone if it cannot be put on record.
+fn access_first<T>(access: &Access, opened: Result<T, ReadError>, paths: &StatePaths) -> Result<T, Failure> {
+    match (opened, access.record(&paths.audit(), &paths.keys())) {
+        (Ok(opened), Ok(())) => Ok(opened),
+        (Err(error), Ok(())) => Err(format!("{error}; the attempt is on record").into()),
+        (Err(error), Err(_)) => Err(error.into()),
+        (Ok(_), Err(e)) => Err(format!(
+            "{e}: this access cannot be put on record, so nothing is shown; run it as root or the daemon's user"
+        )
+        .into()),
+    }
 }
 
 fn secret(path: &Path) -> Result<AuditorSecret, Failure> {

@@ -18,6 +18,8 @@ pub(crate) enum Place<'p> {
     Named(&'static str),
     /// In a document: the names and indices that lead there.
     In(&'p [Step]),
+    /// The name of a member, the last of these.
+    Member(&'p [Step]),
 }
 
 /// A step into a document.
@@ -31,7 +33,7 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = match self {
             Self::Named(name) => return f.write_str(name),
-            Self::In(steps) => steps,
+            Self::In(steps) | Self::Member(steps) => steps,
         };
         let mut path = String::new();
         for step in *steps {
@@ -122,7 +124,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         while let Some(name) = members.next_key::<String>()? {
             self.steps.push(Step::Name(name));
             if let Some(Step::Name(name)) = self.steps.last() {
-                (self.look)(Place::In(self.steps), name);
+                (self.look)(Place::Member(self.steps), name);
             }
             members.next_value_seed(Walk { steps: self.steps, look: self.look })?;
             self.steps.pop();

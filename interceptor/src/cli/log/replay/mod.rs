@@ -186,7 +186,8 @@ impl<W: Write> Player<'_, W> {
         }
         if sealed > 0 {
             let count = pieces.len();
-            return writeln!(self.out, " answer of {sealed} bytes in {count} pieces, sealed: --key opens it");
+            let pieces = if count == 1 { "piece" } else { "pieces" };
+            return writeln!(self.out, " answer of {sealed} bytes in {count} {pieces}, sealed: --key opens it");
         }
         let (rest, found) = answer.finish();
         write!(self.out, "{}", clean_lines(&rest))?;
@@ -239,5 +240,6 @@ mod tests {
         let parts = [name("input"), Step::Index(3)];
         assert!(is_said(Place::In(&said)) && is_said(Place::In(&parts)) && is_said(Place::Named("body")));
         assert!(!is_said(Place::In(&[name("model")])) && !is_said(Place::Named("head")));
+        assert!(!is_said(Place::Member(&said)));
     }
 }

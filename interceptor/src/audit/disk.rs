@@ -10,8 +10,12 @@ use std::sync::Arc;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use rustix::io::Errno;
 
 use super::mapping::{Mapping, Tail};
+
+/// An extended attribute that no segment has.
+const ABSENT: &str = "user.interceptor.absent";
 
 /// What the writer asks of the disk.
 pub(crate) trait Disk: Send + Sync {
@@ -23,7 +27,7 @@ pub(crate) trait Disk: Send + Sync {
     fn map(&self, file: &File, len: usize) -> io::Result<(Arc<Mapping>, Tail)>;
     /// Makes a range of a mapped segment durable.
     fn flush(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()>;
-    /// Whether the file system of `file` still takes what is written. Costs about a microsecond.
+    /// Whether the file system of `file` still takes what is written. Costs some microseconds.
     fn writable(&self, file: &File) -> io::Result<()>;
     /// Writes to a file, where it stands.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()>;
@@ -67,8 +71,13 @@ impl Disk for Kernel {
     }
 
     fn writable(&self, file: &File) -> io::Result<()> {
-        // Newer kernels have a state of emergency beside the flag; a write of no bytes meets it.
-        nix::sys::uio::pwrite(file, &[], 0)?;
+        // Newer kernels have a state of emergency beside the flag, and a journal may have been given up before either is set:
+        // msync then says that all is well though nothing was committed. To remove an attribute that is not there, a journal
+        // must take a transaction, and nothing is changed.
+        match rustix::fs::fremovexattr(file, ABSENT) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
+            Err(error) => return Err(error.into()),
+        }
         if fstatvfs(file)?.flags().contains(FsFlags::ST_RDONLY) {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
         }

@@ -45,7 +45,7 @@ pub(crate) fn full_disk(full: bool) -> String {
 /// A file system that the kernel remounts read-only.
 pub(crate) fn read_only(full: bool) -> String {
     let rounds = if full { 50 } else { 2 };
-    let volume = Volume::ext4(64 << 20);
+    let volume = Volume::ext4(512 << 20);
     let mut writer = Writer::new(&volume.path);
     for round in 0..rounds {
         let running = writer.start();

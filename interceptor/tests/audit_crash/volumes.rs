@@ -121,10 +121,15 @@ pub(crate) fn truncated(full: bool) -> String {
 
 /// While the writer stands still, something is done so that it dies of its next page.
 fn killed_by_page(rounds: u64, what: &str, harm: impl Fn(&Volume, &Path)) -> String {
-    let volume = Volume::tmpfs(48 << 20);
+    let mut volume = Volume::tmpfs(48 << 20);
     let mut writer = Writer::new(&volume.path);
     let mut died = 0;
     for round in 0..rounds {
+        if round > 0 {
+            // It is nearly full of what the writer before left.
+            volume = Volume::tmpfs(48 << 20);
+            writer = Writer::new(&volume.path);
+        }
         let mut running = writer.start();
         std::thread::sleep(Duration::from_millis(3 + 11 * round % 150));
         running.signal(Signal::SIGSTOP);
@@ -142,13 +147,13 @@ fn killed_by_page(rounds: u64, what: &str, harm: impl Fn(&Volume, &Path)) -> Str
         writer.check(&format!("{what}, round {round}"));
     }
     assert!(died > rounds / 2, "only {died} of {rounds} writers died of SIGBUS ({what})");
-    format!("{died} of {rounds} writers died of SIGBUS ({what}): {}", acknowledged(&writer))
+    format!("{died} of {rounds} writers died of SIGBUS ({what}); the last: {}", acknowledged(&writer))
 }
 
 /// The power goes: what ext4 has not written yet is lost.
 pub(crate) fn power(full: bool) -> String {
     let rounds = if full { 200 } else { 6 };
-    let mut volume = Volume::ext4(96 << 20);
+    let mut volume = Volume::ext4(256 << 20);
     let mut writer = Writer::new(&volume.path);
     let (mut begun, mut ended) = (0, 0);
     for round in 0..rounds {
@@ -162,7 +167,7 @@ pub(crate) fn power(full: bool) -> String {
         if round % 25 == 24 || round + 1 == rounds {
             begun += writer.count("begun");
             ended += writer.count("ended");
-            volume = Volume::ext4(96 << 20);
+            volume = Volume::ext4(256 << 20);
             writer = Writer::new(&volume.path);
         }
     }

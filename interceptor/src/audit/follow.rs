@@ -118,7 +118,7 @@ impl Open {
     /// Whether some content of `class` was removed from it.
     fn has_lost(&self, class: Class) -> bool {
         let frames = self.opening.iter().chain(&self.parts).chain(&self.end);
-        (self.lost_response && class == Class::Responses) || frames.into_iter().any(|frame| frame.has_lost(class))
+        (self.lost_response && class == Class::Responses) || frames.into_iter().any(|frame| frame.head.has_lost(class))
     }
 
     fn count(&mut self, entry: &Entry) {
@@ -335,7 +335,7 @@ impl Follower {
         });
         exchange.damaged |= frame.damaged;
         exchange.count(&frame.head.entry);
-        exchange.lost_response |= frame.has_lost(Class::Responses);
+        exchange.lost_response |= frame.head.has_lost(Class::Responses);
         if kind == Kind::Part {
             let is_kept = |content| matches!(content, Content::Json | Content::MaskedHead | Content::MaskedBody);
             if frame.head.entry.sections.first().is_some_and(|s| is_kept(s.content)) {
@@ -359,7 +359,7 @@ impl Follower {
         let mut record = match self.json::<Record>(exchange, opening)? {
             Some(record) => record,
             None => {
-                damaged |= !opening.has_lost(Class::Decisions);
+                damaged |= !opening.head.has_lost(Class::Decisions);
                 Record { time: super::Time::from_unix_ns(entry.wall_ns), ..Record::new(entry.exchange) }
             }
         };
@@ -371,7 +371,7 @@ impl Follower {
             }
             Some(end) => {
                 let completion = self.json::<Completion>(exchange, end)?.unwrap_or_else(|| {
-                    if end.has_lost(Class::Decisions) {
+                    if end.head.has_lost(Class::Decisions) {
                         return Completion::default();
                     }
                     damaged = true;
@@ -413,7 +413,7 @@ impl Follower {
                 let holds = |part: &&FrameRef| part.head.entry.sections[0].content == content;
                 let parts: Vec<&FrameRef> = of.parts.iter().filter(holds).collect();
                 let whole = parts.len() == entry.sections[row].length as usize;
-                if !whole || parts.iter().any(|part| part.has_lost(content.class())) {
+                if !whole || parts.iter().any(|part| part.head.has_lost(content.class())) {
                     return Ok(None);
                 }
                 let mut bytes = Vec::new();

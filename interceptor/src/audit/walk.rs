@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
-use super::class::Class;
 use super::frame::{ALIGN, FrameError, Head, check_body};
 use super::header::{HEADER, Header, Stream};
 use super::lock::WriterLock;
@@ -43,13 +42,6 @@ pub(crate) struct FrameRef {
     pub(crate) damaged: bool,
     /// Which life of the writer it belongs to.
     pub(crate) generation: [u8; 16],
-}
-
-impl FrameRef {
-    /// Whether some content of `class` was removed from it.
-    pub(crate) fn has_lost(&self, class: Class) -> bool {
-        self.head.has_lost(class)
-    }
 }
 
 /// Where walking has got to.

@@ -92,6 +92,15 @@ pub struct Author {
     pub reason: String,
 }
 
+impl Author {
+    /// What they do now.
+    #[must_use]
+    pub fn act(&self, deed: Deed) -> Act {
+        let Self { uid, user, reason } = self.clone();
+        Act { time: Time::now(), uid, user, reason, deed }
+    }
+}
+
 /// A log whose contents are to be destroyed.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention<'a> {
@@ -144,9 +153,7 @@ impl Plan {
 impl Plan {
     pub(crate) fn record(&self, place: &super::tests::Place, author: &Author) {
         for deed in &self.acts {
-            let Author { uid, user, reason } = author.clone();
-            let act = Act { time: Time::now(), uid, user, reason, deed: deed.clone() };
-            act.record(&place.audit(), &place.keys()).unwrap();
+            author.act(deed.clone()).record(&place.audit(), &place.keys()).unwrap();
         }
     }
 
@@ -207,9 +214,7 @@ impl Retention<'_> {
         }
         let _lock = self.lock()?;
         for deed in &plan.acts {
-            let Author { uid, user, reason } = author.clone();
-            let act = Act { time: Time::now(), uid, user, reason, deed: deed.clone() };
-            act.record(self.dir, self.keys)?;
+            author.act(deed.clone()).record(self.dir, self.keys)?;
         }
         for id in &plan.erase {
             seal::erase_subject(self.keys, id)?;

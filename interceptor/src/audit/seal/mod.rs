@@ -118,8 +118,7 @@ impl Sealer {
 
     /// A fresh data key, its wrapped form durable on disk.
     pub(crate) fn epoch(&self) -> Result<Epoch, Error> {
-        let keys = Class::SEALED.map(|_| ClassKey::default());
-        let mut keys = keys;
+        let mut keys = Class::SEALED.map(|_| ClassKey::default());
         for key in &mut keys {
             aws_lc_rs::rand::fill(&mut **key).map_err(|_| Error::Sealing { reason: "no random numbers".into() })?;
         }

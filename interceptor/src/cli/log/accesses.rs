@@ -65,7 +65,12 @@ fn all(audit: &Path) -> Result<Vec<Access>, Failure> {
 
 /// Who did it, in a word.
 pub(crate) fn who(access: &Access) -> String {
-    access.user.as_deref().map_or_else(|| format!("uid {}", access.uid), clean)
+    user_or_uid(access.user.as_deref(), access.uid)
+}
+
+/// A user by name, or else by number.
+pub(super) fn user_or_uid(user: Option<&str>, uid: u32) -> String {
+    user.map_or_else(|| format!("uid {uid}"), clean)
 }
 
 pub(crate) fn outcome(access: &Access) -> &'static str {

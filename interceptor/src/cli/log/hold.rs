@@ -7,11 +7,12 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::super::Failure;
+use super::accesses::user_or_uid;
 use super::filter::{Filter, HELP};
 use super::find;
 use super::retain::author;
 use super::table::{clean, millis};
-use crate::audit::{Act, Acts, Deed, Reader, Record, Select, Time, acts};
+use crate::audit::{Acts, Deed, Reader, Record, Select, acts};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log hold`.
@@ -93,8 +94,7 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     if name.trim().is_empty() {
         return Err("the name is empty".into());
     }
-    let author = author(reason)?;
-    let act = Act { time: Time::now(), uid: author.uid, user: author.user, reason: author.reason, deed };
+    let act = author(reason)?.act(deed);
     act.record(&paths.audit(), &paths.keys())?;
     writeln!(io::stdout(), "{}", act.deed)?;
     Ok(ExitCode::SUCCESS)
@@ -123,7 +123,7 @@ fn list(acts: &Acts, json: bool) -> Result<ExitCode, Failure> {
             writeln!(out, "{}", json!(act))?;
             continue;
         }
-        let user = act.user.as_deref().map_or_else(|| format!("uid {}", act.uid), clean);
+        let user = user_or_uid(act.user.as_deref(), act.uid);
         let (name, records, reason) = (clean(name), clean(&records.join(" ")), clean(&act.reason));
         writeln!(
             out,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::super::{Failure, Global, progress};
+use super::accesses::user_or_uid;
 use super::hold::Held;
 use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
@@ -221,7 +222,7 @@ fn list(acts: &Acts, json: bool) -> Result<ExitCode, Failure> {
             writeln!(out, "{}", json!(act))?;
             continue;
         }
-        let user = act.user.as_deref().map_or_else(|| format!("uid {}", act.uid), clean);
+        let user = user_or_uid(act.user.as_deref(), act.uid);
         writeln!(out, "{}  {user}: {}: {}", millis(act.time), clean(&act.deed.to_string()), clean(&act.reason))?;
     }
     Ok(ExitCode::SUCCESS)

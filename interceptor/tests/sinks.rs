@@ -101,7 +101,12 @@ fn check(kind: receivers::Kind, recorded: &Recorded, taken: &[String]) {
     }
     let places: Vec<usize> = recorded.ended.iter().map(|id| first[id]).collect();
     assert!(places.is_sorted(), "{name}: the order is not that in which records ended");
-    assert!(recorded.ended.len() > 200, "{name}: only {} records: the test tested nothing", recorded.ended.len());
+    // A store of objects is asked by their names.
+    if kind != receivers::Kind::S3 {
+        let goes_on = |pair: &[&String]| first[pair[1]] <= first[pair[0]] + 1;
+        assert!(records.windows(2).all(goes_on), "{name}: what came again did not go on from there");
+    }
+    assert!(!recorded.ended.is_empty(), "{name}: nothing was recorded");
     let checkpoints = taken.len() - records.len();
     assert!(checkpoints > 0, "{name}: no checkpoint was sent");
     println!(
@@ -121,8 +126,8 @@ fn one_refused_record_holds_nothing_up() {
     recorded.take(Worker::start(place.path(), "poison").finish());
     let taken = receiver.taken();
     let (poisoned, others) = recorded.ended.split_last().expect("records");
-    assert!(others.iter().all(|id| taken.contains(id)), "every other record was taken");
-    assert!(!taken.contains(poisoned));
+    let records: Vec<&String> = taken.iter().filter(|id| *id != "checkpoint").collect();
+    assert!(records.iter().copied().eq(others), "every other record was taken, once and in order");
     let named: PathBuf = place.path().join("state/webhook.undeliverable");
     let named = std::fs::read_to_string(named).expect("the refused record is named");
     assert!(named.lines().count() == 1 && named.contains(poisoned), "{named}");

@@ -16,7 +16,7 @@ use super::frame::{Content, Entry, Holding, Kind};
 use super::header::Stream;
 use super::reader::ReadError;
 use super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
-use super::scan::{Depth, SegmentFile, Step};
+use super::scan::{Depth, FileId, SegmentFile, Step};
 use super::seal::plain_len;
 use super::walk::{FrameRef, Walk};
 use crate::flow::ExchangeId;
@@ -65,6 +65,9 @@ pub enum FollowError {
          state; compare it with a checkpoint that is kept elsewhere (`interceptor log verify --checkpoint FILE`)"
     )]
     Replaced(u64),
+    /// Retention has written a segment anew that was read from: what was removed must not be handed on.
+    #[error("retention has written the audit log anew; it is read again from the last place that is settled")]
+    Rewritten,
 }
 
 impl From<Error> for FollowError {
@@ -146,8 +149,12 @@ pub struct Follower {
     position: Position,
     /// The frame after the last one that was looked at.
     next: u64,
+    /// Frames that the log should have and that were not found.
+    missing: u64,
     /// The segment that contents were last read from.
     file: Option<(usize, SegmentFile)>,
+    /// All segments that contents were read from and that were not [let go](Self::let_go).
+    read: HashMap<PathBuf, FileId>,
 }
 
 impl Follower {
@@ -168,10 +175,13 @@ impl Follower {
             ready: VecDeque::new(),
             next: start,
             position,
+            missing: 0,
             file: None,
+            read: HashMap::new(),
         };
         follower.refresh();
-        let reached = |frames| follower.position.seen.as_ref().is_none_or(|seen| seen.sequence < frames);
+        let Position { from, seen, .. } = &follower.position;
+        let reached = |frames| *from <= frames && seen.as_ref().is_none_or(|seen| seen.sequence < frames);
         match &follower.checkpoint {
             Some((_, checkpoint)) if !reached(checkpoint.frames) => Err(FollowError::Replaced(checkpoint.frames)),
             _ => Ok(follower),
@@ -205,10 +215,31 @@ impl Follower {
         self.checkpoint.as_ref().map(|(note, checkpoint)| (note.as_str(), checkpoint))
     }
 
-    /// Frames that the newest checkpoint covers and that were not looked at.
+    /// The frame before which everything was looked at.
     #[must_use]
-    pub fn behind(&self) -> u64 {
-        self.covered().saturating_sub(self.next)
+    pub fn looked_at(&self) -> u64 {
+        self.next
+    }
+
+    /// Frames that the log should have and that were not found where they should be: it is damaged there.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Whether nothing that was read since [`let_go`](Self::let_go) has been removed from the log.
+    ///
+    /// # Errors
+    /// [`FollowError::Rewritten`]: what was handed out since then may hold what is to be forgotten.
+    pub fn check(&self) -> Result<(), FollowError> {
+        let is_current = self.walk.is_current() && self.read.iter().all(|(path, id)| id.is_at(path));
+        if is_current { Ok(()) } else { Err(FollowError::Rewritten) }
+    }
+
+    /// What was handed out so far is nobody's concern any more.
+    pub fn let_go(&mut self) {
+        let present = self.file.as_ref().map(|(_, file)| file.path.clone());
+        self.read.retain(|path, _| Some(path) == present.as_ref());
     }
 
     fn covered(&self) -> u64 {
@@ -266,6 +297,7 @@ impl Follower {
         if sequence < self.next {
             return Ok(true);
         }
+        self.missing += sequence - self.next;
         self.next = sequence + 1;
         let leaf_hash = hex::encode(frame.head.leaf);
         if self.position.seen.as_ref().is_some_and(|seen| seen.sequence == sequence && seen.leaf_hash != leaf_hash) {
@@ -437,7 +469,10 @@ impl Follower {
 
     fn file(&mut self, segment: usize) -> Result<&mut SegmentFile, ReadError> {
         if self.file.as_ref().is_none_or(|(open, _)| *open != segment) {
-            self.file = Some((segment, SegmentFile::open(self.walk.path(segment)).map_err(ReadError::from_log)?));
+            let file = SegmentFile::open(self.walk.path(segment)).map_err(ReadError::from_log)?;
+            let id = file.id().map_err(|e| ReadError::io("stat", &file.path, e))?;
+            self.read.insert(file.path.clone(), id);
+            self.file = Some((segment, file));
         }
         Ok(&mut self.file.as_mut().expect("opened above").1)
     }

@@ -1,8 +1,9 @@
 //! Reading segments frame by frame with pread: what recovery, reader and verifier share. Works beside a running writer.
 
 use std::fs::File;
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -70,6 +71,26 @@ pub(crate) struct SegmentFile {
     known_len: u64,
 }
 
+/// Tells a file from another that took its name: retention writes segments anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl From<Metadata> for FileId {
+    fn from(metadata: Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl FileId {
+    /// Whether the file at `path` is this one.
+    pub(crate) fn is_at(self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|there| Self::from(there) == self)
+    }
+}
+
 impl SegmentFile {
     /// Opens a segment and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
@@ -90,6 +111,11 @@ impl SegmentFile {
             adapts: false,
             known_len: 0,
         })
+    }
+
+    /// Which file it is, whatever its name is by now.
+    pub(crate) fn id(&self) -> io::Result<FileId> {
+        self.file.metadata().map(FileId::from)
     }
 
     /// Opens a segment of which frames here and there are wanted, or many in a row: what is read at once adapts to that.

@@ -166,6 +166,12 @@ impl Walk {
         &self.paths[segment]
     }
 
+    /// Whether the segment it is in is still the one of that name.
+    pub(crate) fn is_current(&self) -> bool {
+        let is_in_place = |cursor: &Cursor| cursor.file.id().is_ok_and(|id| id.is_at(&cursor.file.path));
+        self.cursor.as_ref().is_none_or(is_in_place)
+    }
+
     pub(crate) fn damage(&self) -> &[Damage] {
         &self.damage
     }

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interceptor_ebpf::{Counter, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::status::{Canary, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
 use super::supervisor::{CallerFacts, Facts, Settings};
 use crate::capture::{BootTime, Capture, Effective, Error, Pinned, Stats};
 use crate::proxy::Pulse;
+use crate::sinks::SinkStatus;
 
 /// A worker that was silent for so long is stuck.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// A map that is fuller than this many percent is worth a warning: full, it makes connections fail.
 const FULL: usize = 80;
+
+/// A sink that has failed for so long is worth a warning: receivers are restarted every now and then.
+const SINK_FAILS: SignedDuration = SignedDuration::from_mins(5);
 
 /// Days before the CA's certificate expires from which on it is worth a warning.
 const CA_DAYS: i64 = 30;
@@ -265,6 +269,11 @@ fn counters(stats: Option<&Stats>, facts: &Facts) -> BTreeMap<String, u64> {
     stats.into_iter().flat_map(Stats::nonzero).chain(backstop).chain(callers).collect()
 }
 
+/// Whether the time that `since` says is longer ago than `age`.
+fn is_older(since: &str, age: SignedDuration) -> bool {
+    since.parse::<Timestamp>().is_ok_and(|since| Timestamp::now().duration_since(since) > age)
+}
+
 impl Found {
     fn complain(&self, reasons: &mut Reasons) {
         const AGAIN: &str = "restart the daemon: it attaches what is missing";
@@ -287,6 +296,16 @@ impl Found {
             if u128::from(*silent_ms) > SILENT.as_millis() {
                 let what = format!("{name} gives no sign of life since {silent_ms} ms");
                 reasons.add(what, "restart the daemon if it does not recover; the log says what it did last");
+            }
+        }
+        for SinkStatus { name, failing_since, missing, .. } in &self.facts.sinks {
+            if let Some(since) = failing_since.as_ref().filter(|since| is_older(since, SINK_FAILS)) {
+                let what = format!("the sink {name} delivers nothing since {since}");
+                reasons.add(what, "`interceptor status` says why; the audit log keeps the records until it does");
+            }
+            if *missing > 0 {
+                let what = format!("the sink {name} did not find {missing} frames of the audit log");
+                reasons.add(what, "run `interceptor log verify`");
             }
         }
         for Gauge { name, used, capacity } in &self.maps {

@@ -57,6 +57,9 @@ fn fields(record: &Record) -> Vec<(&'static str, String)> {
     fields.extend(labelled(("c6a3Label", "c6a3"), "Destination IPv6 Address", ipv6));
     let damaged = record.log.damaged.then(|| "true".to_owned());
     fields.extend(labelled(("cs5Label", "cs5"), "damaged", damaged));
+    let removed: Vec<_> = record.log.removed.iter().map(|class| class.name()).collect();
+    let removed = (!removed.is_empty()).then(|| removed.join(","));
+    fields.extend(labelled(("cs6Label", "cs6"), "removed", removed));
     fields.extend(labelled(("cs4Label", "cs4"), "executableSha256", caller.exe_sha256.clone()));
     fields.extend(labelled(("cn1Label", "cn1"), "status", record.response.status.map(|status| status.to_string())));
     fields.extend(labelled(("cn2Label", "cn2"), "inputTokens", number(input)));

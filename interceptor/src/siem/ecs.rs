@@ -2,11 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{body, is_denied, known, outcome, path_and_query, url};
+use super::{body, known, outcome, path_and_query, url};
 use crate::audit::Record;
 
 /// The release of the schema.
 pub(super) const SCHEMA: &str = "9.1.0";
+
+fn access(record: &Record) -> Option<&'static str> {
+    // Of a record that has lost its decision, nothing is known.
+    let action = record.decision.action.as_deref()?;
+    Some(if action == "deny" { "denied" } else { "allowed" })
+}
 
 /// The document of a record. What the schema has no field for is below `interceptor`.
 pub(super) fn document(record: &Record) -> Value {
@@ -20,7 +26,7 @@ pub(super) fn document(record: &Record) -> Value {
             "id": record.id,
             "kind": "event",
             "category": ["api"],
-            "type": if is_denied(record) { ["access", "denied"] } else { ["access", "allowed"] },
+            "type": ["access", access(record)],
             "action": record.decision.action,
             "outcome": outcome(record),
             "reason": record.response.error.as_ref().or(record.decision.reason.as_ref()),
@@ -70,6 +76,7 @@ pub(super) fn document(record: &Record) -> Value {
             "unit": caller.unit,
             "state": record.state,
             "damaged": record.log.damaged,
+            "removed": record.log.removed,
             "finish_reason": record.response.finish_reason,
             "scanned_bytes": record.coverage.scanned_bytes,
             "opaque_bytes": record.coverage.opaque_bytes,

@@ -39,6 +39,7 @@ pub(super) fn entry(record: &Record) -> Value {
         "_findings": record.findings,
         "_state": record.state,
         "_damaged": record.log.damaged,
+        "_removed": record.log.removed,
     }));
     if let (Value::Object(entry), Value::Object(own)) = (&mut entry, own) {
         entry.extend(own);

@@ -82,6 +82,7 @@ pub(super) fn event(record: &Record) -> Value {
             "finish_reason": record.response.finish_reason,
             "overhead_us": record.timing.overhead_us,
             "damaged": record.log.damaged,
+            "removed": record.log.removed,
             "leaf_hash": record.log.leaf_hash,
         },
     }));

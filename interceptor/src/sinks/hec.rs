@@ -20,6 +20,12 @@ use crate::siem::Format;
 /// Between questions whether a batch is acknowledged; doubled up to [`ASK_MOST`].
 const ASK_FIRST: Duration = Duration::from_millis(50);
 const ASK_MOST: Duration = Duration::from_secs(5);
+/// What `ack_timeout_s` may be.
+const ACK_TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=3600;
+/// The collector's code for a token without acknowledgement.
+const ACK_DISABLED: u64 = 14;
+const NO_ACKNOWLEDGEMENT: &str = "the collector gives no acknowledgement: enable \"indexer acknowledgement\" for the token, or \
+     set acknowledge = false and accept that events may be lost in the collector";
 
 /// A collector.
 pub(super) struct Hec {
@@ -32,6 +38,8 @@ pub(super) struct Hec {
     format: Format,
     acknowledge: bool,
     ack_timeout: Duration,
+    /// Whether the collector is known to acknowledge what this token sends.
+    acknowledges: bool,
 }
 
 impl std::fmt::Debug for Hec {
@@ -50,6 +58,10 @@ impl Hec {
                 settings.url
             )));
         }
+        if !ACK_TIMEOUT_S.contains(&settings.ack_timeout_s) {
+            let (least, most) = (ACK_TIMEOUT_S.start(), ACK_TIMEOUT_S.end());
+            return Err(SetupError::Value(format!("ack_timeout_s is not {least} to {most}")));
+        }
         let token = secret_text(&settings.token_file)?;
         let format = Format::ALL.iter().find(|(_, format)| *format == sink.format).map_or("jsonl", |(name, _)| name);
         Ok(Self {
@@ -61,14 +73,18 @@ impl Hec {
             format: sink.format,
             acknowledge: settings.acknowledge,
             ack_timeout: Duration::from_secs(settings.ack_timeout_s),
+            acknowledges: false,
         })
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("Splunk HEC at {}", self.http.url())
+        format!("Splunk HEC at {}", self.http.describe())
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
+        if self.acknowledge && !self.acknowledges {
+            self.ask_whether_it_acknowledges().await?;
+        }
         let body: Vec<u8> = events.iter().flat_map(|event| self.envelope(event).to_string().into_bytes()).collect();
         let answer = self.post("/services/collector/event", body.into()).await?;
         judge(&answer)?;
@@ -76,12 +92,23 @@ impl Hec {
             return Ok(());
         }
         let Some(id) = json_of(&answer)["ackId"].as_u64() else {
-            return Err(Refused::later(
-                "the collector gives no acknowledgement: enable \"indexer acknowledgement\" for the token, or set \
-                 acknowledge = false and accept that events may be lost in the collector",
-            ));
+            self.acknowledges = false;
+            return Err(Refused::later(NO_ACKNOWLEDGEMENT));
         };
         self.acknowledged(id).await
+    }
+
+    /// Before anything is sent: what a collector takes and does not acknowledge would be sent again and again.
+    async fn ask_whether_it_acknowledges(&mut self) -> Result<(), Refused> {
+        let answer = self.post("/services/collector/ack", json!({"acks": [0]}).to_string().into()).await?;
+        if json_of(&answer)["code"] == ACK_DISABLED {
+            return Err(Refused::later(NO_ACKNOWLEDGEMENT));
+        }
+        if !answer.status().is_success() {
+            return Err(later(&answer, &told(&answer)));
+        }
+        self.acknowledges = true;
+        Ok(())
     }
 
     /// Asks until the batch is acknowledged.
@@ -92,7 +119,7 @@ impl Hec {
             let question = json!({"acks": [id]}).to_string();
             let answer = self.post("/services/collector/ack", question.into()).await?;
             if !answer.status().is_success() {
-                return Err(later(&answer, told(&answer)));
+                return Err(later(&answer, &told(&answer)));
             }
             if json_of(&answer)["acks"][id.to_string()] == true {
                 return Ok(());
@@ -156,7 +183,7 @@ fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     let code = json_of(answer)["code"].as_u64();
     let is_content = status == StatusCode::PAYLOAD_TOO_LARGE
         || (status == StatusCode::BAD_REQUEST && code.is_some_and(|code| ABOUT_CONTENT.contains(&code)));
-    if is_content { Err(Refused::Content(why)) } else { Err(later(answer, why)) }
+    if is_content { Err(Refused::content(why)) } else { Err(later(answer, &why)) }
 }
 
 #[cfg(test)]

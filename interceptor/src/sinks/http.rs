@@ -6,22 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use url::Url;
 
 use super::net::{Net, Peer};
-use super::receiver::{Refused, SetupError};
+use super::receiver::{Refused, SetupError, patience, printable};
 use crate::tls::Alpn;
 
-/// How long a receiver may take to answer.
-const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 256 << 10;
-/// Bytes of an answer that are shown.
-const SHOWN: usize = 300;
 
 /// A receiver that speaks HTTP.
 pub(super) struct Http {
@@ -47,8 +44,9 @@ pub(super) struct Reach<'a> {
 
 impl Http {
     pub(super) fn new(reach: Reach<'_>, net: &Net) -> Result<Self, SetupError> {
-        let wrong = |why: &str| SetupError::Value(format!("url {:?} {why}", reach.url));
-        let url = Url::parse(reach.url).map_err(|e| wrong(&format!("is no URL: {e}")))?;
+        // Paths and queries of webhooks are often secrets.
+        let url = Url::parse(reach.url).map_err(|e| SetupError::Value(format!("url is no URL: {e}")))?;
+        let wrong = |why: &str| SetupError::Value(format!("url of {} {why}", shown(&url)));
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("has a user or password in it; secrets belong into files"));
         }
@@ -72,6 +70,11 @@ impl Http {
         &self.url
     }
 
+    /// Where it is, without what may be secret.
+    pub(super) fn describe(&self) -> String {
+        shown(&self.url)
+    }
+
     /// Sends a request and gives the answer, whatever its status. `request` has its target in origin form.
     pub(super) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Refused> {
         let authority = &self.url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -79,11 +82,12 @@ impl Http {
         request.headers_mut().insert(HOST, host);
         let agent = concat!("interceptor/", env!("CARGO_PKG_VERSION"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
-        match timeout(ANSWER, self.exchange(request)).await {
+        let patience = patience(request.body().size_hint().exact().unwrap_or_default() as usize);
+        match timeout(patience, self.exchange(request)).await {
             Ok(answer) => answer,
             Err(_) => {
                 self.connection = None;
-                Err(Refused::later(format_args!("no answer within {} seconds", ANSWER.as_secs())))
+                Err(Refused::later(format_args!("no answer within {} seconds", patience.as_secs())))
             }
         }
     }
@@ -109,10 +113,23 @@ impl Http {
         connection: SendRequest<Full<Bytes>>,
     ) -> Result<Response<Bytes>, Refused> {
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(Refused::later)?.to_bytes();
-        self.connection = Some(connection);
-        Ok(Response::from_parts(head, body))
+        match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(body) => {
+                self.connection = Some(connection);
+                Ok(Response::from_parts(head, body.to_bytes()))
+            }
+            // Whoever says more than anybody wants to know has taken the request all the same.
+            Err(error) if head.status.is_success() && error.is::<LengthLimitError>() => {
+                Ok(Response::from_parts(head, Bytes::new()))
+            }
+            Err(error) => Err(Refused::later(error)),
+        }
     }
+}
+
+/// Scheme, host and port.
+fn shown(url: &Url) -> String {
+    url[..url::Position::AfterPort].replace(&url[url::Position::BeforeUsername..url::Position::BeforeHost], "")
 }
 
 /// What an answer means, where nothing but its status counts. A request that is wrong, too large or cannot be worked
@@ -124,19 +141,18 @@ pub(super) fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     }
     let why = told(answer);
     let is_content = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
-    if is_content.contains(&status) { Err(Refused::Content(why)) } else { Err(later(answer, why)) }
+    if is_content.contains(&status) { Err(Refused::content(why)) } else { Err(later(answer, &why)) }
 }
 
 /// To be tried again, when the receiver says.
-pub(super) fn later(answer: &Response<Bytes>, why: String) -> Refused {
+pub(super) fn later(answer: &Response<Bytes>, why: &str) -> Refused {
     let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    Refused::Later { why, after: seconds.map(Duration::from_secs) }
+    Refused::Later { why: printable(why), after: seconds.map(Duration::from_secs) }
 }
 
 /// Status and the beginning of the text, on one line.
 pub(super) fn told(answer: &Response<Bytes>) -> String {
-    let text = String::from_utf8_lossy(answer.body());
-    let text: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let text = printable(&String::from_utf8_lossy(answer.body()));
     match text.trim() {
         "" => format!("the receiver answered {}", answer.status()),
         text => format!("the receiver answered {}: {text}", answer.status()),
@@ -163,7 +179,11 @@ mod tests {
         }
         let authority = |http: &Http| http.url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
         assert_eq!(authority(&made("http://[::1]:8088/a?b", true).unwrap()), "[::1]:8088");
-        assert_eq!(authority(&made("https://h.example/a", false).unwrap()), "h.example");
+        let hook = made("https://h.example/services/secret?token=secret", false).unwrap();
+        assert_eq!(authority(&hook), "h.example");
+        assert_eq!(hook.describe(), "https://h.example");
+        let error = made("https://user:secret@h.example:1/secret", false).unwrap_err().to_string();
+        assert!(error.contains("https://h.example:1 ") && !error.contains("secret@"), "{error}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub use receiver::SetupError;
 pub use settings::{Destination, Settings, Start};
 pub use status::SinkStatus;
 
+use crate::audit::Follower;
 use cursor::Cursor;
 use receiver::Receiver;
 use runner::Runner;
@@ -69,6 +70,8 @@ pub struct Place {
 /// The running sinks.
 #[derive(Debug)]
 pub struct Sinks {
+    /// The directory of the audit log, where there are sinks.
+    audit: Option<PathBuf>,
     running: Vec<Running>,
     stop: watch::Sender<Option<Instant>>,
 }
@@ -77,6 +80,16 @@ pub struct Sinks {
 struct Running {
     shared: Arc<Shared>,
     thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    fn status(&self, frames: u64) -> SinkStatus {
+        let mut status = self.shared.status(frames);
+        if self.thread.is_finished() {
+            status.error = Some("its thread has ended; restart the daemon, and see its log for why".to_owned());
+        }
+        status
+    }
 }
 
 /// Sinks whose settings and secrets are in order, not yet started.
@@ -107,7 +120,7 @@ impl Prepared {
     /// When the system gives no thread.
     pub fn start(self) -> std::io::Result<Sinks> {
         let (stop, _) = watch::channel(None);
-        let mut sinks = Sinks { running: Vec::new(), stop };
+        let mut sinks = Sinks { audit: Some(self.place.audit.clone()), running: Vec::new(), stop };
         for (settings, receiver) in self.sinks {
             let shared = Arc::new(Shared::new(&settings, receiver.describe()));
             let stopped = sinks.stop.subscribe();
@@ -125,13 +138,15 @@ impl Sinks {
     /// None.
     #[must_use]
     pub fn none() -> Self {
-        Self { running: Vec::new(), stop: watch::channel(None).0 }
+        Self { audit: None, running: Vec::new(), stop: watch::channel(None).0 }
     }
 
     /// How each is doing.
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
-        self.running.iter().map(|sink| sink.shared.status()).collect()
+        let Some(audit) = self.audit.as_deref() else { return Vec::new() };
+        let frames = Follower::end(audit).from;
+        self.running.iter().map(|sink| sink.status(frames)).collect()
     }
 
     /// Lets each sink send what the log holds for it, for as long as `patience`; one whose receiver does not answer is

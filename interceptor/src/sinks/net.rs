@@ -9,13 +9,19 @@ use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
+use crate::sys::unacknowledged;
 use crate::tls::{Alpn, CertificateDer, Roots, RootsError, ServerName, UpstreamTls};
 
 /// How long a connection, and a handshake, may take each.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long data may stay unacknowledged by the peer's host before the connection counts as broken.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+/// An idle connection is tried after so long, and again so often, before its peer's host counts as gone: within
+/// [`GONE`] in all.
+const IDLE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 2;
+/// After what time the death of a peer's host is noticed at the latest, on a connection where all is acknowledged.
+pub(super) const GONE: Duration = Duration::from_secs(4);
 
 /// What makes connections the daemon's own.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +43,23 @@ pub enum NetError {
     Tls(String),
 }
 
-/// Something bytes go through both ways.
-pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// A connection.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Whether the peer's host has acknowledged all that was written.
+    fn is_acknowledged(&self) -> bool;
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+impl Io for TcpStream {
+    fn is_acknowledged(&self) -> bool {
+        unacknowledged(self).is_ok_and(|bytes| bytes == 0)
+    }
+}
+
+impl Io for TlsStream<TcpStream> {
+    fn is_acknowledged(&self) -> bool {
+        self.get_ref().0.is_acknowledged()
+    }
+}
 
 /// One place that can be connected to.
 pub(super) struct Peer {
@@ -94,9 +113,8 @@ impl Peer {
                 setsockopt(&socket, sockopt::Mark, &self.mark)?;
             }
             socket.set_tcp_nodelay(true)?;
-            socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-            let keepalive =
-                TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+            // No TCP_USER_TIMEOUT: it also ends the connection to a receiver that is alive and does not read for a while.
+            let keepalive = TcpKeepalive::new().with_time(IDLE).with_interval(IDLE).with_retries(TRIES);
             socket.set_tcp_keepalive(&keepalive)?;
             // A socket that is not connected yet is a stream to the standard library only by name.
             let socket = TcpSocket::from_std_stream(socket.into());

@@ -15,7 +15,7 @@ use prost::Message as _;
 use super::event::{Event, What};
 use super::http::{Http, Reach, header, judge};
 use super::net::Net;
-use super::receiver::{Refused, SetupError, secret_text};
+use super::receiver::{Refused, SetupError, printable, secret_text};
 use super::settings;
 use crate::audit::{Record, Time};
 
@@ -45,7 +45,7 @@ impl Otlp {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("OTLP at {}", self.http.url())
+        format!("OTLP at {}", self.http.describe())
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
@@ -59,15 +59,15 @@ impl Otlp {
         }
         let answer = self.http.send(request).await?;
         judge(&answer)?;
-        // An empty message, or none, says that all is well.
-        let answer = ExportLogsServiceResponse::decode(answer.body().clone()).unwrap_or_default();
+        // An empty message, or none, says that all is well. A page of a proxy that wants a login does not.
+        let answer = ExportLogsServiceResponse::decode(answer.body().clone()).map_err(|_| {
+            Refused::later("the answer is none of OTLP: is `url` that of a receiver, with its path (/v1/logs)?")
+        })?;
         match answer.partial_success {
-            Some(partial) if partial.rejected_log_records > 0 => Err(Refused::Content(format!(
-                "the receiver rejected {} of {} log records: {}",
-                partial.rejected_log_records,
-                events.len(),
-                partial.error_message
-            ))),
+            Some(partial) if partial.rejected_log_records > 0 => Err(Refused::Part {
+                refused: partial.rejected_log_records.unsigned_abs(),
+                why: printable(&partial.error_message),
+            }),
             _ => Ok(()),
         }
     }
@@ -125,6 +125,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         Value::ArrayValue(ArrayValue { values: vec![reason] })
     });
     let findings = record.findings.iter().map(|finding| finding.count).sum::<u64>();
+    let removed = record.log.removed.iter().map(|class| class.name()).collect::<Vec<_>>().join(",");
     known([
         ("gen_ai.operation.name", text(request.operation.as_deref().map(operation))),
         ("gen_ai.provider.name", text(endpoint.provider.as_deref())),
@@ -147,6 +148,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         ("interceptor.findings", number(Some(findings))),
         ("interceptor.sequence", number(record.log.sequence)),
         ("interceptor.leaf_hash", text(record.log.leaf_hash.as_deref())),
+        ("interceptor.removed", text((!removed.is_empty()).then_some(&removed))),
     ])
 }
 

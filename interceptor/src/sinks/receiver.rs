@@ -42,12 +42,39 @@ pub(super) enum Refused {
     },
     /// Not these: the receiver says that something is wrong with what was sent.
     Content(String),
+    /// Not all of these, and it must not be tried again.
+    Part {
+        /// How many it did not take.
+        refused: u64,
+        /// Why not.
+        why: String,
+    },
 }
 
 impl Refused {
     pub(super) fn later(why: impl std::fmt::Display) -> Self {
-        Self::Later { why: why.to_string(), after: None }
+        Self::Later { why: printable(&why.to_string()), after: None }
     }
+
+    pub(super) fn content(why: impl std::fmt::Display) -> Self {
+        Self::Content(printable(&why.to_string()))
+    }
+}
+
+/// The most of a message that is kept.
+const SHOWN: usize = 400;
+
+/// What a receiver says goes to a journal and to terminals: on one line, and without what drives them.
+pub(super) fn printable(why: &str) -> String {
+    why.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
+/// How long a receiver may take to read `bytes`, and to answer.
+pub(super) fn patience(bytes: usize) -> Duration {
+    const ANSWER: Duration = Duration::from_secs(30);
+    /// Bytes a second over the slowest of lines.
+    const SLOWEST: u64 = 64 << 10;
+    ANSWER + Duration::from_secs(bytes as u64 / SLOWEST)
 }
 
 /// One receiver.
@@ -65,7 +92,7 @@ pub(super) enum Receiver {
 impl Receiver {
     pub(super) fn new(settings: &Settings, net: &Net) -> Result<Self, SetupError> {
         Ok(match &settings.to {
-            Destination::Stdout => Self::Stdout(Stdout),
+            Destination::Stdout => Self::Stdout(Stdout::default()),
             Destination::File(file) => Self::File(FileReceiver::new(file)),
             Destination::Syslog(syslog) => Self::Syslog(Box::new(Syslog::new(syslog, net)?)),
             Destination::Webhook(webhook) => Self::Webhook(Box::new(Webhook::new(webhook, settings, net)?)),
@@ -101,12 +128,20 @@ impl Receiver {
         }
     }
 
-    /// How long after [`deliver`](Self::deliver) events may still turn out not to have been taken: see
-    /// [`lost`](Self::lost).
+    /// How long after the receiver's host has [acknowledged](Self::is_acknowledged) events they may still turn out not to
+    /// have been taken: see [`lost`](Self::lost).
     pub(super) fn settles_after(&self) -> Duration {
         match self {
             Self::Syslog(syslog) => syslog.settles_after(),
             _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether the receiver's host has all that was delivered.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        match self {
+            Self::Syslog(syslog) => syslog.is_acknowledged(),
+            _ => true,
         }
     }
 

@@ -35,12 +35,16 @@ enum Trouble {
     /// What was delivered has to be sent again, from the cursor on.
     #[error("{0}; what it may not have processed is sent again")]
     Lost(String),
+    /// The cursor is a place in the log of another host.
+    #[error("the cursor is one of the log {0:?}, which this is not")]
+    OtherLog(String),
 }
 
 /// What was delivered and may still turn out to be lost.
 #[derive(Debug)]
 struct Unsettled {
-    at: Instant,
+    /// When the receiver's host was seen to have it.
+    acknowledged: Option<Instant>,
     position: FollowPosition,
     delivered: u64,
 }
@@ -99,9 +103,19 @@ impl Runner {
                 Ok(()) => return,
                 Err(trouble) => trouble,
             };
-            if let Trouble::Follow(FollowError::Replaced(_)) = trouble {
-                log::error!("sink {}: {trouble}; all that the log holds now is sent", self.settings.name);
-                cursor.contents.position = FollowPosition::default();
+            // What was sent of this may not have arrived.
+            self.checkpoint.clear();
+            match trouble {
+                Trouble::Follow(FollowError::Replaced(_)) | Trouble::OtherLog(_) => {
+                    log::error!("sink {}: {trouble}; all that the log holds now is sent", self.settings.name);
+                    cursor.contents.position = FollowPosition::default();
+                    cursor.contents.log = None;
+                }
+                Trouble::Follow(FollowError::Rewritten) => {
+                    log::info!("sink {}: {trouble}", self.settings.name);
+                    continue;
+                }
+                _ => {}
             }
             if !self.pause(&trouble.to_string(), None, &mut stop).await {
                 return;
@@ -140,27 +154,40 @@ impl Runner {
         }
         self.show(cursor);
         let mut follower = Follower::open(&self.place.audit, cursor.contents.position.clone())?;
-        cursor.contents.log = follower.checkpoint().map(|(_, checkpoint)| checkpoint.origin.clone());
+        if let Some((_, checkpoint)) = follower.checkpoint() {
+            let log = cursor.contents.log.get_or_insert_with(|| checkpoint.origin.clone());
+            if *log != checkpoint.origin {
+                return Err(Trouble::OtherLog(log.clone()));
+            }
+        }
         let (bytes, linger) = self.settings.batch();
         let mut unsettled = VecDeque::new();
         let mut batch = Batch::default();
         loop {
             let is_stopping = stop.borrow().is_some();
+            follower.check()?;
             let is_full = fill(&mut batch, &mut follower, self.settings.format, bytes)?;
-            self.shared.lock().behind = follower.behind();
+            self.missing(follower.missing());
             let is_due = batch.since.is_some_and(|since| since.elapsed() >= linger);
             let mut ready = Batch::default();
             if is_full || is_due || is_stopping {
                 std::mem::swap(&mut ready, &mut batch);
             }
-            self.checkpoint(&follower, &mut ready, is_stopping);
+            let checkpoint = self.checkpoint(&follower, &mut ready, is_stopping);
             if !ready.events.is_empty() {
-                if !self.send(cursor, ready, &mut unsettled, stop).await? {
+                if !self.send(cursor, ready, &follower, &mut unsettled, stop).await? {
                     return Ok(());
+                }
+                if let Some(note) = checkpoint {
+                    (self.checkpoint, self.checkpoint_at) = (note, Some(Instant::now()));
                 }
                 continue;
             }
             self.settle(cursor, &mut unsettled).await?;
+            if unsettled.is_empty() && batch.events.is_empty() {
+                follower.let_go();
+                self.shared.reached(follower.looked_at());
+            }
             if follower.refresh() {
                 continue;
             }
@@ -174,16 +201,20 @@ impl Runner {
         }
     }
 
-    /// Adds the newest checkpoint, when it is time for one.
-    fn checkpoint(&mut self, follower: &Follower, batch: &mut Batch, is_last: bool) {
+    /// Adds the newest checkpoint, when it is time for one; says which it was.
+    fn checkpoint(&self, follower: &Follower, batch: &mut Batch, is_last: bool) -> Option<String> {
         let is_due = is_last || self.checkpoint_at.is_none_or(|at| at.elapsed() >= self.place.pace.checkpoints);
-        if let Some((note, checkpoint)) = follower.checkpoint()
-            && is_due
-            && note != self.checkpoint
-        {
-            batch.events.push(Event::checkpoint(self.settings.format, note, checkpoint));
-            self.checkpoint_at = Some(Instant::now());
-            note.clone_into(&mut self.checkpoint);
+        let (note, checkpoint) = follower.checkpoint().filter(|(note, _)| is_due && *note != self.checkpoint)?;
+        batch.events.push(Event::checkpoint(self.settings.format, note, checkpoint));
+        Some(note.to_owned())
+    }
+
+    /// Tells of frames that were not found.
+    fn missing(&self, frames: u64) {
+        let told = std::mem::replace(&mut self.shared.lock().missing, frames);
+        if frames > told {
+            let name = &self.settings.name;
+            log::error!("sink {name}: {frames} frames are missing in the audit log; run `interceptor log verify`");
         }
     }
 
@@ -192,20 +223,32 @@ impl Runner {
         &mut self,
         cursor: &mut Cursor,
         batch: Batch,
+        follower: &Follower,
         unsettled: &mut VecDeque<Unsettled>,
         stop: &mut Stop,
     ) -> Result<bool, Trouble> {
         self.settle(cursor, unsettled).await?;
         let Batch { events, position, .. } = batch;
+        let settles = !self.receiver.settles_after().is_zero();
         let mut delivered = 0;
         let mut left = Vec::from([Range { start: 0, end: events.len() }]);
         // An event that is refused alone gets one more chance.
         let mut refused_once = None;
         while let Some(range) = left.pop() {
+            follower.check()?;
             match self.receiver.deliver(&events[range.clone()]).await {
                 Ok(()) => {
-                    self.well();
+                    // Where nothing is acknowledged, that it was sent says little.
+                    if !settles {
+                        self.well();
+                    }
                     delivered += records(&events[range]);
+                }
+                Err(Refused::Part { refused, why }) => {
+                    self.well();
+                    let of = records(&events[range.clone()]);
+                    self.give_up_some(cursor, &events[range], refused.min(of), &why)?;
+                    delivered += of.saturating_sub(refused);
                 }
                 Err(Refused::Later { why, .. }) if !unsettled.is_empty() => return Err(Trouble::Lost(why)),
                 Err(Refused::Later { why, after }) => {
@@ -226,6 +269,13 @@ impl Runner {
                     refused_once = Some(range.start);
                     left.push(range);
                 }
+                Err(Refused::Content(why)) if delivered == 0 && !self.takes_anything(follower).await => {
+                    let why = format!("it takes nothing, not even a signed checkpoint: check its address: {why}");
+                    if !self.pause(&why, None, stop).await {
+                        return Ok(false);
+                    }
+                    left.push(range);
+                }
                 Err(Refused::Content(why)) => {
                     self.give_up(cursor, &events[range.start], &why)?;
                     // The next attempt is made at once; only the waits grow until something is taken.
@@ -234,12 +284,20 @@ impl Runner {
             }
         }
         let Some(position) = position else { return Ok(true) };
-        if self.receiver.settles_after().is_zero() {
-            self.advance(cursor, position, delivered)?;
+        if settles {
+            unsettled.push_back(Unsettled { acknowledged: None, position, delivered });
         } else {
-            unsettled.push_back(Unsettled { at: Instant::now(), position, delivered });
+            self.advance(cursor, position, delivered)?;
         }
         Ok(true)
+    }
+
+    /// Whether the receiver takes what nothing is wrong with. One that refuses everything (another server at its address,
+    /// a filter on the way) must not make the sink give up one record after the other.
+    async fn takes_anything(&mut self, follower: &Follower) -> bool {
+        let Some((note, checkpoint)) = follower.checkpoint() else { return false };
+        let event = Event::checkpoint(self.settings.format, note, checkpoint);
+        self.receiver.deliver(std::slice::from_ref(&event)).await.is_ok()
     }
 
     fn give_up(&self, cursor: &mut Cursor, event: &Event, why: &str) -> Result<(), Trouble> {
@@ -252,6 +310,16 @@ impl Runner {
         Ok(())
     }
 
+    /// The receiver has not taken some of `events`, and does not say which.
+    fn give_up_some(&self, cursor: &mut Cursor, events: &[Event], some: u64, why: &str) -> Result<(), Trouble> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+        let which = format!("{some} of {} to {}", first.id(), last.id());
+        log::error!("sink {}: the receiver did not take {which}: {why}", self.settings.name);
+        cursor.give_up(&which, first.sequence(), why)?;
+        cursor.contents.undeliverable += some;
+        Ok(())
+    }
+
     /// Counts as taken what was delivered long enough ago.
     async fn settle(&mut self, cursor: &mut Cursor, unsettled: &mut VecDeque<Unsettled>) -> Result<(), Trouble> {
         if unsettled.is_empty() {
@@ -260,14 +328,23 @@ impl Runner {
         if let Some(why) = self.receiver.lost().await {
             return Err(Trouble::Lost(why));
         }
+        if self.receiver.is_acknowledged() {
+            for sent in unsettled.iter_mut() {
+                sent.acknowledged.get_or_insert_with(Instant::now);
+            }
+        }
         let after = self.receiver.settles_after();
         let (mut position, mut delivered) = (None, 0);
-        while let Some(first) = unsettled.pop_front_if(|first| first.at.elapsed() >= after) {
+        let has_settled = |sent: &mut Unsettled| sent.acknowledged.is_some_and(|at| at.elapsed() >= after);
+        while let Some(first) = unsettled.pop_front_if(has_settled) {
             position = Some(first.position);
             delivered += first.delivered;
         }
         match position {
-            Some(position) => self.advance(cursor, position, delivered),
+            Some(position) => {
+                self.well();
+                self.advance(cursor, position, delivered)
+            }
             None => Ok(()),
         }
     }
@@ -294,7 +371,10 @@ impl Runner {
         let mut status = self.shared.lock();
         status.delivered = cursor.contents.delivered;
         status.undeliverable = cursor.contents.undeliverable;
-        status.sequence = cursor.contents.position.seen.as_ref().map(|seen| seen.sequence);
+        let position = &cursor.contents.position;
+        status.sequence = position.seen.as_ref().map(|seen| seen.sequence);
+        drop(status);
+        self.shared.reached(position.seen.as_ref().map_or(position.from, |seen| seen.sequence + 1));
     }
 
     fn well(&mut self) {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! PREFIX2026/11/29/00000000000000000042-00000000000000000107-4c5c8a1e.jsonl    records that ended with these frames
-//! PREFIXcheckpoints/00000000000000000063.note                                   the signed note, by its leaves
+//! PREFIXcheckpoints/00000000000000000063-9f86d081.note                          the signed note, by leaves and root
 //! ```
 
 use std::time::Duration;
@@ -27,6 +27,8 @@ use crate::siem::Format;
 
 /// How long a signed request may be used.
 const VALID: Duration = Duration::from_secs(300);
+/// A hundred years: S3 takes no later date.
+const MOST_DAYS: u32 = 36_500;
 /// Characters of the name that tell batches with the same frames from each other.
 const TAG: usize = 8;
 
@@ -59,6 +61,9 @@ impl S3 {
         };
         let lock = match (settings.retention, settings.retention_days) {
             (None, None) => None,
+            (Some(_), Some(days)) if days > MOST_DAYS => {
+                return Err(SetupError::Value(format!("retention_days is more than {MOST_DAYS}")));
+            }
             (Some(_), None | Some(0)) => return Err(SetupError::Value("retention needs retention_days".into())),
             (None, Some(_)) => {
                 return Err(SetupError::Value(
@@ -79,7 +84,7 @@ impl S3 {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("S3 bucket {} at {}", self.bucket.name(), self.http.url())
+        format!("S3 bucket {} at {}", self.bucket.name(), self.http.describe())
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
@@ -94,7 +99,9 @@ impl S3 {
         }
         for event in events {
             if let What::Checkpoint { note, checkpoint, .. } = &event.what {
-                let name = format!("{}checkpoints/{:020}.note", self.prefix, checkpoint.size);
+                // With the root: a log that was put back to an earlier state must not replace what it had signed before.
+                let root = hex::encode(&checkpoint.root[..TAG / 2]);
+                let name = format!("{}checkpoints/{:020}-{root}.note", self.prefix, checkpoint.size);
                 self.put(&name, note.clone().into_bytes()).await?;
             }
         }
@@ -139,6 +146,7 @@ fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
         inside.split_once(&format!("</{name}>")).map(|(inside, _)| inside.chars().take(200).collect::<String>())
     };
     let code = element("Code").unwrap_or_default();
-    let why = format!("the store answered {} {code}: {}", answer.status(), element("Message").unwrap_or_default());
-    if code == "EntityTooLarge" { Err(Refused::Content(why)) } else { Err(later(answer, why)) }
+    let message = element("Message").unwrap_or_default();
+    let why = format!("the store answered {} {code}: {message}", answer.status());
+    if code == "EntityTooLarge" { Err(Refused::content(why)) } else { Err(later(answer, &why)) }
 }

@@ -1,5 +1,6 @@
 //! What the configuration says about a sink.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,7 +81,8 @@ pub struct Syslog {
     /// The facility, 0 to 23.
     #[serde(default = "log_audit")]
     pub facility: u8,
-    /// Seconds after which a message counts as taken when its connection is still open: syslog has no acknowledgement.
+    /// Seconds after which a message counts as taken that the receiver's host has, when its connection is still open:
+    /// syslog has no acknowledgement.
     #[serde(default = "five")]
     pub settle_s: u64,
 }
@@ -234,14 +236,21 @@ impl Settings {
     /// Whether several sinks can be as they are.
     ///
     /// # Errors
-    /// When two have one name.
+    /// When two have one name, or write to one file.
     pub fn check(all: &[Self]) -> Result<(), String> {
-        let mut names: Vec<_> = all.iter().map(|sink| &sink.name).collect();
-        names.sort();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("two sinks are called {:?}; each has a cursor by its name", pair[0])),
-            None => Ok(()),
+        let mut names = HashSet::new();
+        let mut files = HashSet::new();
+        for sink in all {
+            if !names.insert(&sink.name) {
+                return Err(format!("two sinks are called {:?}; each has a cursor by its name", sink.name));
+            }
+            if let Destination::File(file) = &sink.to
+                && !files.insert(&file.path)
+            {
+                return Err(format!("two sinks write to {}; give each a file of its own", file.path.display()));
+            }
         }
+        Ok(())
     }
 
     /// How much is sent at once, and for how long is waited for more.

@@ -1,8 +1,8 @@
 //! Syslog: RFC 5424 messages over TLS (RFC 5425) or TCP (RFC 6587), each with its length before it.
 //!
 //! Syslog has no acknowledgement. What a receiver has not read when it dies is gone, and its host has acknowledged it all
-//! the same. So events count as taken only after their connection has lived on for a while; when it breaks before, they
-//! are sent again.
+//! the same. So events count as taken only when their connection has lived on for a while after that; when it breaks
+//! before, they are sent again.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,12 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::event::Event;
-use super::net::{Io, Net, Peer};
-use super::receiver::{Refused, SetupError};
+use super::net::{GONE, Io, Net, Peer};
+use super::receiver::{Refused, SetupError, patience};
 use super::settings::{self, SyslogTransport};
 
-/// How long the receiver may take to read a batch.
-const WRITE: Duration = Duration::from_secs(30);
 /// How long it may take to close its side of a connection after we closed ours.
 const CLOSE: Duration = Duration::from_secs(2);
 /// The longest part of a header that names a host (RFC 5424 section 6).
@@ -52,10 +50,11 @@ impl Syslog {
         if settings.facility > 23 {
             return Err(SetupError::Value(format!("facility {} is none; they are 0 to 23", settings.facility)));
         }
-        if settings.settle_s < 4 {
-            return Err(SetupError::Value(
-                "settle_s is less than 4: no broken connection would be noticed in time".into(),
-            ));
+        if settings.settle_s < GONE.as_secs() {
+            return Err(SetupError::Value(format!(
+                "settle_s is less than {}: no broken connection would be noticed in time",
+                GONE.as_secs()
+            )));
         }
         let (peer, over) = match settings.transport {
             SyslogTransport::Tls => (Peer::verified(net, (host, port), &[], settings.ca_file.as_ref())?, "TLS"),
@@ -91,7 +90,7 @@ impl Syslog {
             stream.write_all(&bytes).await?;
             stream.flush().await
         };
-        let written = match timeout(WRITE, write).await {
+        let written = match timeout(patience(bytes.len()), write).await {
             Ok(written) => written.map_err(|e| e.to_string()),
             Err(_) => Err("the receiver does not read".to_owned()),
         };
@@ -99,6 +98,10 @@ impl Syslog {
             self.stream = None;
             Refused::later(why)
         })
+    }
+
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.is_acknowledged())
     }
 
     /// A receiver says nothing; it ends the connection, or the connection breaks.

@@ -56,7 +56,7 @@ impl Webhook {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("webhook at {}", self.http.url())
+        format!("webhook at {}", self.http.describe())
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {

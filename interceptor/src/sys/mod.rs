@@ -18,6 +18,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod unacknowledged;
 mod worker;
 
 pub use connect::{connect, connect_from};
@@ -29,4 +30,5 @@ pub use peer::peer_groups;
 pub use secret_file::{SecretFileError, create_secret_file, read_private_file, read_secret_file, secret_dir};
 pub use stream::{Closer, Stream};
 pub use transport::{Chosen, RingError, TransportSetting};
+pub use unacknowledged::unacknowledged;
 pub use worker::{Transport, run_worker, spawn_worker};

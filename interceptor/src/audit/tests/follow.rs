@@ -56,7 +56,8 @@ fn every_record_comes_once_in_the_order_of_its_end() {
     let expected = crosswise(&place);
     let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
     assert_eq!(ids(&mut follower), expected);
-    assert_eq!(follower.behind(), 0);
+    assert_eq!(Some(follower.looked_at()), follower.checkpoint().map(|(_, checkpoint)| checkpoint.frames));
+    assert_eq!(follower.missing(), 0);
     // The next writer's first segment tells that the last one is dead.
     let log = place.open();
     let mut worker = log.worker().unwrap();

@@ -75,7 +75,10 @@ impl<W: Write> Card<'_, W> {
             Some(port) => std::net::SocketAddr::new(ip, port).to_string(),
             None => ip.to_string(),
         });
-        self.line("endpoint", join([endpoint.host.as_deref().map(clean), address, endpoint.provider.clone()]))?;
+        self.line(
+            "endpoint",
+            join([endpoint.host.as_deref().map(clean), address, endpoint.provider.as_deref().map(clean)]),
+        )?;
         let request = &record.request;
         let method = request.method.as_deref().map(clean);
         let path = request.path.as_deref().map(clean);

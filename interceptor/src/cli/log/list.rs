@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::super::Failure;
 use super::filter::{self, Filter};
 use super::report_damage;
-use super::table::Table;
+use super::table::{Table, clean};
 use crate::audit::{Change, Live, Located, Query, Reader, Record, Select as _};
 
 /// How often a followed log is looked at: what is written through a mapping wakes nobody.
@@ -91,6 +91,7 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
         }
     }
     for note in reader.notes(|ns| args.filter.is_in_time(ns))? {
+        let note = clean(&note.to_string());
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::super::{Failure, Global, NEGATIVE};
-use super::table::{Style, colour};
+use super::table::{Style, clean, colour};
 use super::{prove, read_text};
 use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
 use crate::config::StatePaths;
@@ -114,7 +114,7 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
     }
     for note in &report.notes {
-        writeln!(out, "  note      {note}")?;
+        writeln!(out, "  note      {}", clean(&note.to_string()))?;
     }
     match report.missing_keys {
         Some(0) | None => Ok(()),

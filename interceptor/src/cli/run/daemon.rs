@@ -33,7 +33,7 @@ use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
 use crate::sinks::{self, Sinks};
 use crate::sys::service::{self, Notice};
-use crate::tls::{Authority, LeafCache, Roots};
+use crate::tls::{Authority, CertificateDer, LeafCache, Roots};
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -132,7 +132,7 @@ impl Daemon {
         let endpoint_tls = EndpointsTls::load(&catalogue, authority.family())?;
         let dialer = dialer(&config, roots, transport)?;
         let leaves = leaves(Arc::clone(&authority), &catalogue)?;
-        let sinks = sinks::Prepared::new(&config.sinks, sinks_place(&config, paths, &authority))?;
+        let sinks = sinks::Prepared::new(&config.sinks, sinks_place(&config, paths, authority.family().to_vec()))?;
         // May take seconds, in which a predecessor still serves.
         let lookups = catalogue.resolve();
 
@@ -412,12 +412,12 @@ async fn tick(interval: &mut Option<Interval>) {
     }
 }
 
-/// Where the sinks read, and how they reach out.
-fn sinks_place(config: &Config, paths: &StatePaths, authority: &Authority) -> sinks::Place {
+/// Where the sinks read, and how they reach out. `own`: certificates of the internal CA.
+pub(super) fn sinks_place(config: &Config, paths: &StatePaths, own: Vec<CertificateDer<'static>>) -> sinks::Place {
     sinks::Place {
         audit: paths.audit(),
         cursors: paths.sinks(),
-        net: sinks::Net { mark: config.capture.mark, own: authority.family().to_vec() },
+        net: sinks::Net { mark: config.capture.mark, own },
         pace: sinks::Pace::default(),
     }
 }

@@ -14,7 +14,7 @@ mod upgrade;
 use std::path::Path;
 use std::process::ExitCode;
 
-use self::daemon::{Daemon, Signals};
+use self::daemon::{Daemon, Signals, sinks_place};
 use self::inherit::Inheritance;
 use self::modes::Modes;
 pub(super) use self::settings::host;
@@ -24,7 +24,7 @@ use self::upgrade::Program;
 use super::{Failure, Global, rules, tokens};
 use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::mask::Engine;
-use crate::sys;
+use crate::{sinks, sys};
 
 /// Arguments of `interceptor run`.
 #[derive(Debug, clap::Args)]
@@ -93,6 +93,7 @@ fn check(args: &Args, config: &Config, paths: &StatePaths, global: &Global) -> R
 /// What the configuration names is there.
 fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Failure> {
     audit_settings(args, config, paths)?;
+    sinks::Prepared::new(&config.sinks, sinks_place(config, paths, Vec::new()))?;
     config.listen.transport.choose()?;
     let capture = &config.capture;
     if capture.cgroup.is_some() || !capture.strict.is_empty() || !capture.exempt.is_empty() {

@@ -90,6 +90,9 @@ fn sink(sink: &SinkStatus) -> Vec<String> {
     if *undeliverable > 0 {
         lines.push(format!("  {undeliverable} records refused: their ids are in sinks/{name}.undeliverable"));
     }
+    if sink.missing > 0 {
+        lines.push(format!("  {} frames of the log were not found; run `interceptor log verify`", sink.missing));
+    }
     if let Some(error) = &sink.error {
         let retry = sink.retry_at.as_deref().map(|at| format!("; next attempt at {at}")).unwrap_or_default();
         lines.push(format!("  {error}{retry}"));

@@ -254,6 +254,25 @@ fn the_validators_refuse_ocsf_events_that_are_wrong() {
     }
 }
 
+#[test]
+fn otlp_lines_are_read_by_opentelemetrys_own_messages() {
+    let events = every_kind("otlp");
+    let (valid, said) = judge("validate_otlp.py", &events);
+    assert!(valid, "{said}");
+    let said = lines(&said);
+    assert_eq!(said.len(), events.len());
+    for expected in [
+        "interceptor.exchange INFO2 gpt-4o 4",
+        "interceptor.exchange WARN gpt-4o -",
+        "interceptor.exchange INFO - 4",
+        "interceptor.checkpoint INFO - -",
+    ] {
+        assert!(said.iter().any(|line| line == expected), "{expected}: {said:?}");
+    }
+    let broken = events[0].replace("timeUnixNano", "timeUnixNanos");
+    assert!(!judge("validate_otlp.py", &[broken]).0);
+}
+
 fn object(value: &mut Value) -> &mut serde_json::Map<String, Value> {
     value.as_object_mut().expect("an object")
 }

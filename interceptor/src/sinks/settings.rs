@@ -339,7 +339,7 @@ mod tests {
             ("name = 'a'", "no type"),
             ("name = 'a'\ntype = 'kafka'", "none of stdout"),
             ("name = 'a'\ntype = 'file'", "path"),
-            ("name = 'a'\ntype = 'file'\npath = '/x'\nformat = 'har'", "none of jsonl, ocsf, ecs, cef"),
+            ("name = 'a'\ntype = 'file'\npath = '/x'\nformat = 'har'", "none of jsonl, ocsf, ecs, cef, otlp"),
             ("name = 'a'\ntype = 'file'\npath = '/x'\nurl = 'y'", "url"),
             ("name = 'a'\ntype = 'stdout'\nurl = 'y'", "url"),
             ("name = 'a'\ntype = 'file'\npath = '/x'\nfrom = 'middle'", "middle"),

@@ -1,6 +1,5 @@
 //! HTTP/1.1 to one receiver, over a connection that is kept.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,8 @@ use url::Url;
 
 use super::net::{Net, Peer};
 use super::receiver::{Refused, SetupError};
+use super::settings::{Target, Tls};
+use crate::flow::harmless;
 use crate::tls::Alpn;
 
 /// How long a receiver may take to answer.
@@ -36,27 +37,21 @@ impl std::fmt::Debug for Http {
     }
 }
 
-/// How a receiver is reached.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reach<'a> {
-    pub(super) url: &'a str,
-    pub(super) ca_file: Option<&'a PathBuf>,
-    /// Whether the URL may be `http://`.
-    pub(super) plaintext: bool,
-}
-
 impl Http {
-    pub(super) fn new(reach: Reach<'_>, net: &Net) -> Result<Self, SetupError> {
-        let wrong = |why: &str| SetupError::Value(format!("url {:?} {why}", reach.url));
-        let url = Url::parse(reach.url).map_err(|e| wrong(&format!("is no URL: {e}")))?;
+    pub(super) fn new(target: &Target, net: &Net) -> Result<Self, SetupError> {
+        let wrong = |why: &str| SetupError::Value(format!("url {:?} {why}", target.url));
+        let url = Url::parse(&target.url).map_err(|e| wrong(&format!("is no URL: {e}")))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("has a user or password in it; secrets belong into files"));
         }
         let host = url.host_str().ok_or_else(|| wrong("has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
-        let peer = match (url.scheme(), reach.plaintext) {
-            ("https", _) => Peer::verified(net, (host, port), &[Alpn::Http11], reach.ca_file)?,
+        let peer = match (url.scheme(), target.plaintext) {
+            ("https", _) => Peer::verified(net, (host, port), &[Alpn::Http11], &target.tls)?,
+            ("http", true) if target.tls != Tls::default() => {
+                return Err(wrong("speaks no TLS; leave out ca_file, client_cert_file and client_key_file"));
+            }
             ("http", true) => Peer::plain(net, host, port),
             ("http", false) => {
                 return Err(wrong(
@@ -135,12 +130,16 @@ pub(super) fn later(answer: &Response<Bytes>, why: String) -> Refused {
 
 /// Status and the beginning of the text, on one line.
 pub(super) fn told(answer: &Response<Bytes>) -> String {
-    let text = String::from_utf8_lossy(answer.body());
-    let text: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    match text.trim() {
+    match &*shown(&String::from_utf8_lossy(answer.body())) {
         "" => format!("the receiver answered {}", answer.status()),
         text => format!("the receiver answered {}: {text}", answer.status()),
     }
+}
+
+/// The beginning of what a receiver says, on one line: it goes into the daemon's log and to whoever asks for its status.
+pub(super) fn shown(text: &str) -> String {
+    let start: String = text.chars().take(SHOWN).collect();
+    harmless(&start.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Text as a header's value.
@@ -157,10 +156,14 @@ mod tests {
 
     #[test]
     fn secrets_in_urls_and_unencrypted_ones_are_refused() {
-        let made = |url, plaintext| Http::new(Reach { url, ca_file: None, plaintext }, &Net::default());
+        let made = |url: &str, plaintext| {
+            Http::new(&Target { url: url.into(), plaintext, tls: Tls::default() }, &Net::default())
+        };
         for url in ["http://h/", "https://user:secret@h/", "ftp://h/", "h", "https://"] {
             assert!(made(url, false).is_err(), "{url}");
         }
+        let tls = Tls { ca_file: Some("/x".into()), ..Tls::default() };
+        assert!(Http::new(&Target { url: "http://h".into(), plaintext: true, tls }, &Net::default()).is_err());
         let authority = |http: &Http| http.url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
         assert_eq!(authority(&made("http://[::1]:8088/a?b", true).unwrap()), "[::1]:8088");
         assert_eq!(authority(&made("https://h.example/a", false).unwrap()), "h.example");
@@ -169,12 +172,12 @@ mod tests {
     #[test]
     fn only_what_is_wrong_with_the_content_is_final() {
         let answer = |status: u16| {
-            let answer = Response::builder().status(status).header("retry-after", "7").body(Bytes::from("a\nb"));
+            let answer = Response::builder().status(status).header("retry-after", "7").body(Bytes::from("a\nb\x1b "));
             judge(&answer.unwrap())
         };
         assert!(answer(204).is_ok());
         for status in [400, 413, 422] {
-            assert!(matches!(answer(status), Err(Refused::Content(why)) if why.ends_with(": ab")), "{status}");
+            assert!(matches!(answer(status), Err(Refused::Content(why)) if why.ends_with(": a b\\u{1b}")), "{status}");
         }
         for status in [301, 401, 403, 404, 429, 500, 503] {
             let seven = Some(Duration::from_secs(7));

@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use prost::Message as _;
 
 use super::event::{Event, What};
-use super::http::{Http, Reach, header, judge};
-use super::net::Net;
+use super::http::{Http, header, judge, shown};
 use super::receiver::{Refused, SetupError, secret_text};
 use super::settings;
 use crate::siem::otlp;
@@ -27,13 +26,12 @@ impl std::fmt::Debug for Otlp {
 }
 
 impl Otlp {
-    pub(super) fn new(settings: &settings::Otlp, net: &Net) -> Result<Self, SetupError> {
-        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+    pub(super) fn new(http: Http, settings: &settings::Otlp) -> Result<Self, SetupError> {
         let authorization = match &settings.token_file {
             Some(file) => Some(header(&format!("Bearer {}", *secret_text(file)?), "the token")?),
             None => None,
         };
-        Ok(Self { http: Http::new(reach, net)?, authorization })
+        Ok(Self { http, authorization })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -49,19 +47,22 @@ impl Otlp {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        let answer = self.http.send(request).await?;
-        judge(&answer)?;
-        // An empty message, or none, says that all is well.
-        let answer = ExportLogsServiceResponse::decode(answer.body().clone()).unwrap_or_default();
-        match answer.partial_success {
-            Some(partial) if partial.rejected_log_records > 0 => Err(Refused::Content(format!(
-                "the receiver rejected {} of {} log records: {}",
-                partial.rejected_log_records,
-                events.len(),
-                partial.error_message
-            ))),
-            _ => Ok(()),
-        }
+        verdict(&self.http.send(request).await?, events.len())
+    }
+}
+
+/// What the receiver says about so many log records.
+pub(super) fn verdict(answer: &Response<Bytes>, count: usize) -> Result<(), Refused> {
+    judge(answer)?;
+    // An empty message, or none, says that all is well.
+    let answer = ExportLogsServiceResponse::decode(answer.body().clone()).unwrap_or_default();
+    match answer.partial_success {
+        Some(partial) if partial.rejected_log_records > 0 => Err(Refused::Content(format!(
+            "the receiver rejected {} of {count} log records: {}",
+            partial.rejected_log_records,
+            shown(&partial.error_message)
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -102,7 +102,8 @@ fn known(action: &str) -> Record {
     (request.operation, request.model) = (Some("chat.completions".into()), Some("gpt-4o".into()));
     (request.bytes, record.coverage.scanned_bytes) = (Some(30), Some(20));
     record.decision.rule = Some("policy.findings".into());
-    let finding = FindingCount { entity: "CREDIT_CARD".into(), rule: "card.pan".into(), count: 1, action: Action::Mask };
+    let finding =
+        FindingCount { entity: "CREDIT_CARD".into(), rule: "card.pan".into(), count: 1, action: Action::Mask };
     record.findings = vec![finding];
     record
 }
@@ -235,7 +236,9 @@ fn the_validators_refuse_ocsf_events_that_are_wrong() {
         ("schema $.severity_id: 42 is not one of", |event| event["severity_id"] = 42.into()),
         ("schema $: Additional properties", |event| event["colour"] = "red".into()),
         ("schema $.dst_endpoint: {'port': 443} is not valid", |event| event["dst_endpoint"] = json!({"port": 443})),
-        ("schema $.http_request.http_method: 'BREW' is not", |event| event["http_request"]["http_method"] = "BREW".into()),
+        ("schema $.http_request.http_method: 'BREW' is not", |event| {
+            event["http_request"]["http_method"] = "BREW".into()
+        }),
         ("models : Value error, type_uid must be 600301", |event| event["type_uid"] = 600_302.into()),
         ("models : Value error, Inconsistent status_id=1", |event| event["status"] = "Failure".into()),
     ];

@@ -178,7 +178,9 @@ fn read_text(path: &PathBuf) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     if text.contains("\r\n") {
         let path = path.display();
-        return Err(format!("{path}: its lines end in CR LF, as some programs convert them: copy it anew as it is").into());
+        return Err(
+            format!("{path}: its lines end in CR LF, as some programs convert them: copy it anew as it is").into()
+        );
     }
     Ok(text)
 }

@@ -142,7 +142,7 @@ pub fn fuzz_answer(data: &[u8]) {
     let mut answer = Response::new(Bytes::copy_from_slice(body));
     *answer.status_mut() = status;
     let verdicts = [http::judge(&answer), hec::judge(&answer), s3::judge(&answer), otlp::verdict(&answer, 1)];
-    for (Refused::Later { why, .. } | Refused::Content(why)) in verdicts.into_iter().filter_map(Result::err) {
+    for Refused::Later { why, .. } | Refused::Content(why) in verdicts.into_iter().filter_map(Result::err) {
         assert!(why.len() < 10_000 && !why.contains(char::is_control), "{why:?}");
     }
 }

@@ -336,8 +336,12 @@ mod tests {
         let syslog = "name = 'b'\ntype = 'syslog'\nformat = 'cef'\nfrom = 'start'\naddress = 'h:6514'";
         let syslog = parse(syslog).unwrap();
         assert_eq!((syslog.format, syslog.from), (Format::Cef, Start::Start));
-        assert!(matches!(syslog.to, Destination::Syslog(Syslog { transport: SyslogTransport::Tls, facility: 13, .. }, _)));
-        let hec = parse("name = 'c'\ntype = 'hec'\nurl = 'https://h'\ntoken_file = '/t'\nclient_key_file = '/k'").unwrap();
+        assert!(matches!(
+            syslog.to,
+            Destination::Syslog(Syslog { transport: SyslogTransport::Tls, facility: 13, .. }, _)
+        ));
+        let hec =
+            parse("name = 'c'\ntype = 'hec'\nurl = 'https://h'\ntoken_file = '/t'\nclient_key_file = '/k'").unwrap();
         let Destination::Hec(_, target) = hec.to else { panic!("{hec:?}") };
         assert_eq!((target.url.as_str(), target.plaintext), ("https://h", false));
         assert_eq!(target.tls, Tls { client_key_file: Some("/k".into()), ..Tls::default() });

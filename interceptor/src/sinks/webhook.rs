@@ -46,11 +46,7 @@ impl Webhook {
         }
         let content_type =
             if sink.format == Format::Cef { "text/plain; charset=utf-8" } else { "application/x-ndjson" };
-        Ok(Self {
-            http,
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
-            content_type,
-        })
+        Ok(Self { http, key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), content_type })
     }
 
     pub(super) fn describe(&self) -> String {

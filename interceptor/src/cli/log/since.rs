@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_what_is_accepted() {
-        for text in ["bogus", "", "25:00", "2026-13-01", "2026-11-23T99:00:00", "--2h", "-2h ago", "--until", "-", "ago", "5"] {
+        for text in
+            ["bogus", "", "25:00", "2026-13-01", "2026-11-23T99:00:00", "--2h", "-2h ago", "--until", "-", "ago", "5"]
+        {
             assert_eq!(at(text, TimeZone::UTC), None, "{text}");
         }
         let error = "bogus".parse::<Since>().unwrap_err();

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::filter::{self, Filter};
-use super::{report_damage, tell};
 use super::table::{Style, clean, colour, millis};
+use super::{report_damage, tell};
 use crate::audit::{Query, Reader, Record, Time};
 use crate::cli::Failure;
 use crate::cli::pager::Paging;

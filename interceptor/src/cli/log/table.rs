@@ -131,7 +131,8 @@ impl Table {
     }
 
     fn line(&self, out: &mut impl Write, cells: [String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
-        let shown = || cells.iter().zip(self.layout.widths).enumerate().filter_map(|(n, (cell, w))| Some((n, cell, w?)));
+        let shown =
+            || cells.iter().zip(self.layout.widths).enumerate().filter_map(|(n, (cell, w))| Some((n, cell, w?)));
         let whole: usize = shown().map(|(_, cell, width)| cell.chars().count().max(width) + GAP).sum();
         // What a wide terminal has room for is shown whole, though it is wider than its column.
         let is_cut = self.terminal.is_some_and(|terminal| whole - GAP > terminal);
@@ -139,7 +140,13 @@ impl Table {
         for (column, cell, width) in shown() {
             let room = self.terminal.map_or(usize::MAX, |terminal| terminal.saturating_sub(used));
             let width = if column == FINDINGS { room } else { width.min(room) };
-            let cell = if !is_cut { cell.clone() } else if column == ID { start(cell, width) } else { fit(cell, width) };
+            let cell = if !is_cut {
+                cell.clone()
+            } else if column == ID {
+                start(cell, width)
+            } else {
+                fit(cell, width)
+            };
             line.push_str(&style(column).paint(&cell, self.colour));
             let cell = cell.chars().count();
             let padding = if column == FINDINGS { 0 } else { width.saturating_sub(cell) + GAP };

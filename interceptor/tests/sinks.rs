@@ -34,6 +34,9 @@ fn main() -> ExitCode {
         for kind in RECEIVERS {
             if wanted.is_empty() || wanted.iter().any(|word| kind.name().contains(word.as_str())) {
                 scope.spawn(move || nothing_is_lost(kind, rounds));
+                if kind.wants_certificates() {
+                    scope.spawn(move || a_receiver_that_knows_its_clients_takes_from_no_other(kind));
+                }
             }
         }
     });
@@ -83,6 +86,24 @@ fn nothing_is_lost(kind: receivers::Kind, rounds: u32) {
         receiver.restart();
     }
     receiver.calm();
+    recorded.take(Worker::start(place.path(), "drain").finish());
+    receiver.settle();
+    check(kind, &recorded, &receiver.taken());
+}
+
+/// Without its certificate a sink waits, and with it it sends all.
+fn a_receiver_that_knows_its_clients_takes_from_no_other(kind: receivers::Kind) {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut receiver = Receiver::start(kind, place.path());
+    receiver.calm();
+    worker::prepare(place.path(), &receiver.without_certificate());
+    let mut recorded = Recorded::default();
+    let mut worker = Worker::start(place.path(), "write");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    recorded.take(worker.kill());
+    receiver.settle();
+    assert_eq!(receiver.taken(), [""; 0], "{}", kind.name());
+    worker::configure(place.path(), &receiver.configuration());
     recorded.take(Worker::start(place.path(), "drain").finish());
     receiver.settle();
     check(kind, &recorded, &receiver.taken());

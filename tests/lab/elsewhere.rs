@@ -11,17 +11,17 @@ use tempfile::NamedTempFile;
 const STRICT: &str = "[capture]\nstrict = ['client']\n";
 
 /// curl to a name that the host elsewhere has a certificate for, at its address.
-const FOREIGN: &str = "curl -sS --max-time 20 --cacert $DIR/cert.pem --resolve foreign.example:443:203.0.113.200 \
+pub(super) const FOREIGN: &str = "curl -sS --max-time 20 --cacert $DIR/cert.pem --resolve foreign.example:443:203.0.113.200 \
                        https://foreign.example/hello";
 
 /// A lab with a host elsewhere.
-struct Elsewhere {
-    lab: Lab,
+pub(super) struct Elsewhere {
+    pub(super) lab: Lab,
     _config: NamedTempFile,
 }
 
 impl Elsewhere {
-    fn new(config: &str) -> Self {
+    pub(super) fn new(config: &str) -> Self {
         let file = NamedTempFile::new().expect("a file");
         fs::write(file.path(), config).expect("a configuration");
         let lab = Lab::with(&["--config", file.path().to_str().expect("a path in UTF-8")]);
@@ -39,7 +39,7 @@ impl Elsewhere {
     }
 
     /// Runs a shell script, in which `say` is `say.py`.
-    fn sh(&self, text: &str) -> Run {
+    pub(super) fn sh(&self, text: &str) -> Run {
         self.sh_under(&[], text)
     }
 
@@ -56,14 +56,15 @@ impl Elsewhere {
     }
 
     /// What reached a port there, connection by connection; `proxy` for the proxy.
-    fn arrived(&self, port: &str) -> Vec<Vec<u8>> {
+    pub(super) fn arrived(&self, port: &str) -> Vec<Vec<u8>> {
         let entries = fs::read_dir(self.dir()).expect("a directory").map(|entry| entry.expect("an entry").path());
         let of_port = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             name.rsplit_once('-').is_some_and(|(start, _)| start == port)
         };
         let mut files: Vec<PathBuf> = entries.filter(of_port).collect();
-        files.sort();
+        // The tenth comes after the ninth.
+        files.sort_by_key(|file| (file.as_os_str().len(), file.clone()));
         files.into_iter().map(|file| fs::read(file).expect("what arrived")).collect()
     }
 

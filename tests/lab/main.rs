@@ -23,6 +23,7 @@ mod record;
 mod refusals;
 mod restore;
 mod rules;
+mod sinks;
 mod slow;
 mod smuggling;
 mod status;

@@ -3,7 +3,7 @@
 use interceptor_tests::{Lab, OPENAI, body, program, script};
 
 /// Shell functions: requests that hold their answers, and what happens to the daemon meanwhile.
-fn prelude() -> String {
+pub(super) fn prelude() -> String {
     format!(
         "cd $INTERCEPTOR_STATE
          stream() {{ curl -sSN {OPENAI} -H 'content-type: application/json' -H \"x-lab-hold: $PWD/go\" -d '{streamed}' > stream-$1; }}

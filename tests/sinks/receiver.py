@@ -1,10 +1,11 @@
 """Receivers that the tests of the sinks start: webhook, Splunk HEC with acknowledgement, OTLP logs.
 
-    receiver.py KIND PORT STORE TROUBLE
+    receiver.py KIND PORT STORE TROUBLE [CERTIFICATES]
 
 Each appends what it has taken to STORE, one id a line, before it says so. TROUBLE is the share of requests, 0 to 1, that
 go wrong: a connection is dropped before or after the events are stored, an answer comes late, is 503, or an
-acknowledgement is lost. What is not valid is answered 400 and noted in STORE.bad, which fails the test.
+acknowledgement is lost. What is not valid is answered 400 and noted in STORE.bad, which fails the test. With CERTIFICATES, a
+directory, it speaks TLS and takes nothing from who has none of its CA's.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import hmac
 import json
 import os
 import random
+import ssl
 import sys
 import threading
 import time
@@ -157,5 +159,17 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = True
     daemon_threads = True
 
+    def handle_error(self, request, client_address):
+        # Clients are killed, and some have no certificate.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
-Server(("127.0.0.1", PORT), Handler).serve_forever()
+
+server = Server(("127.0.0.1", PORT), Handler)
+if len(sys.argv) > 5:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=sys.argv[5] + "/ca.pem")
+    context.load_cert_chain(sys.argv[5] + "/server.pem", sys.argv[5] + "/server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    # The thread of the connection shakes hands, so that nobody waits for a client that does not.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()

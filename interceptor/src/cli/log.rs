@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::pager::{Pager, Paging};
 use super::{Failure, Global};
 use crate::audit::{Damage, Found, Located, Reader};
 
@@ -77,10 +78,26 @@ struct ShowArgs {
     /// One JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+impl Command {
+    /// What a pager may show. What was sealed goes through none, and what is followed needs none.
+    fn paging(&self) -> Option<&Paging> {
+        match self {
+            Self::List(args) => Some(&args.paging),
+            Self::Show(args) => Some(&args.paging),
+            Self::Grep(args) => Some(&args.paging),
+            Self::Stats(args) => Some(&args.paging),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let audit = || global.paths().map(|paths| paths.audit());
+    let pager = args.command.paging().and_then(Pager::start);
     let result = match &args.command {
         Command::List(args) => list::list(args, &audit()?),
         Command::Show(args) => show(args, &audit()?),
@@ -96,6 +113,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Retain(args) => retain::run(args, global),
         Command::Hold(args) => hold::run(args, &global.paths()?),
     };
+    if let Some(pager) = pager {
+        pager.finish();
+    }
     match result {
         // Whoever reads our output has seen enough.
         Err(failure) if is_broken_pipe(&failure) => Ok(ExitCode::SUCCESS),
@@ -127,11 +147,16 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
 fn report_damage(damage: &[Damage]) {
     for damage in damage {
         let file = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        eprintln!(
-            "interceptor: frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
+        tell(format_args!(
+            "frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
             damage.sequence, damage.offset, damage.reason
-        );
+        ));
     }
+}
+
+/// Says something on standard error. A pager that shows it may be gone.
+fn tell(what: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "interceptor: {what}");
 }
 
 /// The one record that `id` names.
@@ -148,7 +173,14 @@ fn find(reader: &mut Reader, id: &str) -> Result<Located, Failure> {
     }
 }
 
-/// Reads a file given by the user.
+/// Reads a signed file given by the user: what is signed is its bytes.
 fn read_text(path: &PathBuf) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    if text.contains("\r\n") {
+        let path = path.display();
+        return Err(
+            format!("{path}: its lines end in CR LF, as some programs convert them: copy it anew as it is").into()
+        );
+    }
+    Ok(text)
 }

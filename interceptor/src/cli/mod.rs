@@ -5,6 +5,7 @@ mod generate;
 mod keys;
 mod log;
 mod mask;
+mod pager;
 mod progress;
 mod rules;
 mod run;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{PRODUCT, VERSION, is_denied, milliseconds, outcome, url};
 use crate::audit::Record;
+use crate::flow::harmless;
 
 /// The line of a record, without its end.
 pub(super) fn line(record: &Record) -> String {
@@ -69,28 +70,12 @@ fn fields(record: &Record) -> Vec<(&'static str, String)> {
 
 /// In the header, a bar and a backslash are escaped; it has no lines.
 pub(super) fn in_header(text: &str) -> String {
-    shown(&text.replace(['\r', '\n'], " ")).replace('\\', "\\\\").replace('|', "\\|")
+    harmless(&text.replace(['\r', '\n'], " ")).replace('\\', "\\\\").replace('|', "\\|")
 }
 
 /// In a value, an equals sign and a backslash are escaped, and lines end in `\n`.
 pub(super) fn in_value(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-    let lines = lines.split('\n').map(|line| shown(line).replace('\\', "\\\\").replace('=', "\\="));
+    let lines = lines.split('\n').map(|line| harmless(line).replace('\\', "\\\\").replace('=', "\\="));
     lines.collect::<Vec<_>>().join("\\n")
-}
-
-/// With what would end a line for some, or drive a terminal, written as `\u{..}`.
-fn shown(text: &str) -> String {
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if is_hidden(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
 }

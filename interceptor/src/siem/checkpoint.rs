@@ -3,8 +3,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Format, PRODUCT, VERSION, cef, ecs, milliseconds, ocsf};
+use super::{Format, PRODUCT, VERSION, cef, ecs, milliseconds, ocsf, otlp};
 use crate::audit::{Checkpoint, Time};
+
+/// What to tell checkpoints by: the log and its size.
+#[must_use]
+pub fn id(checkpoint: &Checkpoint) -> String {
+    format!("{}#{}", checkpoint.origin, checkpoint.size)
+}
+
+/// The host whose log it is of.
+#[must_use]
+pub fn host(checkpoint: &Checkpoint) -> &str {
+    checkpoint.origin.strip_prefix("interceptor/").unwrap_or(&checkpoint.origin)
+}
 
 /// The line of `note`, which says `checkpoint` and was the newest at `at`.
 pub(super) fn line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time) -> String {
@@ -13,6 +25,7 @@ pub(super) fn line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time
         Format::Ocsf => ocsf_event(note, checkpoint, at).to_string(),
         Format::Ecs => ecs_document(note, checkpoint, at).to_string(),
         Format::Cef => cef_line(note, checkpoint, at),
+        Format::Otlp => otlp::checkpoint_line(checkpoint, &plain(note, checkpoint, at).to_string(), at),
     }
 }
 
@@ -33,7 +46,7 @@ fn ocsf_event(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
         "metadata": {
             "version": ocsf::SCHEMA,
             "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION},
-            "uid": format!("{}#{}", checkpoint.origin, checkpoint.size),
+            "uid": id(checkpoint),
             "log_name": "checkpoint",
         },
         "category_uid": 0,
@@ -57,7 +70,7 @@ fn ecs_document(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
         "@timestamp": at,
         "ecs": {"version": ecs::SCHEMA},
         "event": {
-            "id": format!("{}#{}", checkpoint.origin, checkpoint.size),
+            "id": id(checkpoint),
             "kind": "state",
             "dataset": "interceptor.checkpoint",
             "module": "interceptor",
@@ -73,7 +86,7 @@ fn cef_line(note: &str, checkpoint: &Checkpoint, at: Time) -> String {
         "{}|1|rt={} externalId={} cn1Label=leaves cn1={} msg={}",
         header.map(cef::in_header).join("|"),
         milliseconds(at),
-        cef::in_value(&format!("{}#{}", checkpoint.origin, checkpoint.size)),
+        cef::in_value(&id(checkpoint)),
         checkpoint.size,
         cef::in_value(note)
     )

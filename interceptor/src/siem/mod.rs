@@ -1,4 +1,5 @@
-//! Records in the words of others: event schemas of security tools, and the archive format of browsers.
+//! Records in the words of others: event schemas of security tools, OpenTelemetry's logs, and the archive format of
+//! browsers.
 //!
 //! What is sealed is not read here, so all of this is masked content. What a schema has no member for is left out of it;
 //! `jsonl`, the record itself, has everything.
@@ -8,8 +9,11 @@ mod checkpoint;
 mod ecs;
 mod har;
 mod ocsf;
+pub mod otlp;
 
 use std::io::{self, Write};
+
+pub use checkpoint::{host as checkpoint_host, id as checkpoint_id};
 
 use crate::audit::{Checkpoint, Encoding, Record, Time};
 
@@ -24,14 +28,22 @@ pub enum Format {
     Ecs,
     /// ArcSight Common Event Format, one event a line.
     Cef,
+    /// OpenTelemetry's logs as OTLP/JSON, one request a line.
+    Otlp,
     /// HTTP Archive 1.2: one document, which browsers' developer tools open.
     Har,
 }
 
 impl Format {
     /// All of them, and what they are called.
-    pub const ALL: [(&'static str, Self); 5] =
-        [("jsonl", Self::Jsonl), ("ocsf", Self::Ocsf), ("ecs", Self::Ecs), ("cef", Self::Cef), ("har", Self::Har)];
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("jsonl", Self::Jsonl),
+        ("ocsf", Self::Ocsf),
+        ("ecs", Self::Ecs),
+        ("cef", Self::Cef),
+        ("otlp", Self::Otlp),
+        ("har", Self::Har),
+    ];
 }
 
 /// Writes records one after the other; ends with [`Exporter::finish`].
@@ -60,7 +72,7 @@ impl<W: Write> Exporter<W> {
     /// When it cannot be written.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
         match self.format {
-            Format::Jsonl | Format::Ocsf | Format::Ecs | Format::Cef => {
+            Format::Jsonl | Format::Ocsf | Format::Ecs | Format::Cef | Format::Otlp => {
                 self.out.write_all(line(self.format, record).as_bytes())?;
             }
             Format::Har => {
@@ -88,11 +100,13 @@ impl<W: Write> Exporter<W> {
 /// The line of a record, without its end; as [`Format::Har`] has none, its entry.
 #[must_use]
 pub fn line(format: Format, record: &Record) -> String {
+    let plain = || serde_json::to_string(record).expect("a record is plain data");
     match format {
-        Format::Jsonl => serde_json::to_string(record).expect("a record is plain data"),
+        Format::Jsonl => plain(),
         Format::Ocsf => ocsf::event(record).to_string(),
         Format::Ecs => ecs::document(record).to_string(),
         Format::Cef => cef::line(record),
+        Format::Otlp => otlp::line(record, &plain()),
         Format::Har => har::entry(record).to_string(),
     }
 }

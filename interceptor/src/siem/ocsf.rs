@@ -62,7 +62,7 @@ pub(super) fn event(record: &Record) -> Value {
             "response": {"code": record.response.status, "error_message": record.response.error},
         },
         "src_endpoint": {"hostname": record.host},
-        "dst_endpoint": {"hostname": record.endpoint.host, "ip": record.endpoint.ip, "port": record.endpoint.port},
+        "dst_endpoint": destination(record),
         "http_request": http_request(record),
         "http_response": record.response.status.map(|status| json!({
             "code": status,
@@ -71,26 +71,32 @@ pub(super) fn event(record: &Record) -> Value {
         })),
         "ai_model": model(record),
         "message_context": message(record),
-        "unmapped": {
-            "findings": record.findings,
-            "scanned_bytes": record.coverage.scanned_bytes,
-            "opaque_bytes": record.coverage.opaque_bytes,
-            "container": record.caller.container,
-            "cgroup": record.caller.cgroup,
-            "unit": record.caller.unit,
-            "state": record.state,
-            "finish_reason": record.response.finish_reason,
-            "overhead_us": record.timing.overhead_us,
-            "damaged": record.log.damaged,
-            "removed": record.log.removed,
-            "leaf_hash": record.log.leaf_hash,
-        },
+        "unmapped": unmapped(record),
     }));
     // As it is: nothing is left out of evidence.
     if let Some(body) = body(record) {
         event["api"]["request"]["data"] = body.into();
     }
     event
+}
+
+/// What the class has no member for.
+fn unmapped(record: &Record) -> Value {
+    json!({
+        "findings": record.findings,
+        "http_method": record.request.method.as_ref().filter(|method| !is_listed(method)),
+        "scanned_bytes": record.coverage.scanned_bytes,
+        "opaque_bytes": record.coverage.opaque_bytes,
+        "container": record.caller.container,
+        "cgroup": record.caller.cgroup,
+        "unit": record.caller.unit,
+        "state": record.state,
+        "finish_reason": record.response.finish_reason,
+        "overhead_us": record.timing.overhead_us,
+        "damaged": record.log.damaged,
+        "removed": record.log.removed,
+        "leaf_hash": record.log.leaf_hash,
+    })
 }
 
 /// What a method does, as the class names it: a model is asked for something new.
@@ -136,18 +142,36 @@ fn process(caller: &Caller) -> Option<Value> {
     })
 }
 
+/// The schema wants a name or an address: a port alone is no endpoint.
+fn destination(record: &Record) -> Option<Value> {
+    let endpoint = &record.endpoint;
+    let is_known = endpoint.host.is_some() || endpoint.ip.is_some();
+    is_known.then(|| json!({"hostname": endpoint.host, "ip": endpoint.ip, "port": endpoint.port}))
+}
+
+/// The methods that the schema has; others go below `unmapped`.
+const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+
+fn is_listed(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
 fn http_request(record: &Record) -> Value {
     let (path, query) = path_and_query(record);
-    json!({
-        "http_method": record.request.method,
-        "body_length": record.request.bytes,
-        "url": {
+    // A URL without a path, as of what was passed on unread, is none to the schema.
+    let url = path.map(|path| {
+        json!({
             "url_string": url(record),
             "hostname": record.endpoint.host,
             "path": path,
             "query_string": query,
             "port": record.endpoint.port,
-        },
+        })
+    });
+    json!({
+        "http_method": record.request.method.as_deref().filter(|method| is_listed(method)),
+        "body_length": record.request.bytes,
+        "url": url,
     })
 }
 

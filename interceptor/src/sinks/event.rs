@@ -37,7 +37,7 @@ impl Event {
     pub(super) fn id(&self) -> String {
         match &self.what {
             What::Record(record) => record.id.to_string(),
-            What::Checkpoint { checkpoint, .. } => format!("{}#{}", checkpoint.origin, checkpoint.size),
+            What::Checkpoint { checkpoint, .. } => siem::checkpoint_id(checkpoint),
         }
     }
 
@@ -52,9 +52,7 @@ impl Event {
     pub(super) fn host(&self) -> &str {
         match &self.what {
             What::Record(record) => &record.host,
-            What::Checkpoint { checkpoint, .. } => {
-                checkpoint.origin.strip_prefix("interceptor/").unwrap_or(&checkpoint.origin)
-            }
+            What::Checkpoint { checkpoint, .. } => siem::checkpoint_host(checkpoint),
         }
     }
 

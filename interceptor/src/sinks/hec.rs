@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::event::Event;
-use super::http::{Http, Reach, header, later, told};
-use super::net::Net;
+use super::http::{Http, header, later, told};
 use super::receiver::{Refused, SetupError, secret_text};
 use super::settings::{self, Settings};
 use crate::siem::Format;
@@ -49,13 +48,11 @@ impl std::fmt::Debug for Hec {
 }
 
 impl Hec {
-    pub(super) fn new(settings: &settings::Hec, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
-        let http = Http::new(reach, net)?;
+    pub(super) fn new(http: Http, settings: &settings::Hec, sink: &Settings) -> Result<Self, SetupError> {
         if !matches!(http.url().path(), "" | "/") || http.url().query().is_some() {
             return Err(SetupError::Value(format!(
                 "url {:?} has a path; give the collector's address alone, like https://splunk.example.com:8088",
-                settings.url
+                http.url().as_str()
             )));
         }
         if !ACK_TIMEOUT_S.contains(&settings.ack_timeout_s) {
@@ -174,7 +171,7 @@ fn json_of(answer: &Response<Bytes>) -> Value {
 /// format, event field required, event field blank, an error in handling indexed fields.
 const ABOUT_CONTENT: [u64; 5] = [5, 6, 12, 13, 15];
 
-fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
+pub(super) fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     let status = answer.status();
     if status.is_success() {
         return Ok(());

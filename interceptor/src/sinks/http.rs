@@ -1,6 +1,5 @@
 //! HTTP/1.1 to one receiver, over a connection that is kept.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use url::Url;
 
 use super::net::{Net, Peer};
 use super::receiver::{Refused, SetupError, patience, printable};
+use super::settings::{Target, Tls};
 use crate::tls::Alpn;
 
 /// Bytes of an answer that are read.
@@ -33,19 +33,10 @@ impl std::fmt::Debug for Http {
     }
 }
 
-/// How a receiver is reached.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reach<'a> {
-    pub(super) url: &'a str,
-    pub(super) ca_file: Option<&'a PathBuf>,
-    /// Whether the URL may be `http://`.
-    pub(super) plaintext: bool,
-}
-
 impl Http {
-    pub(super) fn new(reach: Reach<'_>, net: &Net) -> Result<Self, SetupError> {
+    pub(super) fn new(target: &Target, net: &Net) -> Result<Self, SetupError> {
         // Paths and queries of webhooks are often secrets.
-        let url = Url::parse(reach.url).map_err(|e| SetupError::Value(format!("url is no URL: {e}")))?;
+        let url = Url::parse(&target.url).map_err(|e| SetupError::Value(format!("url is no URL: {e}")))?;
         let wrong = |why: &str| SetupError::Value(format!("url of {} {why}", shown(&url)));
         if !url.username().is_empty() || url.password().is_some() {
             return Err(wrong("has a user or password in it; secrets belong into files"));
@@ -53,8 +44,11 @@ impl Http {
         let host = url.host_str().ok_or_else(|| wrong("has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
-        let peer = match (url.scheme(), reach.plaintext) {
-            ("https", _) => Peer::verified(net, (host, port), &[Alpn::Http11], reach.ca_file)?,
+        let peer = match (url.scheme(), target.plaintext) {
+            ("https", _) => Peer::verified(net, (host, port), &[Alpn::Http11], &target.tls)?,
+            ("http", true) if target.tls != Tls::default() => {
+                return Err(wrong("speaks no TLS; leave out ca_file, client_cert_file and client_key_file"));
+            }
             ("http", true) => Peer::plain(net, host, port),
             ("http", false) => {
                 return Err(wrong(
@@ -152,8 +146,7 @@ pub(super) fn later(answer: &Response<Bytes>, why: &str) -> Refused {
 
 /// Status and the beginning of the text, on one line.
 pub(super) fn told(answer: &Response<Bytes>) -> String {
-    let text = printable(&String::from_utf8_lossy(answer.body()));
-    match text.trim() {
+    match &*printable(&String::from_utf8_lossy(answer.body())) {
         "" => format!("the receiver answered {}", answer.status()),
         text => format!("the receiver answered {}: {text}", answer.status()),
     }
@@ -173,10 +166,14 @@ mod tests {
 
     #[test]
     fn secrets_in_urls_and_unencrypted_ones_are_refused() {
-        let made = |url, plaintext| Http::new(Reach { url, ca_file: None, plaintext }, &Net::default());
+        let made = |url: &str, plaintext| {
+            Http::new(&Target { url: url.into(), plaintext, tls: Tls::default() }, &Net::default())
+        };
         for url in ["http://h/", "https://user:secret@h/", "ftp://h/", "h", "https://"] {
             assert!(made(url, false).is_err(), "{url}");
         }
+        let tls = Tls { ca_file: Some("/x".into()), ..Tls::default() };
+        assert!(Http::new(&Target { url: "http://h".into(), plaintext: true, tls }, &Net::default()).is_err());
         let authority = |http: &Http| http.url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
         assert_eq!(authority(&made("http://[::1]:8088/a?b", true).unwrap()), "[::1]:8088");
         let hook = made("https://h.example/services/secret?token=secret", false).unwrap();
@@ -189,12 +186,12 @@ mod tests {
     #[test]
     fn only_what_is_wrong_with_the_content_is_final() {
         let answer = |status: u16| {
-            let answer = Response::builder().status(status).header("retry-after", "7").body(Bytes::from("a\nb"));
+            let answer = Response::builder().status(status).header("retry-after", "7").body(Bytes::from("a\nb\x1b "));
             judge(&answer.unwrap())
         };
         assert!(answer(204).is_ok());
         for status in [400, 413, 422] {
-            assert!(matches!(answer(status), Err(Refused::Content(why)) if why.ends_with(": ab")), "{status}");
+            assert!(matches!(answer(status), Err(Refused::Content(why)) if why.ends_with(": a b\\u{1b}")), "{status}");
         }
         for status in [301, 401, 403, 404, 429, 500, 503] {
             let seven = Some(Duration::from_secs(7));

@@ -37,7 +37,9 @@ pub use backoff::Pace;
 pub use cursor::CursorError;
 pub use net::Net;
 pub use receiver::SetupError;
-pub use settings::{Destination, Settings, Start};
+#[doc(hidden)]
+pub use receiver::fuzz_answer;
+pub use settings::{Destination, Settings, Start, Target, Tls};
 pub use status::SinkStatus;
 
 use crate::audit::Follower;

@@ -1,7 +1,7 @@
 //! Connections to receivers: marked as the daemon's own, so that its own programs do not capture them, and verified.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -11,8 +11,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use super::settings::Tls;
 use crate::sys::unacknowledged;
-use crate::tls::{Alpn, CertificateDer, Roots, RootsError, ServerName, UpstreamTls};
+use crate::tls::{
+    Alpn, CertificateDer, EndpointFiles, EndpointTls, EndpointTlsError, Roots, RootsError, ServerName, UpstreamTls,
+};
 
 /// How long a connection, and a handshake, may take each.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -38,6 +41,9 @@ pub enum NetError {
     /// There are no roots.
     #[error(transparent)]
     Roots(#[from] RootsError),
+    /// The certificate that the receiver would be shown, or its key, cannot be used.
+    #[error("{0}")]
+    Identity(String),
     /// The library refuses its settings.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -65,8 +71,16 @@ impl Io for TlsStream<TcpStream> {
 pub(super) struct Peer {
     host: String,
     port: u16,
-    tls: Option<(UpstreamTls, ServerName<'static>, &'static [Alpn])>,
+    tls: Option<Verified>,
     mark: u32,
+}
+
+struct Verified {
+    tls: UpstreamTls,
+    name: ServerName<'static>,
+    alpn: &'static [Alpn],
+    /// What the receiver is shown.
+    identity: Option<EndpointTls>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -81,27 +95,35 @@ impl Peer {
         Self { host: host.to_owned(), port, tls: None, mark: net.mark }
     }
 
-    /// Over TLS, verified against the roots in `ca_file` alone, or else against the system's.
+    /// Over TLS, verified as `settings` say.
     pub(super) fn verified(
         net: &Net,
         (host, port): (&str, u16),
         alpn: &'static [Alpn],
-        ca_file: Option<&PathBuf>,
+        settings: &Tls,
     ) -> Result<Self, NetError> {
-        let roots = match ca_file {
+        let roots = match &settings.ca_file {
             Some(file) => Roots::only(std::slice::from_ref(file), &net.own)?,
             None => Roots::system(&[], &net.own)?,
         };
         let tls = UpstreamTls::new(roots).map_err(|e| NetError::Tls(e.to_string()))?;
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| NetError::Tls(format!("{host:?} is neither a name nor an address")))?;
-        Ok(Self { tls: Some((tls, name, alpn)), ..Self::plain(net, host, port) })
+        let identity = match (&settings.client_cert_file, &settings.client_key_file) {
+            (Some(certificate), Some(key)) => Some(identity(certificate, key)?),
+            (None, None) => None,
+            _ => {
+                let why = "client_cert_file and client_key_file are of use together only; name both, or none";
+                return Err(NetError::Identity(why.into()));
+            }
+        };
+        Ok(Self { tls: Some(Verified { tls, name, alpn, identity }), ..Self::plain(net, host, port) })
     }
 
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Io>> {
         let stream = self.tcp().await?;
-        let Some((tls, name, alpn)) = &self.tls else { return Ok(Box::new(stream)) };
-        let session = tls.connect(stream, name, alpn, None, CONNECT).await.map_err(io::Error::other)?;
+        let Some(Verified { tls, name, alpn, identity }) = &self.tls else { return Ok(Box::new(stream)) };
+        let session = tls.connect(stream, name, alpn, identity.as_ref(), CONNECT).await.map_err(io::Error::other)?;
         Ok(Box::new(session))
     }
 
@@ -125,5 +147,62 @@ impl Peer {
             }
         }
         Err(last)
+    }
+}
+
+fn identity(certificate: &Path, key: &Path) -> Result<EndpointTls, NetError> {
+    let files = EndpointFiles { client_certificate: Some((certificate, key)), roots: &[] };
+    EndpointTls::load(&files, &[]).map_err(|error| {
+        NetError::Identity(match error {
+            EndpointTlsError::Certificate { path, reason } => {
+                format!("client_cert_file: {}: {reason}", path.display())
+            }
+            EndpointTlsError::Key { path, reason } => format!("client_key_file: {}: {reason}", path.display()),
+            EndpointTlsError::KeyFile(error) => format!("client_key_file: {error}"),
+            EndpointTlsError::Roots(error) => error.to_string(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_client_certificate_needs_its_own_key_that_others_cannot_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str, mode| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let [own, other] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["client.test".into()]).unwrap());
+        let certificate = write("cert.pem", &own.cert.pem(), 0o644);
+        let key = write("key.pem", &own.signing_key.serialize_pem(), 0o600);
+        let open = write("open.pem", &own.signing_key.serialize_pem(), 0o644);
+        let others = write("others.pem", &other.signing_key.serialize_pem(), 0o600);
+        let made = |client_cert_file: Option<&Path>, client_key_file: Option<&Path>| {
+            let settings = Tls {
+                ca_file: Some(certificate.clone()),
+                client_cert_file: client_cert_file.map(Path::to_owned),
+                client_key_file: client_key_file.map(Path::to_owned),
+            };
+            Peer::verified(&Net::default(), ("h.example", 1), &[], &settings).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(made(Some(&certificate), Some(&key)), Ok(()));
+        for (cert, key, expected) in [
+            (Some(&*certificate), None, "name both, or none"),
+            (None, Some(&*key), "name both, or none"),
+            (Some(&*key), Some(&*key), "client_cert_file: "),
+            (Some(&*certificate), Some(&*open), "chmod 0600"),
+            (Some(&*certificate), Some(&*others), "client_key_file: "),
+            (Some(&*certificate), Some(&*certificate), "client_key_file: "),
+        ] {
+            let error = made(cert, key).unwrap_err();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
     }
 }

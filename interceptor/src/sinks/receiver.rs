@@ -3,17 +3,22 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ::http::{Response, StatusCode};
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::event::Event;
 use super::file::{FileReceiver, Stdout};
 use super::hec::Hec;
+use super::http::Http;
 use super::net::{Net, NetError};
 use super::otlp::Otlp;
 use super::s3::S3;
 use super::settings::{Destination, Settings};
 use super::syslog::Syslog;
 use super::webhook::Webhook;
+use super::{hec, http, otlp, s3};
+use crate::flow::harmless;
 use crate::sys::{SecretFileError, read_secret_file};
 
 /// Why a sink cannot work as it is configured.
@@ -64,9 +69,10 @@ impl Refused {
 /// The most of a message that is kept.
 const SHOWN: usize = 400;
 
-/// What a receiver says goes to a journal and to terminals: on one line, and without what drives them.
+/// What a receiver says goes to a journal and to terminals: its beginning, on one line, and without what drives them.
 pub(super) fn printable(why: &str) -> String {
-    why.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+    let start: String = why.chars().take(SHOWN).collect();
+    harmless(&start.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// How long a receiver may take to read `bytes`, and to answer.
@@ -91,14 +97,17 @@ pub(super) enum Receiver {
 
 impl Receiver {
     pub(super) fn new(settings: &Settings, net: &Net) -> Result<Self, SetupError> {
+        let http = |target| Http::new(target, net);
         Ok(match &settings.to {
             Destination::Stdout => Self::Stdout(Stdout::default()),
             Destination::File(file) => Self::File(FileReceiver::new(file)),
-            Destination::Syslog(syslog) => Self::Syslog(Box::new(Syslog::new(syslog, net)?)),
-            Destination::Webhook(webhook) => Self::Webhook(Box::new(Webhook::new(webhook, settings, net)?)),
-            Destination::Hec(hec) => Self::Hec(Box::new(Hec::new(hec, settings, net)?)),
-            Destination::Otlp(otlp) => Self::Otlp(Box::new(Otlp::new(otlp, net)?)),
-            Destination::S3(s3) => Self::S3(Box::new(S3::new(s3, settings, net)?)),
+            Destination::Syslog(syslog, tls) => Self::Syslog(Box::new(Syslog::new(syslog, tls, net)?)),
+            Destination::Webhook(webhook, target) => {
+                Self::Webhook(Box::new(Webhook::new(http(target)?, webhook, settings)?))
+            }
+            Destination::Hec(hec, target) => Self::Hec(Box::new(Hec::new(http(target)?, hec, settings)?)),
+            Destination::Otlp(otlp, target) => Self::Otlp(Box::new(Otlp::new(http(target)?, otlp)?)),
+            Destination::S3(s3, target) => Self::S3(Box::new(S3::new(http(target)?, s3, settings)?)),
         })
     }
 
@@ -159,6 +168,21 @@ impl Receiver {
             Self::Syslog(syslog) => syslog.finish().await,
             _ => true,
         }
+    }
+}
+
+/// What a receiver may answer: a status of two bytes, and the rest.
+#[doc(hidden)]
+pub fn fuzz_answer(data: &[u8]) {
+    let Some((&[high, low], body)) = data.split_first_chunk() else { return };
+    let status = StatusCode::from_u16(u16::from_be_bytes([high, low])).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut answer = Response::new(Bytes::copy_from_slice(body));
+    *answer.status_mut() = status;
+    let verdicts = [http::judge(&answer), hec::judge(&answer), s3::judge(&answer), otlp::verdict(&answer)];
+    for Refused::Later { why, .. } | Refused::Content(why) | Refused::Part { why, .. } in
+        verdicts.into_iter().filter_map(Result::err)
+    {
+        assert!(why.len() < 10_000 && !why.contains(char::is_control), "{why:?}");
     }
 }
 

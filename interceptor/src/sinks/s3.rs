@@ -18,9 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use rusty_s3::{Bucket, Credentials, S3Action as _, UrlStyle};
 
 use super::event::{Event, What};
-use super::http::{Http, Reach, later};
-use super::net::Net;
-use super::receiver::{Refused, SetupError, secret_text, wrong};
+use super::http::{Http, later};
+use super::receiver::{Refused, SetupError, printable, secret_text, wrong};
 use super::settings::{self, Retention, Settings};
 use super::webhook::idempotency_key;
 use crate::siem::Format;
@@ -49,11 +48,9 @@ impl std::fmt::Debug for S3 {
 }
 
 impl S3 {
-    pub(super) fn new(settings: &settings::S3, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
-        let http = Http::new(reach, net)?;
+    pub(super) fn new(http: Http, settings: &settings::S3, sink: &Settings) -> Result<Self, SetupError> {
         let bucket = Bucket::new(http.url().clone(), UrlStyle::Path, settings.bucket.clone(), settings.region.clone());
-        let bucket = bucket.map_err(|e| SetupError::Value(format!("url {:?}: {e}", settings.url)))?;
+        let bucket = bucket.map_err(|e| SetupError::Value(format!("url {:?}: {e}", http.url().as_str())))?;
         let text = secret_text(&settings.credentials_file)?;
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let (Some(key), Some(secret), None) = (lines.next(), lines.next(), lines.next()) else {
@@ -135,7 +132,7 @@ impl S3 {
 }
 
 /// A store answers 400 to what is wrong with bucket or configuration, too: only one of its codes is about the content.
-fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
+pub(super) fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     if answer.status().is_success() {
         return Ok(());
     }
@@ -143,7 +140,7 @@ fn judge(answer: &Response<Bytes>) -> Result<(), Refused> {
     let element = |name: &str| {
         let inside = text.split_once(&format!("<{name}>"))?.1;
         let inside = inside.strip_prefix("<![CDATA[").unwrap_or(inside);
-        inside.split_once(&format!("</{name}>")).map(|(inside, _)| inside.chars().take(200).collect::<String>())
+        inside.split_once(&format!("</{name}>")).map(|(inside, _)| printable(inside))
     };
     let code = element("Code").unwrap_or_default();
     let message = element("Message").unwrap_or_default();

@@ -41,15 +41,15 @@ pub enum Destination {
     /// A file that is rotated.
     File(File),
     /// A syslog receiver, RFC 5424 over TCP.
-    Syslog(Syslog),
+    Syslog(Syslog, Tls),
     /// An HTTP receiver of signed batches.
-    Webhook(Webhook),
+    Webhook(Webhook, Target),
     /// Splunk's HTTP Event Collector.
-    Hec(Hec),
+    Hec(Hec, Target),
     /// An OTLP receiver of logs.
-    Otlp(Otlp),
+    Otlp(Otlp, Target),
     /// A bucket of an S3-compatible store.
-    S3(S3),
+    S3(S3, Target),
 }
 
 /// `type = "file"`.
@@ -66,6 +66,32 @@ pub struct File {
     pub keep: u32,
 }
 
+/// How a receiver and this daemon prove to each other who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    /// PEM file with the only roots that the receiver is verified against; none: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the certificate, and its chain, that the receiver is shown when it asks for one.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file with that certificate's private key.
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// Where a sink that speaks HTTP sends to.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Target {
+    /// A webhook: where batches are posted to. OTLP: the address for logs, `https://collector.example.com:4318/v1/logs`.
+    /// Splunk and S3: the server, without a path, `https://splunk.example.com:8088`.
+    pub url: String,
+    /// Whether `url` may be `http://`.
+    #[serde(default)]
+    pub plaintext: bool,
+    /// Who proves what, over `https://`.
+    #[serde(skip)]
+    pub tls: Tls,
+}
+
 /// `type = "syslog"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,9 +101,6 @@ pub struct Syslog {
     /// TLS, unless plain TCP is asked for.
     #[serde(default)]
     pub transport: SyslogTransport,
-    /// PEM file with the only roots that the receiver is verified against; none: the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
     /// The facility, 0 to 23.
     #[serde(default = "log_audit")]
     pub facility: u8,
@@ -102,32 +125,16 @@ pub enum SyslogTransport {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    /// Where batches are posted to.
-    pub url: String,
     /// File with the key that signs them.
     pub secret_file: PathBuf,
-    /// PEM file with the only roots that the receiver is verified against; none: the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Whether `url` may be `http://`.
-    #[serde(default)]
-    pub plaintext: bool,
 }
 
 /// `type = "hec"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hec {
-    /// The collector, without a path: `https://splunk.example.com:8088`.
-    pub url: String,
     /// File with the token.
     pub token_file: PathBuf,
-    /// PEM file with the only roots that the receiver is verified against; none: the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Whether `url` may be `http://`.
-    #[serde(default)]
-    pub plaintext: bool,
     /// The index; none: the token's.
     #[serde(default)]
     pub index: Option<String>,
@@ -146,25 +153,15 @@ pub struct Hec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
-    /// The receiver's address for logs: `https://collector.example.com:4318/v1/logs`.
-    pub url: String,
     /// File with a token that is sent as `Authorization: Bearer`.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
-    /// PEM file with the only roots that the receiver is verified against; none: the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Whether `url` may be `http://`.
-    #[serde(default)]
-    pub plaintext: bool,
 }
 
 /// `type = "s3"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
-    /// The store: `https://s3.eu-central-1.amazonaws.com`.
-    pub url: String,
     /// The bucket.
     pub bucket: String,
     /// Its region.
@@ -174,12 +171,6 @@ pub struct S3 {
     pub prefix: String,
     /// File with two lines: access key id, secret access key.
     pub credentials_file: PathBuf,
-    /// PEM file with the only roots that the store is verified against; none: the system's.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// Whether `url` may be `http://`.
-    #[serde(default)]
-    pub plaintext: bool,
     /// Object Lock: who may remove an object before its time; none: objects are not locked.
     #[serde(default)]
     pub retention: Option<Retention>,
@@ -232,6 +223,10 @@ fn yes() -> bool {
     true
 }
 
+impl Tls {
+    const KEYS: [&'static str; 3] = ["ca_file", "client_cert_file", "client_key_file"];
+}
+
 impl Settings {
     /// Whether several sinks can be as they are.
     ///
@@ -256,7 +251,7 @@ impl Settings {
     /// How much is sent at once, and for how long is waited for more.
     pub(super) fn batch(&self) -> (usize, Duration) {
         match &self.to {
-            Destination::S3(s3) => (s3.seal_bytes, Duration::from_secs(s3.seal_s)),
+            Destination::S3(s3, _) => (s3.seal_bytes, Duration::from_secs(s3.seal_s)),
             _ => (1 << 20, Duration::ZERO),
         }
     }
@@ -293,11 +288,20 @@ impl Settings {
                 None => Destination::Stdout,
             },
             "file" => Destination::File(rest(table)?),
-            "syslog" => Destination::Syslog(rest(table)?),
-            "webhook" => Destination::Webhook(rest(table)?),
-            "hec" => Destination::Hec(rest(table)?),
-            "otlp" => Destination::Otlp(rest(table)?),
-            "s3" => Destination::S3(rest(table)?),
+            "syslog" => {
+                let tls = part(&mut table, &Tls::KEYS)?;
+                Destination::Syslog(rest(table)?, tls)
+            }
+            "webhook" | "hec" | "otlp" | "s3" => {
+                let tls = part(&mut table, &Tls::KEYS)?;
+                let target = Target { tls, ..part(&mut table, &["url", "plaintext"])? };
+                match kind.as_str() {
+                    "webhook" => Destination::Webhook(rest(table)?, target),
+                    "hec" => Destination::Hec(rest(table)?, target),
+                    "otlp" => Destination::Otlp(rest(table)?, target),
+                    _ => Destination::S3(rest(table)?, target),
+                }
+            }
             other => return Err(format!("type {other:?} is none of {kinds}")),
         };
         Ok(Self { name, format, from, to })
@@ -309,8 +313,14 @@ fn take<T: DeserializeOwned>(table: &mut toml::Table, key: &str) -> Result<Optio
     value.map_err(|error: toml::de::Error| format!("{key}: {}", error.message()))
 }
 
+/// What some keys of the table say.
+fn part<T: DeserializeOwned>(table: &mut toml::Table, keys: &[&str]) -> Result<T, String> {
+    rest(keys.iter().filter_map(|key| Some(((*key).to_owned(), table.remove(*key)?))).collect())
+}
+
 fn rest<T: DeserializeOwned>(table: toml::Table) -> Result<T, String> {
-    T::deserialize(table).map_err(|error| error.message().to_owned())
+    // The second line has the key.
+    T::deserialize(table).map_err(|error| error.to_string().trim().replace('\n', " "))
 }
 
 impl<'de> Deserialize<'de> for Settings {
@@ -335,8 +345,15 @@ mod tests {
         let syslog = "name = 'b'\ntype = 'syslog'\nformat = 'cef'\nfrom = 'start'\naddress = 'h:6514'";
         let syslog = parse(syslog).unwrap();
         assert_eq!((syslog.format, syslog.from), (Format::Cef, Start::Start));
-        assert!(matches!(syslog.to, Destination::Syslog(Syslog { transport: SyslogTransport::Tls, facility: 13, .. })));
-        assert!(parse("name = 'c'\ntype = 'hec'\nurl = 'https://h'\ntoken_file = '/t'").is_ok());
+        assert!(matches!(
+            syslog.to,
+            Destination::Syslog(Syslog { transport: SyslogTransport::Tls, facility: 13, .. }, _)
+        ));
+        let hec =
+            parse("name = 'c'\ntype = 'hec'\nurl = 'https://h'\ntoken_file = '/t'\nclient_key_file = '/k'").unwrap();
+        let Destination::Hec(_, target) = hec.to else { panic!("{hec:?}") };
+        assert_eq!((target.url.as_str(), target.plaintext), ("https://h", false));
+        assert_eq!(target.tls, Tls { client_key_file: Some("/k".into()), ..Tls::default() });
         assert!(parse("name = 'd'\ntype = 'stdout'").is_ok());
     }
 
@@ -348,9 +365,13 @@ mod tests {
             ("name = 'a'", "no type"),
             ("name = 'a'\ntype = 'kafka'", "none of stdout"),
             ("name = 'a'\ntype = 'file'", "path"),
-            ("name = 'a'\ntype = 'file'\npath = '/x'\nformat = 'har'", "none of jsonl, ocsf, ecs, cef"),
+            ("name = 'a'\ntype = 'file'\npath = '/x'\nformat = 'har'", "none of jsonl, ocsf, ecs, cef, otlp"),
             ("name = 'a'\ntype = 'file'\npath = '/x'\nurl = 'y'", "url"),
             ("name = 'a'\ntype = 'stdout'\nurl = 'y'", "url"),
+            ("name = 'a'\ntype = 'file'\npath = '/x'\nca_file = 'y'", "ca_file"),
+            ("name = 'a'\ntype = 'otlp'", "url"),
+            ("name = 'a'\ntype = 'otlp'\nurl = 'https://h'\nca_file = 1", "in `ca_file`"),
+            ("name = 'a'\ntype = 'syslog'\naddress = 'h:1'\nplaintext = true", "plaintext"),
             ("name = 'a'\ntype = 'file'\npath = '/x'\nfrom = 'middle'", "middle"),
         ] {
             let message = parse(text).unwrap_err();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::event::Event;
 use super::net::{GONE, Io, Net, Peer};
 use super::receiver::{Refused, SetupError, patience};
-use super::settings::{self, SyslogTransport};
+use super::settings::{self, SyslogTransport, Tls};
 
 /// How long it may take to close its side of a connection after we closed ours.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Syslog {
 }
 
 impl Syslog {
-    pub(super) fn new(settings: &settings::Syslog, net: &Net) -> Result<Self, SetupError> {
+    pub(super) fn new(settings: &settings::Syslog, tls: &Tls, net: &Net) -> Result<Self, SetupError> {
         let wrong = || SetupError::Value(format!("address {:?} is not HOST:PORT", settings.address));
         let (host, port) = settings.address.rsplit_once(':').ok_or_else(wrong)?;
         let (host, port) = (host.trim_start_matches('[').trim_end_matches(']'), port.parse().map_err(|_| wrong())?);
@@ -57,7 +57,12 @@ impl Syslog {
             )));
         }
         let (peer, over) = match settings.transport {
-            SyslogTransport::Tls => (Peer::verified(net, (host, port), &[], settings.ca_file.as_ref())?, "TLS"),
+            SyslogTransport::Tls => (Peer::verified(net, (host, port), &[], tls)?, "TLS"),
+            SyslogTransport::Tcp if *tls != Tls::default() => {
+                return Err(SetupError::Value(
+                    "transport \"tcp\" speaks no TLS; leave out ca_file, client_cert_file and client_key_file".into(),
+                ));
+            }
             SyslogTransport::Tcp => (Peer::plain(net, host, port), "TCP in the clear"),
         };
         Ok(Self {
@@ -188,8 +193,11 @@ mod tests {
         for text in
             ["address = 'h'", "address = ':1'", "address = 'h:1'\nfacility = 24", "address = 'h:1'\nsettle_s = 1"]
         {
-            assert!(Syslog::new(&settings(text), &Net::default()).is_err(), "{text}");
+            assert!(Syslog::new(&settings(text), &Tls::default(), &Net::default()).is_err(), "{text}");
         }
-        assert!(Syslog::new(&settings("address = '[::1]:514'\ntransport = 'tcp'"), &Net::default()).is_ok());
+        let plain = settings("address = '[::1]:514'\ntransport = 'tcp'");
+        assert!(Syslog::new(&plain, &Tls::default(), &Net::default()).is_ok());
+        let tls = Tls { ca_file: Some("/x".into()), ..Tls::default() };
+        assert!(Syslog::new(&plain, &tls, &Net::default()).is_err());
     }
 }

@@ -16,8 +16,7 @@ use http::header::CONTENT_TYPE;
 use http_body_util::Full;
 
 use super::event::{Event, lines};
-use super::http::{Http, Reach, judge};
-use super::net::Net;
+use super::http::{Http, judge};
 use super::receiver::{Refused, SetupError, secret_text};
 use super::settings::{self, Settings};
 use crate::audit::Time;
@@ -37,8 +36,7 @@ impl std::fmt::Debug for Webhook {
 }
 
 impl Webhook {
-    pub(super) fn new(settings: &settings::Webhook, sink: &Settings, net: &Net) -> Result<Self, SetupError> {
-        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
+    pub(super) fn new(http: Http, settings: &settings::Webhook, sink: &Settings) -> Result<Self, SetupError> {
         let secret = secret_text(&settings.secret_file)?;
         if secret.len() < 16 {
             return Err(super::receiver::wrong(
@@ -48,11 +46,7 @@ impl Webhook {
         }
         let content_type =
             if sink.format == Format::Cef { "text/plain; charset=utf-8" } else { "application/x-ndjson" };
-        Ok(Self {
-            http: Http::new(reach, net)?,
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
-            content_type,
-        })
+        Ok(Self { http, key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), content_type })
     }
 
     pub(super) fn describe(&self) -> String {

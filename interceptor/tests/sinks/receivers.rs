@@ -39,6 +39,11 @@ impl Kind {
             Self::S3 => "s3",
         }
     }
+
+    /// Whether it speaks TLS, and takes nothing from a client without a certificate.
+    pub(crate) fn wants_certificates(self) -> bool {
+        matches!(self, Self::Syslog | Self::Hec | Self::Otlp)
+    }
 }
 
 /// One receiver.
@@ -58,8 +63,10 @@ impl Receiver {
         }
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
         let mut receiver = Self { kind, dir: dir.to_owned(), port, trouble: TROUBLE, child: None };
-        if kind == Kind::Syslog {
+        if kind.wants_certificates() {
             receiver.certificates();
+        }
+        if kind == Kind::Syslog {
             receiver.rsyslog_configuration();
         }
         receiver.restart();
@@ -71,6 +78,16 @@ impl Receiver {
 
     /// The sink that sends here.
     pub(crate) fn configuration(&self) -> String {
+        let mut configuration = self.without_certificate();
+        if self.kind.wants_certificates() {
+            let dir = self.dir.display();
+            configuration += &format!("client_cert_file = '{dir}/client.pem'\nclient_key_file = '{dir}/client.key'\n");
+        }
+        configuration
+    }
+
+    /// The same, but that it shows no certificate.
+    pub(crate) fn without_certificate(&self) -> String {
         let (dir, port) = (self.dir.display(), self.port);
         let rest = match self.kind {
             Kind::File => format!("type = 'file'\npath = '{dir}/events.jsonl'\nmax_bytes = 100000\nkeep = 1000"),
@@ -81,9 +98,9 @@ impl Receiver {
                 "type = 'webhook'\nurl = 'http://127.0.0.1:{port}/hook'\nplaintext = true\nsecret_file = '{dir}/secret'"
             ),
             Kind::Hec => format!(
-                "type = 'hec'\nurl = 'http://127.0.0.1:{port}'\nplaintext = true\ntoken_file = '{dir}/token'\nack_timeout_s = 1"
+                "type = 'hec'\nurl = 'https://127.0.0.1:{port}'\nca_file = '{dir}/ca.pem'\ntoken_file = '{dir}/token'\nack_timeout_s = 1"
             ),
-            Kind::Otlp => format!("type = 'otlp'\nurl = 'http://127.0.0.1:{port}/v1/logs'\nplaintext = true"),
+            Kind::Otlp => format!("type = 'otlp'\nurl = 'https://127.0.0.1:{port}/v1/logs'\nca_file = '{dir}/ca.pem'"),
             Kind::S3 => format!(
                 "type = 's3'\nurl = 'http://127.0.0.1:{port}'\nplaintext = true\nbucket = 'evidence'\nregion = 'us-east-1'\n\
                  prefix = 'host-a/'\ncredentials_file = '{dir}/credentials'\nretention = 'compliance'\nretention_days = 30\nseal_s = 1"
@@ -146,6 +163,9 @@ impl Receiver {
                 let mut command = Command::new(python());
                 command.arg(root().join("tests/sinks/receiver.py")).args([self.kind.name(), &port]);
                 command.arg(self.dir.join("taken")).arg(self.trouble);
+                if self.kind.wants_certificates() {
+                    command.arg(&self.dir);
+                }
                 command
             }
         }
@@ -200,7 +220,10 @@ impl Receiver {
               -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign && \
             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=127.0.0.1' -keyout server.key -out server.csr && \
             printf 'subjectAltName=IP:127.0.0.1\\nextendedKeyUsage=serverAuth\\n' > server.ext && \
-            openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem";
+            openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem && \
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN=sinks.test' -keyout client.key -out client.csr && \
+            printf 'subjectAltName=DNS:sinks.test\\nextendedKeyUsage=clientAuth\\n' > client.ext && \
+            openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile client.ext -out client.pem";
         let output = Command::new("sh").arg("-c").arg(script).current_dir(&self.dir).output().expect("sh runs");
         assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -211,7 +234,8 @@ impl Receiver {
             "global(workDirectory=\"{dir}\" maxMessageSize=\"1m\" defaultNetstreamDriver=\"gtls\"\n\
              defaultNetstreamDriverCAFile=\"{dir}/ca.pem\" defaultNetstreamDriverCertFile=\"{dir}/server.pem\"\n\
              defaultNetstreamDriverKeyFile=\"{dir}/server.key\")\n\
-             module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"anon\")\n\
+             module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"x509/name\"\n\
+             permittedPeer=[\"sinks.test\"])\n\
              template(name=\"line\" type=\"string\" string=\"%hostname% %app-name% %msgid% ~~ %msg:::drop-last-lf%\\n\")\n\
              ruleset(name=\"keep\") {{ action(type=\"omfile\" file=\"{dir}/received\" template=\"line\") }}\n\
              input(type=\"imtcp\" port=\"{}\" address=\"127.0.0.1\" ruleset=\"keep\")\n",

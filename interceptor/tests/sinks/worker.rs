@@ -25,6 +25,11 @@ struct Configuration {
 /// Writes what a worker needs below `dir`.
 pub(crate) fn prepare(dir: &Path, configuration: &str) {
     AuditorSecret::generate().write(&dir.join("auditor.key")).expect("a key");
+    configure(dir, configuration);
+}
+
+/// Gives the next worker other sinks.
+pub(crate) fn configure(dir: &Path, configuration: &str) {
     std::fs::write(dir.join("sinks.toml"), configuration).expect("written");
 }
 

@@ -59,6 +59,7 @@ const CLIENTS: &[Need] = &[
                 && ["/usr/lib", "/usr/lib64"].iter().any(|lib| has_file_below(Path::new(lib), "rsyslog/lmnsd_gtls.so"))
         },
     },
+    Need { what: "less", package: "less", is_there: || runs("less", &["--version"]) },
     Need { what: "wget", package: "wget", is_there: || runs("wget", &["--version"]) },
     Need {
         what: "a JDK of Java 11 or newer",

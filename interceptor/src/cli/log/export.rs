@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 
 use super::filter::{self, Filter};
+use super::list::last;
 use super::report_damage;
 use crate::audit::{Query, Reader};
 use crate::cli::Failure;
@@ -21,11 +22,11 @@ use crate::siem::{Exporter, Format};
 Examples:
   interceptor log export --since yesterday > records.jsonl
   interceptor log export --format ocsf --decision deny --out denied.ocsf.jsonl
-  interceptor log export --format har --caller alice --out alice.har
+  interceptor log export --format har --caller alice --limit 100 --out alice.har
 
 jsonl: the records themselves. ocsf: OCSF 1.8.0 API Activity (6003). ecs: Elastic Common Schema.
-cef: ArcSight Common Event Format. har: HTTP Archive, for browsers' developer tools. What is sealed
-is not opened: all formats have masked content only.
+cef: ArcSight Common Event Format. otlp: OpenTelemetry logs, lines of OTLP/JSON. har: HTTP Archive,
+for browsers' developer tools. What is sealed is not opened: all formats have masked content only.
 
 {}
 
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Into this new file, which only its owner may read [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Only the last N records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     #[command(flatten)]
     filter: Filter,
 }
@@ -63,9 +67,15 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 
 fn export(args: &Args, reader: &mut Reader, out: impl Write) -> Result<u64, Failure> {
     let mut exporter = Exporter::new(args.format, BufWriter::new(out))?;
-    let mut query = Query::oldest_first(&args.filter);
-    while let Some((_, record)) = query.record(reader)? {
-        exporter.write(&record)?;
+    if let Some(limit) = args.limit {
+        for (at, _) in last(reader, &args.filter, limit)? {
+            exporter.write(&reader.record(&at)?)?;
+        }
+    } else {
+        let mut query = Query::oldest_first(&args.filter);
+        while let Some((_, record)) = query.record(reader)? {
+            exporter.write(&record)?;
+        }
     }
     report_damage(reader.damage());
     Ok(exporter.finish()?)

@@ -16,17 +16,17 @@ is given, and of one kind any: `--type CREDIT_CARD --type US_SSN` has either. Ca
 and * stands for any characters: `--model 'gpt-4*'`. Times are those when a request arrived.
 
 T is one of 2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday,
-90m, 2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.";
+90m, -2h, 3d, '2 hours ago'. Without an offset it is in the time zone that TZ names, else in UTC.";
 
 /// Options that say which records.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which records")]
 pub(crate) struct Filter {
     /// Only requests that arrived since then
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) since: Option<Since>,
     /// Only requests that arrived before then
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
     until: Option<Since>,
     /// Of this user, uid, program (name or path), user/program, unit, container, pod or identity
     #[arg(long, value_name = "WHO")]
@@ -227,6 +227,15 @@ mod tests {
         }
         let (from, to) = ("2026-01-31T12:00:00.000000000Z", "2026-01-31T13:00:00.000000000Z");
         assert_eq!(filter.nothing(), format!("no records from {from} to {to}"));
+    }
+
+    #[test]
+    fn a_time_ago_may_begin_with_a_hyphen() {
+        let [ago, hyphen] = ["--since 1h --until 30m", "--since -1h --until -30m"].map(|args| filter(args).time());
+        let half_an_hour = 1_800_000_000_000;
+        assert!(hyphen.start - ago.start < half_an_hour && hyphen.end - ago.end < half_an_hour);
+        let missing = <Command as clap::CommandFactory>::command().try_get_matches_from(["list", "--since", "--until"]);
+        assert!(missing.is_err());
     }
 
     #[test]

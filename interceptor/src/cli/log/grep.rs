@@ -1,7 +1,7 @@
 //! `interceptor log grep`: finds records by what their requests say.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use super::list::json_line;
 use super::table::{Style, Table, clean, colour};
 use super::{report_damage, texts};
 use crate::audit::{Query, Reader, Record};
+use crate::cli::pager::Paging;
 use crate::cli::{Failure, NEGATIVE};
 
 /// Characters shown on either side of what was found.
@@ -51,11 +52,13 @@ pub(crate) struct Args {
     /// JSON Lines of full records
     #[arg(long)]
     json: bool,
-    /// Only the first N records
+    /// Only the last N records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
     filter: Filter,
+    #[command(flatten)]
+    pub(super) paging: Paging,
 }
 
 impl Args {
@@ -70,31 +73,69 @@ impl Args {
 pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     let expression = args.expression()?;
     let mut reader = Reader::open(audit)?;
-    let table = Table::to_come([]);
-    let mut out = io::stdout().lock();
-    let mut found = 0;
-    let mut query = Query::oldest_first(&args.filter);
-    while args.limit.is_none_or(|limit| found < limit)
-        && let Some((_, record)) = query.record(&mut reader)?
-    {
-        let hits = Hits::of(&record, &expression);
-        if hits.count == 0 {
-            continue;
-        }
-        found += 1;
-        if args.json {
-            json_line(&mut out, &record)?;
-        } else if !args.count {
-            table.row(&mut out, &record)?;
-            hits.show(&mut out)?;
-        }
-    }
+    let mut output = Output { args, table: Table::to_come([]), out: io::stdout().lock() };
+    let found = match args.limit {
+        None => every(&mut reader, &expression, &mut output)?,
+        Some(limit) => last(&mut reader, &expression, limit, &mut output)?,
+    };
     if args.count {
-        writeln!(out, "{found}")?;
+        writeln!(output.out, "{found}")?;
     }
-    out.flush()?;
+    output.out.flush()?;
     report_damage(reader.damage());
     Ok(if found > 0 { ExitCode::SUCCESS } else { ExitCode::from(NEGATIVE) })
+}
+
+/// Shows each record as it is found, and keeps none: a log may have millions. Says how many.
+fn every(reader: &mut Reader, expression: &Regex, output: &mut Output<'_>) -> Result<usize, Failure> {
+    let mut query = Query::oldest_first(&output.args.filter);
+    let mut found = 0;
+    while let Some((_, record)) = query.record(reader)? {
+        let hits = Hits::of(&record, expression);
+        if hits.count > 0 {
+            found += 1;
+            output.show(&record, &hits)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Looks from the end of the log on; shows in its order. Says how many.
+fn last(reader: &mut Reader, expression: &Regex, limit: usize, output: &mut Output<'_>) -> Result<usize, Failure> {
+    let mut query = Query::newest_first(&output.args.filter);
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some((at, record)) = query.record(reader)?
+    {
+        let hits = Hits::of(&record, expression);
+        if hits.count > 0 {
+            found.push((at, hits));
+        }
+    }
+    for (at, hits) in found.iter().rev() {
+        let record = if output.args.json { reader.record(at)? } else { reader.outline(at)? };
+        output.show(&record, hits)?;
+    }
+    Ok(found.len())
+}
+
+struct Output<'a> {
+    args: &'a Args,
+    table: Table,
+    out: StdoutLock<'static>,
+}
+
+impl Output<'_> {
+    fn show(&mut self, record: &Record, hits: &Hits) -> io::Result<()> {
+        if self.args.json {
+            return json_line(&mut self.out, record);
+        }
+        if self.args.count {
+            return Ok(());
+        }
+        self.table.row(&mut self.out, record)?;
+        hits.show(&mut self.out)
+    }
 }
 
 /// What was found in a record.

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::super::Failure;
+use super::super::pager::Paging;
 use super::filter::{self, Filter};
-use super::report_damage;
 use super::table::{Table, clean};
+use super::{report_damage, tell};
 use crate::audit::{Change, Live, Located, Query, Reader, Record, Select as _};
 
 /// How often a followed log is looked at: what is written through a mapping wakes nobody.
@@ -42,6 +43,8 @@ pub(crate) struct ListArgs {
     limit: Option<usize>,
     #[command(flatten)]
     filter: Filter,
+    #[command(flatten)]
+    pub(super) paging: Paging,
 }
 
 /// Arguments of `interceptor log tail`.
@@ -85,9 +88,9 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
     };
     if shown == 0 {
         if reader.is_empty()? {
-            eprintln!("interceptor: no records yet");
+            tell("no records yet");
         } else if args.limit != Some(0) {
-            eprintln!("interceptor: {}", args.filter.nothing());
+            tell(args.filter.nothing());
         }
     }
     for note in reader.notes(|ns| args.filter.is_in_time(ns))? {
@@ -104,9 +107,9 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
     let chosen = last(&mut reader, &args.filter, args.lines)?;
     if chosen.is_empty() {
         if reader.is_empty()? {
-            eprintln!("interceptor: no records yet");
+            tell("no records yet");
         } else if args.lines > 0 {
-            eprintln!("interceptor: {}", args.filter.nothing());
+            tell(args.filter.nothing());
         }
     }
     report_damage(reader.damage());
@@ -146,7 +149,7 @@ pub(crate) fn tail(args: &TailArgs, audit: &Path) -> Result<ExitCode, Failure> {
 }
 
 /// The last `count` records that are wanted.
-fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Located, Record)>, Failure> {
+pub(super) fn last(reader: &mut Reader, filter: &Filter, count: usize) -> Result<Vec<(Located, Record)>, Failure> {
     let mut query = Query::newest_first(filter);
     let mut chosen = Vec::new();
     while chosen.len() < count

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
 use crate::audit::Time;
 
-const ACCEPTED: &str = "2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday, 90m, 2h, 3d or \
+const ACCEPTED: &str = "2026-01-31T12:00:00Z, '2026-01-31 12:00:00', 2026-01-31, 12:00, today, yesterday, 90m, -2h, 3d or \
                         '2 hours ago'";
 
 /// A point in time. Dates and times without an offset are in the time zone that TZ names, in UTC without TZ.
@@ -54,9 +54,9 @@ fn parse(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     }
 }
 
-/// `2h`, `2 hours ago`, `1h30m`, `3 days`.
+/// `2h`, `-2h`, `2 hours ago`, `1h30m`, `3 days`.
 fn ago(text: &str) -> Option<SignedDuration> {
-    let text = text.strip_suffix("ago").unwrap_or(text).trim();
+    let text = text.strip_suffix("ago").or_else(|| text.strip_prefix('-')).unwrap_or(text).trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let ago = match (text[..digits].parse::<i32>(), text[digits..].trim()) {
         (Ok(days), "d" | "day" | "days") => SignedDuration::from_hours(24 * i64::from(days)),
@@ -90,6 +90,8 @@ mod tests {
             ("90m", "2026-11-23T15:00:00Z"),
             ("1h30m", "2026-11-23T15:00:00Z"),
             ("2h", "2026-11-23T14:30:00Z"),
+            ("-2h", "2026-11-23T14:30:00Z"),
+            ("-1 day", "2026-11-22T16:30:00Z"),
             ("2 hours ago", "2026-11-23T14:30:00Z"),
             ("10 minutes ago", "2026-11-23T16:20:00Z"),
             ("3d", "2026-11-20T16:30:00Z"),
@@ -110,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_what_is_accepted() {
-        for text in ["bogus", "", "25:00", "2026-13-01", "2026-11-23T99:00:00", "-2h", "ago", "5"] {
+        for text in
+            ["bogus", "", "25:00", "2026-13-01", "2026-11-23T99:00:00", "--2h", "-2h ago", "--until", "-", "ago", "5"]
+        {
             assert_eq!(at(text, TimeZone::UTC), None, "{text}");
         }
         let error = "bogus".parse::<Since>().unwrap_err();

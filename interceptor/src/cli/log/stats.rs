@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::filter::{self, Filter};
-use super::report_damage;
 use super::table::{Style, clean, colour, millis};
+use super::{report_damage, tell};
 use crate::audit::{Query, Reader, Record, Time};
 use crate::cli::Failure;
+use crate::cli::pager::Paging;
 
 /// Arguments of `interceptor log stats`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     filter: Filter,
+    #[command(flatten)]
+    pub(super) paging: Paging,
 }
 
 /// What was counted.
@@ -206,7 +209,7 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
         serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;
         writeln!(out)?;
     } else if stats.records == 0 {
-        eprintln!("interceptor: {}", args.filter.nothing());
+        tell(args.filter.nothing());
     } else {
         stats.write(&mut out, args.top)?;
     }

@@ -1,13 +1,14 @@
 //! Records for people: escaped strings, colour on a terminal, aligned columns.
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::audit::{Record, State, Time};
+use crate::cli::pager;
+pub(crate) use crate::flow::harmless as clean;
 
 /// Whether to colour standard output. `NO_COLOR` (no-color.org) switches it off.
 pub(crate) fn colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    pager::is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The escape sequence that starts a style, when coloured.
@@ -33,21 +34,6 @@ impl Style {
         };
         if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
-}
-
-/// A string from outside with control characters escaped: a process name must not drive the auditor's terminal.
-pub(crate) fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        let hidden =
-            c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if hidden {
-            let _ = write!(clean, "{}", c.escape_unicode());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
 }
 
 /// As [`clean`], but lines stay lines.
@@ -84,15 +70,22 @@ const HEADINGS: [&str; COLUMNS] = ["TIME (UTC)", "ID", "CALLER", "ENDPOINT", "MO
 const WIDEST: [usize; COLUMNS] = [23, 18, 32, 40, 40, 8, 9, 0];
 /// Widths for records that nobody has seen yet.
 const TO_COME: [usize; COLUMNS] = [23, 18, 16, 17, 16, 8, 7, 8];
+const TIME: usize = 0;
+const ID: usize = 1;
+const CALLER: usize = 2;
+const ENDPOINT: usize = 3;
+const MODEL: usize = 4;
 const DECISION: usize = 5;
 const STATUS: usize = 6;
-/// The last column: what does not fit into the terminal's width is cut here and nowhere else.
+/// The last column: on a terminal it has the rest of the line.
 const FINDINGS: usize = 7;
+/// Between columns.
+const GAP: usize = 2;
 
 /// Writes records as aligned columns.
 pub(crate) struct Table {
     colour: bool,
-    widths: [usize; COLUMNS],
+    layout: Layout,
     /// Columns of the terminal, if it is one.
     terminal: Option<usize>,
 }
@@ -100,31 +93,36 @@ pub(crate) struct Table {
 impl Table {
     /// A table whose columns fit `records`.
     pub(crate) fn fitting<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        Self::with_at_least(HEADINGS.map(str::len), records)
+        Self::with_at_least(HEADINGS.map(str::len), records, pager::columns())
     }
 
     /// A table for `records` and others to come.
     pub(crate) fn to_come<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        Self::with_at_least(TO_COME, records)
+        Self::with_at_least(TO_COME, records, pager::columns())
     }
 
-    fn with_at_least<'a>(mut widths: [usize; COLUMNS], records: impl IntoIterator<Item = &'a Record>) -> Self {
+    fn with_at_least<'a>(
+        mut widths: [usize; COLUMNS],
+        records: impl IntoIterator<Item = &'a Record>,
+        terminal: Option<usize>,
+    ) -> Self {
         for record in records {
             for ((width, cell), widest) in widths.iter_mut().zip(cells(record)).zip(WIDEST) {
                 *width = (*width).max(cell.chars().count().min(widest));
             }
         }
-        let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-        Self { colour: colour(), widths, terminal }
+        Self { colour: colour(), layout: Layout::of(widths, terminal.unwrap_or(usize::MAX)), terminal }
     }
 
     pub(crate) fn headings(&self, out: &mut impl Write) -> io::Result<()> {
-        self.line(out, &HEADINGS.map(str::to_owned), |_| Style::Dim)
+        self.line(out, HEADINGS.map(str::to_owned), |_| Style::Dim)
     }
 
     pub(crate) fn row(&self, out: &mut impl Write, record: &Record) -> io::Result<()> {
         let action = record.decision.action.as_deref();
-        self.line(out, &cells(record), |column| match column {
+        let mut cells = cells(record);
+        cells[TIME] = cells[TIME][self.layout.time.clone()].to_owned();
+        self.line(out, cells, |column| match column {
             DECISION => decision_style(action),
             STATUS if record.log.damaged || record.state == State::Aborted => Style::Bad,
             STATUS if record.response.status.is_some_and(|s| s >= 400) => Style::Warn,
@@ -132,20 +130,84 @@ impl Table {
         })
     }
 
-    fn line(&self, out: &mut impl Write, cells: &[String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
+    fn line(&self, out: &mut impl Write, cells: [String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
+        let shown =
+            || cells.iter().zip(self.layout.widths).enumerate().filter_map(|(n, (cell, w))| Some((n, cell, w?)));
+        let whole: usize = shown().map(|(_, cell, width)| cell.chars().count().max(width) + GAP).sum();
+        // What a wide terminal has room for is shown whole, though it is wider than its column.
+        let is_cut = self.terminal.is_some_and(|terminal| whole - GAP > terminal);
         let (mut line, mut used) = (String::new(), 0);
-        for (column, (cell, width)) in cells.iter().zip(self.widths).enumerate() {
-            if column == FINDINGS {
-                let room = self.terminal.map_or(usize::MAX, |terminal| terminal.saturating_sub(used).max(8));
-                line.push_str(&style(column).paint(&fit(cell, room), self.colour));
-                break;
-            }
-            let padding = width.saturating_sub(cell.chars().count()) + 2;
-            line.push_str(&style(column).paint(cell, self.colour));
+        for (column, cell, width) in shown() {
+            let room = self.terminal.map_or(usize::MAX, |terminal| terminal.saturating_sub(used));
+            let width = if column == FINDINGS { room } else { width.min(room) };
+            let cell = if !is_cut {
+                cell.clone()
+            } else if column == ID {
+                start(cell, width)
+            } else {
+                fit(cell, width)
+            };
+            line.push_str(&style(column).paint(&cell, self.colour));
+            let cell = cell.chars().count();
+            let padding = if column == FINDINGS { 0 } else { width.saturating_sub(cell) + GAP };
             line.extend(std::iter::repeat_n(' ', padding));
-            used += cell.chars().count() + padding;
+            used += cell + padding;
         }
         writeln!(out, "{}", line.trim_end())
+    }
+}
+
+/// How wide each column is; None: it is left out.
+#[derive(Clone, Debug)]
+struct Layout {
+    widths: [Option<usize>; COLUMNS],
+    /// What is shown of a time.
+    time: std::ops::Range<usize>,
+}
+
+/// Columns that may become narrower than their values, down to [`LEAST`].
+const FLEXIBLE: [usize; 3] = [CALLER, ENDPOINT, MODEL];
+const LEAST: usize = 9;
+/// What a narrow terminal does without, one after the other: the model, the endpoint, milliseconds, the end of the id
+/// (which `show` does without, but for records of the same millisecond), the year, the status, the findings.
+const GIVEN_UP: [fn(&mut Layout); 7] = [
+    |layout| layout.widths[MODEL] = None,
+    |layout| layout.widths[ENDPOINT] = None,
+    |layout| layout.show_time(0..19),
+    |layout| layout.widths[ID] = Some(13),
+    |layout| layout.show_time(5..19),
+    |layout| layout.widths[STATUS] = None,
+    |layout| layout.widths[FINDINGS] = None,
+];
+
+impl Layout {
+    /// For values that are as wide as `natural`, on lines of `room` characters.
+    fn of(natural: [usize; COLUMNS], room: usize) -> Self {
+        let mut layout = Self { widths: natural.map(Some), time: 0..23 };
+        for give_up in GIVEN_UP {
+            if layout.needs(|column, width| if FLEXIBLE.contains(&column) { width.min(LEAST) } else { width }) <= room {
+                break;
+            }
+            give_up(&mut layout);
+        }
+        while layout.needs(|_, width| width) > room
+            && let Some(widest) = layout.widths[CALLER..=MODEL].iter_mut().flatten().max()
+            && *widest > LEAST
+        {
+            *widest -= 1;
+        }
+        layout
+    }
+
+    fn show_time(&mut self, part: std::ops::Range<usize>) {
+        self.widths[TIME] = Some(part.len());
+        self.time = part;
+    }
+
+    /// How long a line is whose columns have the widths that `width` says.
+    fn needs(&self, width: impl Fn(usize, usize) -> usize) -> usize {
+        let shown = self.widths.iter().enumerate().filter_map(|(column, known)| Some(width(column, (*known)?) + GAP));
+        shown.sum::<usize>() - GAP
     }
 }
 
@@ -153,7 +215,11 @@ fn fit(cell: &str, width: usize) -> String {
     if cell.chars().count() <= width {
         return cell.to_owned();
     }
-    cell.chars().take(width - 1).chain(['…']).collect()
+    cell.chars().take(width.saturating_sub(1)).chain((width > 0).then_some('…')).collect()
+}
+
+fn start(cell: &str, width: usize) -> String {
+    cell.chars().take(width).collect()
 }
 
 /// A point in time for a table: UTC, in milliseconds.
@@ -240,26 +306,58 @@ mod tests {
         assert_eq!(columns[1], columns[2]);
     }
 
-    #[test]
-    fn only_findings_are_cut_at_the_terminals_width() {
-        let mut record = record();
-        record.caller.user = Some("somebody-with-a-name-that-is-longer-than-any-column".into());
-        let table = Table { terminal: Some(20), ..Table::fitting([&record]) };
+    /// Headings and the row of a record, on a terminal of that width.
+    fn on_terminal(record: &Record, width: usize) -> [String; 2] {
+        let table = Table::with_at_least(HEADINGS.map(str::len), [record], Some(width));
         let mut out = Vec::new();
-        table.row(&mut out, &record).unwrap();
+        table.headings(&mut out).unwrap();
+        table.row(&mut out, record).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("longer-than-any-column/curl") && text.ends_with("CREDIT_…\n"), "{text}");
-        let table = Table { terminal: None, ..table };
-        let mut out = Vec::new();
-        table.row(&mut out, &record).unwrap();
-        assert!(String::from_utf8(out).unwrap().ends_with("CREDIT_CARD×3\n"));
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_row_is_never_wider_than_the_terminal() {
+        let mut record = record();
+        record.time = Time::from_unix_ns(1_700_000_000_123_456_789);
+        record.caller.user = Some("somebody-with-a-long-name".into());
+        record.endpoint.host = Some("endpoint.with.a.long.name.example".into());
+        record.request.model = Some("a-model-with-a-long-name-2026-11-29".into());
+        for width in 1..200 {
+            let lines = on_terminal(&record, width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{width}: {lines:#?}");
+        }
+        let all = on_terminal(&record, 200);
+        assert!(all[1].contains("a-model-with-a-long-name-2026-11-29  mask") && all[1].ends_with("CREDIT_CARD×3"));
+        let id = record.id.to_string();
+        let [headings, row] = on_terminal(&record, 80);
+        assert_eq!(headings, "TIME (UTC)           ID                  CALLER       DECISION  STATUS  FINDINGS");
+        assert_eq!(row, format!("2023-11-14 22:13:20  {}  somebody-w…  mask      open    CREDIT_…", &id[..18]));
+        let [headings, row] = on_terminal(&record, 60);
+        assert_eq!(headings, "TIME (UTC)      ID             CALLER     DECISION  FINDINGS");
+        assert_eq!(row, format!("11-14 22:13:20  {}  somebody…  mask      CREDIT_…", &id[..13]));
+    }
+
+    #[test]
+    fn a_value_that_is_wider_than_its_column_is_cut_only_where_the_line_is_too_long() {
+        let short = record();
+        let mut long = record();
+        long.caller.user = Some("somebody-with-a-long-name".into());
+        let row = |terminal| {
+            let mut out = Vec::new();
+            Table::with_at_least(TO_COME, [&short], Some(terminal)).row(&mut out, &long).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(row(200).contains(" somebody-with-a-long-name/curl  "), "{}", row(200));
+        assert!(row(127).contains(" somebody-with-a…  "), "{}", row(127));
     }
 
     #[test]
     fn a_refusal_names_its_rule_and_a_masked_request_its_findings_alone() {
         let row = |record: &Record| {
             let mut out = Vec::new();
-            Table { terminal: None, ..Table::fitting([record]) }.row(&mut out, record).unwrap();
+            Table::with_at_least([0; COLUMNS], [record], None).row(&mut out, record).unwrap();
             String::from_utf8(out).unwrap()
         };
         let mut record = record();

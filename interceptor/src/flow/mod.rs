@@ -2,12 +2,14 @@
 
 mod addr;
 mod finding;
+mod histogram;
 mod id;
 mod provider;
 mod text;
 
 pub use addr::{ClientAddr, OriginalDst};
 pub use finding::{Action, Finding, Located, RuleMeta, Severity};
+pub use histogram::Histogram;
 pub use id::{BodyDigest, ExchangeId};
 pub use provider::Provider;
 pub use text::{Access, ByteSpan, Field, Form, OffsetMap, Run};

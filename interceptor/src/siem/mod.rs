@@ -7,11 +7,13 @@ mod cef;
 mod checkpoint;
 mod ecs;
 mod har;
+mod note;
 mod ocsf;
 
 use std::io::{self, Write};
 
-use crate::audit::{Checkpoint, Encoding, Record, Time};
+use crate::audit::{Checkpoint, Encoding, Note, Record, Time};
+use crate::flow::Severity;
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,18 @@ pub fn line(format: Format, record: &Record) -> String {
 #[must_use]
 pub fn checkpoint_line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time) -> String {
     checkpoint::line(format, note, checkpoint, at)
+}
+
+/// The line of an alert or another note of `host`, without its end.
+#[must_use]
+pub fn note_line(format: Format, note: &Note, host: &str) -> String {
+    note::line(format, note, host)
+}
+
+/// How bad it is what a note says.
+#[must_use]
+pub fn note_severity(note: &Note) -> Severity {
+    note::severity(note)
 }
 
 /// The name that tools show.

@@ -1,66 +1,37 @@
 //! OpenTelemetry logs: OTLP over HTTP with protobuf, attributes by OpenTelemetry's names for generative AI.
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>, <https://opentelemetry.io/docs/specs/semconv/gen-ai/>.
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
-use http_body_util::Full;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
+use super::collector::{Collector, known, number, resource, scope, text};
 use super::event::{Event, What};
-use super::http::{Http, Reach, header, judge};
 use super::net::Net;
-use super::receiver::{Refused, SetupError, secret_text};
+use super::receiver::{Refused, SetupError};
 use super::settings;
-use crate::audit::{Record, Time};
+use crate::audit::{Alert, Note, Record, Time};
+use crate::flow::Severity;
 
-const NAME: &str = "interceptor";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// An OTLP receiver.
-pub(super) struct Otlp {
-    http: Http,
-    authorization: Option<HeaderValue>,
-}
-
-impl std::fmt::Debug for Otlp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Otlp").field("http", &self.http).finish_non_exhaustive()
-    }
-}
+/// An OTLP receiver of logs.
+#[derive(Debug)]
+pub(super) struct Otlp(Collector);
 
 impl Otlp {
     pub(super) fn new(settings: &settings::Otlp, net: &Net) -> Result<Self, SetupError> {
-        let reach = Reach { url: &settings.url, ca_file: settings.ca_file.as_ref(), plaintext: settings.plaintext };
-        let authorization = match &settings.token_file {
-            Some(file) => Some(header(&format!("Bearer {}", *secret_text(file)?), "the token")?),
-            None => None,
-        };
-        Ok(Self { http: Http::new(reach, net)?, authorization })
+        Collector::new(settings, net).map(Self)
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("OTLP at {}", self.http.url())
+        self.0.describe()
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
-        let body = request(events).encode_to_vec();
-        let mut request = Request::post(&self.http.url()[url::Position::BeforePath..url::Position::AfterQuery])
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(Refused::later)?;
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
-        }
-        let answer = self.http.send(request).await?;
-        judge(&answer)?;
+        let answer = self.0.send(request(events).encode_to_vec()).await?;
         // An empty message, or none, says that all is well.
-        let answer = ExportLogsServiceResponse::decode(answer.body().clone()).unwrap_or_default();
+        let answer = ExportLogsServiceResponse::decode(answer).unwrap_or_default();
         match answer.partial_success {
             Some(partial) if partial.rejected_log_records > 0 => Err(Refused::Content(format!(
                 "the receiver rejected {} of {} log records: {}",
@@ -75,25 +46,17 @@ impl Otlp {
 
 fn request(events: &[Event]) -> ExportLogsServiceRequest {
     let host = events.first().map_or("", Event::host);
-    let resource = Resource {
-        attributes: known([
-            ("service.name", text(Some(NAME))),
-            ("service.version", text(Some(VERSION))),
-            ("host.name", text(Some(host))),
-        ]),
-        ..Resource::default()
-    };
-    let scope = InstrumentationScope { name: NAME.into(), version: VERSION.into(), ..InstrumentationScope::default() };
     let log_records = events.iter().map(log_record).collect();
-    let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records, ..ScopeLogs::default() }];
+    let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
     ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }],
+        resource_logs: vec![ResourceLogs { resource: Some(resource(host)), scope_logs, ..ResourceLogs::default() }],
     }
 }
 
 fn log_record(event: &Event) -> LogRecord {
     let (severity, name, attributes) = match &event.what {
         What::Record(record) => (severity(record), "interceptor.exchange", attributes(record)),
+        What::Note { note, .. } => (note_severity(event), note_name(event), note_attributes(note)),
         What::Checkpoint { .. } => (SeverityNumber::Info, "interceptor.checkpoint", Vec::new()),
     };
     let uid = known([("log.record.uid", text(Some(&event.id())))]);
@@ -115,6 +78,33 @@ fn severity(record: &Record) -> SeverityNumber {
         Some("mask") => SeverityNumber::Info2,
         _ => SeverityNumber::Info,
     }
+}
+
+fn note_severity(event: &Event) -> SeverityNumber {
+    match event.severity() {
+        Some(Severity::Low) => SeverityNumber::Info2,
+        Some(Severity::Medium) => SeverityNumber::Warn,
+        _ => SeverityNumber::Error,
+    }
+}
+
+fn note_name(event: &Event) -> &'static str {
+    if event.kind() == "alert" { "interceptor.alert" } else { "interceptor.note" }
+}
+
+fn note_attributes(note: &Note) -> Vec<KeyValue> {
+    let alert = Alert::of(note);
+    let alert = alert.as_ref();
+    known([
+        ("interceptor.alert.name", text(alert.map(|alert| alert.name.as_str()))),
+        ("interceptor.alert.key", text(alert.map(|alert| alert.key.as_str()))),
+        ("interceptor.alert.count", number(alert.map(|alert| alert.count))),
+        ("interceptor.alert.suppressed", number(alert.map(|alert| alert.suppressed))),
+        ("server.address", text(alert.and_then(|alert| alert.endpoint.as_deref()))),
+        ("user.id", text(alert.and_then(|alert| alert.uid).map(|uid| uid.to_string()).as_deref())),
+        ("interceptor.sequence", number(Some(note.sequence))),
+        ("interceptor.leaf_hash", text(Some(&note.leaf_hash))),
+    ])
 }
 
 fn attributes(record: &Record) -> Vec<KeyValue> {
@@ -158,19 +148,4 @@ fn operation(name: &str) -> &str {
         "embeddings" => "embeddings",
         other => other,
     }
-}
-
-fn text(text: Option<&str>) -> Option<Value> {
-    text.map(|text| Value::StringValue(text.to_owned()))
-}
-
-fn number(number: Option<u64>) -> Option<Value> {
-    number.map(|number| Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX)))
-}
-
-fn known<const N: usize>(pairs: [(&str, Option<Value>); N]) -> Vec<KeyValue> {
-    let known = pairs.into_iter().filter(|(_, value)| value.is_some());
-    known
-        .map(|(key, value)| KeyValue { key: key.to_owned(), value: Some(AnyValue { value }), ..KeyValue::default() })
-        .collect()
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
-use super::event::{Event, What};
+use super::event::Event;
 use super::receiver::{Receiver, Refused};
 use super::settings::{Settings, Start};
 use super::status::Shared;
@@ -205,7 +205,7 @@ impl Runner {
             match self.receiver.deliver(&events[range.clone()]).await {
                 Ok(()) => {
                     self.well();
-                    delivered += records(&events[range]);
+                    delivered += of_log(&events[range]);
                 }
                 Err(Refused::Later { why, .. }) if !unsettled.is_empty() => return Err(Trouble::Lost(why)),
                 Err(Refused::Later { why, after }) => {
@@ -246,7 +246,7 @@ impl Runner {
         let id = event.id();
         log::error!("sink {}: {} {id} was refused twice and is not sent: {why}", self.settings.name, event.kind());
         cursor.give_up(&id, event.sequence(), why)?;
-        if matches!(event.what, What::Record(_)) {
+        if event.is_of_log() {
             cursor.contents.undeliverable += 1;
         }
         Ok(())
@@ -319,7 +319,7 @@ impl Runner {
     }
 }
 
-/// Takes finished records until the batch is full, or there is none. Says whether it is full.
+/// Takes finished records and notes until the batch is full, or there is none. Says whether it is full.
 fn fill(
     batch: &mut Batch,
     follower: &mut Follower,
@@ -329,7 +329,8 @@ fn fill(
     while batch.bytes < bytes && batch.events.len() < MOST_EVENTS {
         let Some(followed) = follower.next()? else { return Ok(false) };
         let position = followed.position.clone();
-        let event = Event::record(format, followed);
+        let origin = follower.checkpoint().map_or("", |(_, checkpoint)| &checkpoint.origin);
+        let event = Event::said(format, followed, origin);
         batch.bytes += event.text.len() + 1;
         batch.events.push(event);
         batch.since.get_or_insert_with(Instant::now);
@@ -338,8 +339,8 @@ fn fill(
     Ok(true)
 }
 
-fn records(events: &[Event]) -> u64 {
-    events.iter().filter(|event| matches!(event.what, What::Record(_))).count() as u64
+fn of_log(events: &[Event]) -> u64 {
+    events.iter().filter(|event| event.is_of_log()).count() as u64
 }
 
 /// Done when the daemon wants to end.

@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Note, Notes, Time};
 use crate::flow::{ExchangeId, Severity};
 
-/// What [`Note::event`] says of an alert.
-const EVENT: &str = "alert";
-
 /// Something that someone should look at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
@@ -55,12 +52,12 @@ impl Alert {
     /// # Errors
     /// When it could not be recorded.
     pub fn record(&self, notes: &Notes) -> Result<(), Error> {
-        notes.add(&Content { event: EVENT, alert: self })
+        notes.add(&Content { event: Note::ALERT, alert: self })
     }
 
     /// The alert that a note is, if it is one.
     #[must_use]
     pub fn of(note: &Note) -> Option<Self> {
-        (note.event() == Some(EVENT)).then(|| Self::deserialize(&note.content).ok())?
+        (note.event() == Some(Note::ALERT)).then(|| Self::deserialize(&note.content).ok())?
     }
 }

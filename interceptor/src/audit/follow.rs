@@ -158,6 +158,7 @@ impl Open {
 #[derive(Debug)]
 pub struct Follower {
     dir: PathBuf,
+    stream: Stream,
     walk: Walk,
     /// A frame that no checkpoint covers yet.
     held: Option<FrameRef>,
@@ -181,10 +182,19 @@ impl Follower {
     /// # Errors
     /// [`FollowError::Replaced`] when the log does not reach that far; [`FollowError::Read`].
     pub fn open(dir: &Path, position: Position) -> Result<Self, FollowError> {
+        Self::open_stream(dir, Stream::Log, position)
+    }
+
+    /// Follows a stream of the log in `dir`. Accesses and acts are handed out as notes.
+    ///
+    /// # Errors
+    /// As [`Follower::open`].
+    pub fn open_stream(dir: &Path, stream: Stream, position: Position) -> Result<Self, FollowError> {
         let start = position.seen.as_ref().map_or(position.from, |seen| seen.sequence.min(position.from));
         let mut follower = Self {
             dir: dir.to_path_buf(),
-            walk: Walk::starting(dir, Stream::Log, start)?,
+            stream,
+            walk: Walk::starting(dir, stream, start)?,
             held: None,
             checkpoint: None,
             generation: None,
@@ -203,10 +213,10 @@ impl Follower {
         }
     }
 
-    /// Behind everything that a checkpoint covers now.
+    /// Behind everything that a checkpoint of the stream covers now.
     #[must_use]
-    pub fn end(dir: &Path) -> Position {
-        let frames = read_checkpoint(dir).map_or(0, |(_, checkpoint)| checkpoint.frames);
+    pub fn end(dir: &Path, stream: Stream) -> Position {
+        let frames = read_checkpoint(dir, stream).map_or(0, |(_, checkpoint)| checkpoint.frames);
         Position { from: frames, ..Position::default() }
     }
 
@@ -227,7 +237,7 @@ impl Follower {
 
     /// Looks for a newer checkpoint. Says whether there is one.
     pub fn refresh(&mut self) -> bool {
-        let Some(newest) = read_checkpoint(&self.dir) else { return false };
+        let Some(newest) = read_checkpoint(&self.dir, self.stream) else { return false };
         if self.checkpoint.as_ref().is_some_and(|(note, _)| *note == newest.0) {
             return false;
         }
@@ -356,7 +366,7 @@ impl Follower {
 
     fn fold(&mut self, frame: FrameRef) {
         let (id, kind, sequence) = (frame.head.entry.exchange, frame.head.entry.kind, frame.head.entry.sequence);
-        if kind == Kind::Note {
+        if matches!(kind, Kind::Note | Kind::Access | Kind::Act) {
             self.firsts.insert(sequence);
             self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Note(frame)));
             return;
@@ -497,8 +507,8 @@ impl Follower {
     }
 }
 
-fn read_checkpoint(dir: &Path) -> Option<(String, Checkpoint)> {
-    let note = std::fs::read_to_string(dir.join(Stream::Log.checkpoint())).ok()?;
+fn read_checkpoint(dir: &Path, stream: Stream) -> Option<(String, Checkpoint)> {
+    let note = std::fs::read_to_string(dir.join(stream.checkpoint())).ok()?;
     let checkpoint = Checkpoint::peek(&note)?;
     Some((note, checkpoint))
 }

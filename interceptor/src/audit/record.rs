@@ -453,10 +453,23 @@ impl Note {
         }
     }
 
+    /// What [`event`](Self::event) says of an [`Alert`](super::Alert).
+    pub const ALERT: &str = "alert";
+    /// Of an [`Access`](super::Access).
+    pub const ACCESS: &str = "access";
+    /// Of an [`Act`](super::Act).
+    pub const ACT: &str = "act";
+
     /// Whether it is an alert.
     #[must_use]
     pub fn is_alert(&self) -> bool {
         super::Alert::of(self).is_some()
+    }
+
+    /// Whether it is about the log itself: a recovery, a start without a checkpoint.
+    #[must_use]
+    pub fn is_about_log(&self) -> bool {
+        !self.is_alert() && !matches!(self.event(), Some(Self::ACCESS | Self::ACT))
     }
 
     /// What happened, in a word.

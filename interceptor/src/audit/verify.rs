@@ -442,9 +442,9 @@ impl<'a> StreamCheck<'a> {
                     }
                     if entry.kind == Kind::Note {
                         let note = Note::new(head, stored);
-                        match note.is_alert() {
-                            true => self.report.alerts += 1,
-                            false => self.report.notes.push(note),
+                        self.report.alerts += u64::from(note.is_alert());
+                        if note.is_about_log() {
+                            self.report.notes.push(note);
                         }
                     }
                     if entry.kind == Kind::Act {

@@ -1,5 +1,5 @@
 //! What the log says about itself or the host, in the formats that are one event a line: alerts, and other notes (a
-//! recovery, a start without a checkpoint), which are alerts without a rule.
+//! recovery, a start without a checkpoint, an access to sealed content), which are findings without a rule.
 
 use serde_json::{Value, json};
 
@@ -25,9 +25,14 @@ pub(super) fn line(format: Format, note: &Note, host: &str) -> String {
     }
 }
 
-/// How bad it is: a note that is no alert says that the log is not as its writer left it.
+/// How bad it is. What is neither an alert nor about someone who could says that the log is not as its writer left it.
 pub(super) fn severity(note: &Note) -> Severity {
-    Alert::of(note).map_or(Severity::High, |alert| alert.severity)
+    match (Alert::of(note), note.event()) {
+        (Some(alert), _) => alert.severity,
+        (None, Some(Note::ACCESS)) => Severity::Medium,
+        (None, Some(Note::ACT)) => Severity::Low,
+        (None, _) => Severity::High,
+    }
 }
 
 impl Said<'_> {
@@ -42,7 +47,7 @@ impl Said<'_> {
     }
 
     fn severity(&self) -> Severity {
-        self.alert.as_ref().map_or(Severity::High, |alert| alert.severity)
+        severity(self.note)
     }
 
     fn message(&self) -> String {
@@ -121,7 +126,7 @@ impl Said<'_> {
             "evidences": [{"actor": user, "dst_endpoint": {"hostname": alert.and_then(|alert| alert.endpoint.as_ref())}}],
             "device": {"hostname": self.host, "type_id": 0},
         }));
-        event["is_alert"] = true.into();
+        event["is_alert"] = (self.alert.is_some() || self.severity() == Severity::High).into();
         event["unmapped"] = self.plain()[self.kind()].clone();
         event
     }

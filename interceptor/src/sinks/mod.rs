@@ -37,13 +37,12 @@ use tokio::sync::watch;
 
 pub use backoff::Pace;
 pub use collector::{Collector, resource, scope};
-pub use cursor::CursorError;
+pub use cursor::{Cursor, CursorError};
 pub use net::Net;
 pub use receiver::SetupError;
 pub use settings::{Destination, Otlp, Settings, Start};
 pub use status::SinkStatus;
 
-use cursor::Cursor;
 use receiver::Receiver;
 use runner::Runner;
 use status::Shared;

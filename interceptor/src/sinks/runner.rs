@@ -14,7 +14,7 @@ use super::receiver::{Receiver, Refused};
 use super::settings::{Settings, Start};
 use super::status::Shared;
 use super::{Cursor, CursorError, Place};
-use crate::audit::{FollowError, FollowPosition, Follower};
+use crate::audit::{FollowError, FollowPosition, Follower, Stream};
 use crate::sys::yield_to_others;
 
 /// The most events that are sent at once.
@@ -134,7 +134,7 @@ impl Runner {
     async fn follow(&mut self, cursor: &mut Cursor, stop: &mut Stop) -> Result<(), Trouble> {
         if !cursor.stored {
             if self.settings.from == Start::End {
-                cursor.contents.position = Follower::end(&self.place.audit);
+                cursor.contents.position = Follower::end(&self.place.audit, Stream::Log);
             }
             cursor.store()?;
         }

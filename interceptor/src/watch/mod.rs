@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! audit::Follower ─┬─ totals ──┐
-//!                  └─ rules ───│─> a note of the log for each alert
+//!                  └─ rules ───│─> a note of the log for each alert, and each access to sealed content
 //! daemon::Status ──┬─ rules    │
 //!                  └─ gauges ──┴─ family ─┬─ serve    text for Prometheus
 //! audit::Probe ──────┘                    └─ push     OTLP
 //! ```
 
+mod accesses;
 mod family;
 mod gauges;
 mod push;
@@ -32,6 +33,7 @@ use tokio::time::timeout;
 
 pub use settings::{AlertRule, Per, Settings, When};
 
+use accesses::Accesses;
 use family::{Family, Kind};
 use push::Push;
 use rules::Rules;
@@ -68,6 +70,8 @@ pub enum Error {
 pub struct Place {
     /// The directory of the audit log.
     pub audit: PathBuf,
+    /// The directory of the sinks' cursors; made when absent.
+    pub cursors: PathBuf,
     /// The host's name.
     pub host: String,
     /// How connections are made.
@@ -121,7 +125,8 @@ impl Prepared {
             Source { totals: Arc::clone(&totals), asks: asks.clone(), probe: log.probe(), rules: severities.len() };
         let mut watch = Watch { threads: Vec::new(), stop };
         let rules = Rules::new(self.alerts, severities);
-        let thread = Thread::new(self.place.audit, rules, totals, log.notes(), asks);
+        let accesses = Accesses::new(self.place.audit.clone(), self.place.cursors);
+        let thread = Thread::new(self.place.audit, rules, totals, accesses, (log.notes(), asks));
         watch.spawn("watch", move |stop| thread.work(stop))?;
         if let Some(bound) = self.bound {
             let source = source.clone();

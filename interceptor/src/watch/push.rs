@@ -181,7 +181,7 @@ mod tests {
             Family::new(Kind::Histogram, "d", "D").in_unit("seconds").of(histogram),
             Family::new(Kind::Gauge, "e", "without a value"),
         ];
-        let at = |seconds| Time::from_unix_ns(seconds * 1_000_000_000);
+        let at = |seconds: u64| Time::from_unix_ns(seconds * 1_000_000_000);
         let request = request("build-7", families, at(1), at(2));
         let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
         assert_eq!(

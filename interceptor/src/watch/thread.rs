@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
+use super::accesses::{Accesses, Trouble};
 use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE};
 use super::totals::Totals;
 use super::{ANSWER, Stop, stopping};
-use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Said, Time};
+use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Said, Stream, Time};
 use crate::daemon::{Asks, Concern, Status};
 
 /// Between looks at a log in which nothing is new.
@@ -26,6 +27,7 @@ pub(super) struct Thread {
     audit: PathBuf,
     rules: Rules,
     totals: Arc<Mutex<Totals>>,
+    accesses: Accesses,
     notes: Notes,
     asks: Asks,
     /// What ends from this frame on was recorded while this daemon ran: it is counted.
@@ -39,14 +41,21 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn new(audit: PathBuf, rules: Rules, totals: Arc<Mutex<Totals>>, notes: Notes, asks: Asks) -> Self {
+    pub(super) fn new(
+        audit: PathBuf,
+        rules: Rules,
+        totals: Arc<Mutex<Totals>>,
+        accesses: Accesses,
+        (notes, asks): (Notes, Asks),
+    ) -> Self {
         let earlier = Time::now().unix_ns().saturating_sub(rules.memory().as_nanos() as u64);
         Self {
-            counted_from: Follower::end(&audit).from,
+            counted_from: Follower::end(&audit, Stream::Log).from,
             position: Follower::since(&audit, Time::from_unix_ns(earlier)),
             audit,
             rules,
             totals,
+            accesses,
             notes,
             asks,
             concerns: BTreeSet::new(),
@@ -62,7 +71,7 @@ impl Thread {
             if let FollowError::Replaced(_) = error {
                 let told = self.rules.tell(LOG_REPLACED, "", 1, error.to_string(), Time::now());
                 self.suppressed(told);
-                self.position = Follower::end(&self.audit);
+                self.position = Follower::end(&self.audit, Stream::Log);
             }
             self.raise();
             self.complain(Some(error.to_string()));
@@ -85,7 +94,7 @@ impl Thread {
                 continue;
             }
             // Not before: a note further on may say that an alert was raised already.
-            let trouble = self.raise();
+            let trouble = self.look_at_accesses().or(self.raise());
             self.complain(trouble);
             if follower.refresh() {
                 continue;
@@ -139,6 +148,17 @@ impl Thread {
             }
         }
         self.look_at_sinks(&status, now);
+    }
+
+    /// Tells accesses; says why it could not.
+    fn look_at_accesses(&mut self) -> Option<String> {
+        let trouble = self.accesses.note(&self.notes).err()?;
+        if let Trouble::Follow(FollowError::Replaced(_)) = trouble {
+            let reason = format!("the stream of accesses: {trouble}");
+            let told = self.rules.tell(LOG_REPLACED, "accesses", 1, reason, Time::now());
+            self.suppressed(told);
+        }
+        Some(trouble.to_string())
     }
 
     fn look_at_sinks(&mut self, status: &Status, now: Time) {

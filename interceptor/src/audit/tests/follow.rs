@@ -127,7 +127,7 @@ fn nothing_is_handed_out_before_a_checkpoint_covers_it() {
 fn at_the_end_only_what_comes_later_is_handed_out() {
     let place = Place::new();
     place.write(&[&[b"one"], &[b"two"]]);
-    let end = Follower::end(&place.audit());
+    let end = Follower::end(&place.audit(), Stream::Log);
     let later = place.write(&[&[b"three"]]);
     assert_eq!(ids(&mut Follower::open(&place.audit(), end).unwrap()), later);
 }

@@ -91,7 +91,7 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
         }
     }
     let notes = reader.notes(|ns| args.filter.is_in_time(ns))?;
-    for note in notes.iter().filter(|note| !note.is_alert()) {
+    for note in notes.iter().filter(|note| note.is_about_log()) {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }

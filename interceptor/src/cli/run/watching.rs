@@ -16,7 +16,7 @@ pub(super) fn prepare(config: &Config, paths: &StatePaths, net: Net) -> Result<O
     if !config.metrics.is_wanted() && config.alerts.is_empty() && config.sinks.is_empty() {
         return Ok(None);
     }
-    let place = Place { audit: paths.audit(), host: host(), net };
+    let place = Place { audit: paths.audit(), cursors: paths.sinks(), host: host(), net };
     Prepared::new(&config.metrics, &config.alerts, place).map(Some)
 }
 

@@ -146,7 +146,10 @@ impl Collector for Table {
             let unit = family.unit.map(|unit| Unit::Other(unit.to_owned()));
             let mut metric = encoder.encode_descriptor(family.name, family.help, unit.as_ref(), kind)?;
             for point in &family.points {
-                write(&mut metric.encode_family(&point.labels)?, &point.value)?;
+                match point.labels.as_slice() {
+                    [] => write(&mut metric, &point.value)?,
+                    labels => write(&mut metric.encode_family(&labels)?, &point.value)?,
+                }
             }
         }
         Ok(())

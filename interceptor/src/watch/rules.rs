@@ -156,10 +156,11 @@ impl Rules {
         let Some(alert) = Alert::of(note) else { return };
         let key = (alert.name.clone(), alert.key.clone());
         let at = alert.time.unix_ns();
-        if self.due.get(&key).is_some_and(|due| due.time.unix_ns() <= at) {
+        let until = at.saturating_add(alert.window_s.saturating_mul(SECOND));
+        // Who began to read later than the one who raised it may have counted to a later record.
+        if self.due.get(&key).is_some_and(|due| due.time.unix_ns() < until) {
             self.due.remove(&key);
         }
-        let until = at.saturating_add(alert.window_s.saturating_mul(SECOND));
         let quiet = self.quiet.entry(key.clone()).or_insert(Quiet { until, suppressed: 0 });
         if quiet.until < until {
             *quiet = Quiet { until, suppressed: 0 };

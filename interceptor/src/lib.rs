@@ -18,7 +18,8 @@
 //! ```
 //!
 //! `flow` holds the words every stage uses and depends on nothing; `sys` is the io_uring transport; `siem` writes records
-//! in the words of others, `sinks` sends them; `config` fills each stage's settings; `daemon` is what runs beside the connections; `cli` is the command line.
+//! in the words of others, `sinks` sends them; `config` fills each stage's settings; `daemon` is what runs beside the connections; `watch`
+//! counts and raises alerts; `cli` is the command line.
 
 pub mod audit;
 pub mod capture;
@@ -36,4 +37,5 @@ pub mod sinks;
 pub mod sys;
 pub mod tls;
 pub mod upstream;
+pub mod watch;
 pub mod wire;

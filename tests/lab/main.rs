@@ -16,6 +16,7 @@ mod hostile;
 mod leftovers;
 mod lifecycle;
 mod load;
+mod metrics;
 mod names;
 mod namespaces;
 mod origin;

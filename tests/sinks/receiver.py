@@ -1,4 +1,4 @@
-"""Receivers that the tests of the sinks start: webhook, Splunk HEC with acknowledgement, OTLP logs.
+"""Receivers that the tests of the sinks start: webhook, Splunk HEC with acknowledgement, OTLP logs and metrics.
 
     receiver.py KIND PORT STORE TROUBLE [CERTIFICATES]
 
@@ -50,6 +50,8 @@ class Poisoned(Exception):
 
 
 def id_of(event):
+    if "alert" in event:
+        return "alert-" + event["alert"]["key"]
     return "checkpoint" if "checkpoint" in event else event["id"]
 
 
@@ -94,7 +96,10 @@ def otlp(headers, body):
                 attributes = {a.key: a.value for a in record.attributes}
                 event = json.loads(record.body.string_value)
                 ids.append(id_of(event))
-                if "checkpoint" in event:
+                if "alert" in event:
+                    assert record.event_name == "interceptor.alert", record.event_name
+                    assert attributes["log.record.uid"].string_value == event["alert"]["id"]
+                if "checkpoint" in event or "alert" in event:
                     continue
                 if attributes["log.record.uid"].string_value != event["id"]:
                     raise Invalid("log.record.uid")
@@ -105,6 +110,40 @@ def otlp(headers, body):
     return ids
 
 
+def otlp_metrics(headers, body):
+    """A line for each value: its name, its attributes, and the value; of a histogram its count."""
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
+
+    if headers["content-type"] != "application/x-protobuf":
+        raise Invalid("content-type")
+    request, lines = ExportMetricsServiceRequest(), []
+    request.ParseFromString(body)
+    for resource in request.resource_metrics:
+        names = {a.key: a.value.string_value for a in resource.resource.attributes}
+        if names["service.name"] != "interceptor" or not names["host.name"]:
+            raise Invalid("service.name or host.name")
+        for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+            kind = metric.WhichOneof("data")
+            data = getattr(metric, kind)
+            if kind != "gauge" and data.aggregation_temporality != AGGREGATION_TEMPORALITY_CUMULATIVE:
+                raise Invalid(f"{metric.name}: temporality")
+            if kind == "sum" and not data.is_monotonic:
+                raise Invalid(f"{metric.name}: is_monotonic")
+            for point in data.data_points:
+                labels = ",".join(f'{a.key}="{a.value.string_value}"' for a in point.attributes)
+                if kind == "histogram":
+                    if sum(point.bucket_counts) != point.count:
+                        raise Invalid(f"{metric.name}: buckets")
+                    value = point.count
+                else:
+                    value = getattr(point, point.WhichOneof("value"))
+                if point.start_time_unix_nano > point.time_unix_nano:
+                    raise Invalid(f"{metric.name}: times")
+                lines.append(f"{metric.name}{{{labels}}} {value}")
+    return lines
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -112,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def answer(self, status, document):
-        body = json.dumps(document).encode() if KIND != "otlp" else b""
+        body = json.dumps(document).encode() if not KIND.startswith("otlp") else b""
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -135,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, {"acks": {str(i): acks.get(i, False) for i in asked}})
             return
         try:
-            ids = {"webhook": webhook, "hec": hec, "otlp": otlp}[KIND](self.headers, body)
+            ids = {"webhook": webhook, "hec": hec, "otlp": otlp, "otlp-metrics": otlp_metrics}[KIND](self.headers, body)
         except Poisoned:
             self.answer(400, {"text": "poisoned", "code": 6})
             return

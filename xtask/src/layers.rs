@@ -41,7 +41,11 @@ const RULES: &[Rule] = &[
         items: &[("mask", "Masked"), ("policy", "Allowed"), ("audit", "Committed"), ("capture", "Netns")],
     },
     Rule { room: "proxy", rooms: STAGES, items: &[] },
-    Rule { room: "config", rooms: STAGES, items: &[("sinks", "Settings")] },
+    Rule {
+        room: "config",
+        rooms: STAGES,
+        items: &[("sinks", "Settings"), ("watch", "AlertRule"), ("watch", "Settings")],
+    },
     Rule { room: "siem", rooms: &["audit", "flow"], items: &[] },
     Rule { room: "sinks", rooms: &["audit", "flow", "siem", "sys", "tls"], items: &[] },
     Rule {
@@ -50,10 +54,22 @@ const RULES: &[Rule] = &[
         items: &[("sinks", "SinkStatus")],
     },
     Rule {
+        room: "watch",
+        rooms: &["audit", "flow", "siem", "sinks"],
+        items: &[
+            ("daemon", "Asks"),
+            ("daemon", "Concern"),
+            ("daemon", "State"),
+            ("daemon", "Status"),
+            ("policy", "Matcher"),
+            ("sys", "yield_to_others"),
+        ],
+    },
+    Rule {
         room: "cli",
         rooms: &[
             "audit", "capture", "config", "daemon", "flow", "http", "identity", "mask", "policy", "proxy", "siem",
-            "sinks", "sys", "tls", "upstream", "wire",
+            "sinks", "sys", "tls", "upstream", "watch", "wire",
         ],
         items: &[],
     },

@@ -86,9 +86,12 @@ impl Shared {
         let current = state.current.as_ref().map(|c| (Arc::clone(&c.segment), c.synced, c.tail.offset()));
         drop(state);
 
+        let began = Instant::now();
         let result = self.sync(&retired, current.as_ref(), directory);
+        let took = began.elapsed();
 
         let mut state = self.lock();
+        state.tally.synced(took, result.is_ok());
         match &result {
             Ok(()) => {
                 state.durable = extent;

@@ -1,5 +1,5 @@
-//! Following the log: every record once it has ended and a signed checkpoint covers it, in the order in which they
-//! ended, from a place that can be stored and come back to.
+//! Following the log: every record once it has ended, and every note, when a signed checkpoint covers it; in the order in
+//! which records ended and notes were written, from a place that can be stored and come back to.
 //!
 //! What a checkpoint covers is durable and never written again with other content: its sequence numbers mean the same
 //! for ever. Memory is what the open exchanges need, however long the log is.
@@ -15,8 +15,8 @@ use super::class::Class;
 use super::frame::{Content, Entry, Holding, Kind};
 use super::header::Stream;
 use super::reader::ReadError;
-use super::record::{Completion, Encoding, MaskedRequest, Record, ResponseBody, State};
-use super::scan::{Depth, FileId, SegmentFile, Step};
+use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
+use super::scan::{Depth, FileId, SegmentFile, Step, segments};
 use super::seal::plain_len;
 use super::walk::{FrameRef, Walk};
 use crate::flow::ExchangeId;
@@ -27,13 +27,13 @@ use crate::flow::ExchangeId;
 pub struct Position {
     /// The first frame that is still needed: it opens the oldest exchange that had not ended.
     pub from: u64,
-    /// The last record that was handed out, if any was.
+    /// The last record or note that was handed out, if any was.
     pub last: Option<Key>,
     /// The last frame that was looked at: by it, another log in the same place is told from this one.
     pub seen: Option<Seen>,
 }
 
-/// The place of a record in the order in which records end.
+/// The place of a record in the order in which records end; a note opens and ends with its one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
@@ -76,13 +76,38 @@ impl From<Error> for FollowError {
     }
 }
 
-/// A record that has ended, and where to go on after it.
+/// What the log says, and where to go on after it.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// The record, with masked content only.
-    pub record: Record,
+    /// What it says.
+    pub said: Said,
     /// After it.
     pub position: Position,
+}
+
+/// What the log says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// Of an exchange that has ended; with masked content only.
+    Record(Box<Record>),
+    /// About itself or the host.
+    Note(Note),
+}
+
+/// What is handed out next.
+#[derive(Debug)]
+enum Ready {
+    Exchange(Open),
+    Note(FrameRef),
+}
+
+impl Ready {
+    fn first(&self) -> u64 {
+        match self {
+            Self::Exchange(exchange) => exchange.first,
+            Self::Note(frame) => frame.head.entry.sequence,
+        }
+    }
 }
 
 /// An exchange whose end has not been reached.
@@ -132,10 +157,11 @@ impl Open {
     }
 }
 
-/// Hands out records as they end.
+/// Hands out records as they end, and notes.
 #[derive(Debug)]
 pub struct Follower {
     dir: PathBuf,
+    stream: Stream,
     walk: Walk,
     /// A frame that no checkpoint covers yet.
     held: Option<FrameRef>,
@@ -145,7 +171,7 @@ pub struct Follower {
     open: HashMap<ExchangeId, Open>,
     /// First frames of what has not been handed out.
     firsts: BTreeSet<u64>,
-    ready: VecDeque<(Key, Open)>,
+    ready: VecDeque<(Key, Ready)>,
     position: Position,
     /// The frame after the last one that was looked at.
     next: u64,
@@ -163,10 +189,19 @@ impl Follower {
     /// # Errors
     /// [`FollowError::Replaced`] when the log does not reach that far; [`FollowError::Read`].
     pub fn open(dir: &Path, position: Position) -> Result<Self, FollowError> {
+        Self::open_stream(dir, Stream::Log, position)
+    }
+
+    /// Follows a stream of the log in `dir`. Accesses and acts are handed out as notes.
+    ///
+    /// # Errors
+    /// As [`Follower::open`].
+    pub fn open_stream(dir: &Path, stream: Stream, position: Position) -> Result<Self, FollowError> {
         let start = position.seen.as_ref().map_or(position.from, |seen| seen.sequence.min(position.from));
         let mut follower = Self {
             dir: dir.to_path_buf(),
-            walk: Walk::starting(dir, Stream::Log, start)?,
+            stream,
+            walk: Walk::starting(dir, stream, start)?,
             held: None,
             checkpoint: None,
             generation: None,
@@ -188,16 +223,31 @@ impl Follower {
         }
     }
 
-    /// Behind everything that a checkpoint covers now.
+    /// Behind everything that a checkpoint of the stream covers now.
     #[must_use]
-    pub fn end(dir: &Path) -> Position {
-        let frames = read_checkpoint(dir).map_or(0, |(_, checkpoint)| checkpoint.frames);
+    pub fn end(dir: &Path, stream: Stream) -> Position {
+        let frames = read_checkpoint(dir, stream).map_or(0, |(_, checkpoint)| checkpoint.frames);
         Position { from: frames, ..Position::default() }
+    }
+
+    /// At the beginning of the segment that was being written at `time`: before everything that ended since.
+    #[must_use]
+    pub fn since(dir: &Path, time: super::Time) -> Position {
+        let paths = segments(dir, Stream::Log).unwrap_or_default();
+        let headers = paths.iter().rev().filter_map(|path| Some(SegmentFile::open(path).ok()?.header));
+        let mut from = 0;
+        for header in headers {
+            from = header.first_sequence;
+            if header.created_ns <= time.unix_ns() {
+                break;
+            }
+        }
+        Position { from, ..Position::default() }
     }
 
     /// Looks for a newer checkpoint. Says whether there is one.
     pub fn refresh(&mut self) -> bool {
-        let Some(newest) = read_checkpoint(&self.dir) else { return false };
+        let Some(newest) = read_checkpoint(&self.dir, self.stream) else { return false };
         if self.checkpoint.as_ref().is_some_and(|(note, _)| *note == newest.0) {
             return false;
         }
@@ -213,6 +263,12 @@ impl Follower {
     #[must_use]
     pub fn checkpoint(&self) -> Option<(&str, &Checkpoint)> {
         self.checkpoint.as_ref().map(|(note, checkpoint)| (note.as_str(), checkpoint))
+    }
+
+    /// Frames that the newest checkpoint covers and that were not looked at.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.covered().saturating_sub(self.next)
     }
 
     /// The frame before which everything was looked at.
@@ -246,7 +302,7 @@ impl Follower {
         self.checkpoint.as_ref().map_or(0, |(_, checkpoint)| checkpoint.frames)
     }
 
-    /// Where to go on after the last record that was handed out.
+    /// Where to go on after the last record or note that was handed out.
     #[must_use]
     pub fn position(&self) -> Position {
         // What is left out here ended before the last record did, or has not ended.
@@ -254,7 +310,7 @@ impl Follower {
         Position { from: from.max(self.position.from), ..self.position.clone() }
     }
 
-    /// The next record that has ended, if the newest checkpoint that was looked at covers one.
+    /// The next record that has ended or note, if the newest checkpoint that was looked at covers one.
     ///
     /// # Errors
     /// When the log cannot be read, or is another one. A damaged frame is no error: its record says so. After an error,
@@ -262,12 +318,15 @@ impl Follower {
     #[expect(clippy::should_implement_trait, reason = "what there is none of now may come later")]
     pub fn next(&mut self) -> Result<Option<Followed>, FollowError> {
         loop {
-            while let Some((key, exchange)) = self.ready.pop_front() {
-                self.firsts.remove(&exchange.first);
+            while let Some((key, ready)) = self.ready.pop_front() {
+                self.firsts.remove(&ready.first());
                 if self.position.last.is_none_or(|last| last < key) {
-                    let record = self.record(&exchange)?;
+                    let said = match &ready {
+                        Ready::Exchange(exchange) => Said::Record(Box::new(self.record(exchange)?)),
+                        Ready::Note(frame) => Said::Note(self.note(frame)?),
+                    };
                     self.position.last = Some(key);
-                    return Ok(Some(Followed { record, position: self.position() }));
+                    return Ok(Some(Followed { said, position: self.position() }));
                 }
             }
             if !self.step()? {
@@ -338,13 +397,18 @@ impl Follower {
         opened.sort_by_key(|exchange| exchange.opening().head.entry.sequence);
         let keyed = opened.into_iter().map(|exchange| {
             let opening = exchange.opening().head.entry.sequence;
-            (Key { end: first, opening }, exchange)
+            (Key { end: first, opening }, Ready::Exchange(exchange))
         });
         self.ready.extend(keyed);
     }
 
     fn fold(&mut self, frame: FrameRef) {
         let (id, kind, sequence) = (frame.head.entry.exchange, frame.head.entry.kind, frame.head.entry.sequence);
+        if matches!(kind, Kind::Note | Kind::Access | Kind::Act) {
+            self.firsts.insert(sequence);
+            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Note(frame)));
+            return;
+        }
         if !matches!(kind, Kind::Request | Kind::Refusal | Kind::Part | Kind::Completion) {
             return;
         }
@@ -358,7 +422,7 @@ impl Follower {
             exchange.damaged |= frame.damaged;
             exchange.end = Some(frame);
             let opening = exchange.opening().head.entry.sequence;
-            self.ready.push_back((Key { end: sequence, opening }, exchange));
+            self.ready.push_back((Key { end: sequence, opening }, Ready::Exchange(exchange)));
             return;
         }
         let exchange = self.open.entry(id).or_insert_with(|| {
@@ -379,8 +443,14 @@ impl Follower {
         if kind == Kind::Refusal
             && let Some(exchange) = self.open.remove(&id)
         {
-            self.ready.push_back((Key { end: sequence, opening: sequence }, exchange));
+            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Exchange(exchange)));
         }
+    }
+
+    fn note(&mut self, frame: &FrameRef) -> Result<Note, ReadError> {
+        let row = frame.head.entry.sections.iter().position(|s| s.content == Content::Json);
+        let json = row.map(|row| self.stored(frame, row)).transpose()?;
+        Ok(Note::new(&frame.head, &json.unwrap_or_default()))
     }
 
     /// The record of an exchange. What its frames do not hold any more is left out.
@@ -478,8 +548,8 @@ impl Follower {
     }
 }
 
-fn read_checkpoint(dir: &Path) -> Option<(String, Checkpoint)> {
-    let note = std::fs::read_to_string(dir.join(Stream::Log.checkpoint())).ok()?;
+fn read_checkpoint(dir: &Path, stream: Stream) -> Option<(String, Checkpoint)> {
+    let note = std::fs::read_to_string(dir.join(stream.checkpoint())).ok()?;
     let checkpoint = Checkpoint::peek(&note)?;
     Some((note, checkpoint))
 }

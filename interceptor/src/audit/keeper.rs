@@ -165,7 +165,9 @@ impl Shared {
         };
         let path = self.dir.join(self.stream.checkpoint());
         replace_on(&*self.disk, &path, self.key.sign(&checkpoint).as_bytes())?;
-        self.sync_directory()
+        self.sync_directory()?;
+        self.lock().tally.signed = durable.frames;
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
 use super::checkpoint::{SIGNING_PUB, SigningKey};
+use super::condition::{Probe, Tally};
 use super::disk::{Disk, Kernel};
 use super::exchange::Worker;
 use super::frame::Kind;
@@ -182,10 +183,19 @@ impl Log {
     /// # Panics
     /// When `note` cannot be written as JSON.
     pub fn note(&self, note: &impl serde::Serialize) -> Result<(), Error> {
-        match self.context.sink.route() {
-            Route::Local(shared) => shared.note(note),
-            Route::Moving(_) | Route::Remote(_) => Err(Error::Closed),
-        }
+        self.notes().add(note)
+    }
+
+    /// A handle for adding notes from another thread.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        Notes { context: Arc::clone(&self.context) }
+    }
+
+    /// A handle for asking how the log is doing.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        Probe::new(Arc::clone(&self.context))
     }
 
     #[cfg(test)]
@@ -243,6 +253,34 @@ impl Log {
     fn join(&mut self) {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Adds notes to a log. See [`Log::note`].
+#[derive(Clone)]
+pub struct Notes {
+    context: Arc<Context>,
+}
+
+impl std::fmt::Debug for Notes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notes").finish_non_exhaustive()
+    }
+}
+
+impl Notes {
+    /// As [`Log::note`].
+    ///
+    /// # Errors
+    /// When it could not be recorded, also because another process writes the log now.
+    ///
+    /// # Panics
+    /// When `note` cannot be written as JSON.
+    pub fn add(&self, note: &impl serde::Serialize) -> Result<(), Error> {
+        match self.context.sink.route() {
+            Route::Local(shared) => shared.note(note),
+            Route::Moving(_) | Route::Remote(_) => Err(Error::Closed),
         }
     }
 }
@@ -311,6 +349,7 @@ impl Shared {
             dirty_since: None,
             salvage: None,
             poison: None,
+            tally: Tally::default(),
             closing: false,
         };
         let shared = Arc::new(Self {

@@ -15,11 +15,13 @@
 mod access;
 mod act;
 mod ahead;
+mod alert;
 mod auditor;
 mod bench;
 mod checkpoint;
 mod class;
 mod commit;
+mod condition;
 mod destroy;
 mod disk;
 mod error;
@@ -52,19 +54,21 @@ mod writer;
 
 pub use access::{Access, Outcome};
 pub use act::{Act, Acts, Deed, acts};
+pub use alert::Alert;
 pub use auditor::{AuditorPublic, AuditorSecret};
 pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
+pub use condition::{Condition, Probe};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use facets::{Everything, Facet, Select};
-pub use follow::{FollowError, Followed, Follower, Key, Position as FollowPosition, Seen};
+pub use follow::{FollowError, Followed, Follower, Key, Position as FollowPosition, Said, Seen};
 pub use frame::{Content, Entry, FrameError, Head, Holding, Kind, Section};
 pub use handover::{Handover, fuzz_messages};
 pub use header::{Header, HeaderError, Stream};
 pub use index::fuzz_index;
-pub use log::{Durability, Log, SEGMENT_BYTES, Settings};
+pub use log::{Durability, Log, Notes, SEGMENT_BYTES, Settings};
 pub use proof::{Proof, ProofError, Proven, fuzz_proof};
 pub use reader::{Change, Found, Live, Located, Piece, Query, ReadError, Reader};
 pub use record::{

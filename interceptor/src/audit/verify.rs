@@ -86,6 +86,8 @@ pub struct Report {
     pub missing_keys: Option<u64>,
     /// What the log says about itself: recoveries, starts without a checkpoint.
     pub notes: Vec<Note>,
+    /// Alerts, which are notes about the host.
+    pub alerts: u64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -439,7 +441,11 @@ impl<'a> StreamCheck<'a> {
                         return Ok(Err("its content does not match its digest".into()));
                     }
                     if entry.kind == Kind::Note {
-                        self.report.notes.push(Note::new(entry, stored));
+                        let note = Note::new(head, stored);
+                        self.report.alerts += u64::from(note.is_alert());
+                        if note.is_about_log() {
+                            self.report.notes.push(note);
+                        }
                     }
                     if entry.kind == Kind::Act {
                         match serde_json::from_slice(stored) {

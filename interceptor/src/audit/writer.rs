@@ -10,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, oneshot};
 
 use super::checkpoint::SigningKey;
+use super::condition::Tally;
 use super::disk::Disk;
 use super::frame::{Content, EncodedHead, Entry, Holding, Kind, Section, frame_length, trailer};
 use super::header::{Header, Stream};
@@ -159,6 +160,7 @@ pub(crate) struct State {
     pub(crate) salvage: Option<Vec<Lost>>,
     /// The last failure, until a fresh segment has been started.
     pub(crate) poison: Option<String>,
+    pub(crate) tally: Tally,
     pub(crate) closing: bool,
 }
 
@@ -300,6 +302,7 @@ impl Shared {
         if plan.kind.is_leaf() {
             state.extent.tree.push(leaf);
         }
+        state.tally.bytes += length as u64;
         state.dirty_since.get_or_insert_with(Instant::now);
         leaf
     }

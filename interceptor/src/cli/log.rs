@@ -1,6 +1,7 @@
 //! `interceptor log`: reads, verifies and unseals the audit log.
 
 mod accesses;
+mod alerts;
 mod card;
 mod export;
 mod filter;
@@ -58,6 +59,8 @@ enum Command {
     Unseal(unseal::Args),
     /// List who unsealed what, when and why
     Accesses(accesses::Args),
+    /// List alerts: what rules and the daemon itself called attention to
+    Alerts(alerts::Args),
     /// Destroy what is older than it is to be kept, or one subject's
     Retain(retain::Args),
     /// Keep records that would be destroyed, until the hold is released
@@ -110,6 +113,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Prove(args) => prove::run(args, &audit()?),
         Command::Unseal(args) => unseal::run(args, &global.paths()?),
         Command::Accesses(args) => accesses::run(args, &audit()?),
+        Command::Alerts(args) => alerts::run(args, &audit()?),
         Command::Retain(args) => retain::run(args, global),
         Command::Hold(args) => hold::run(args, &global.paths()?),
     };

@@ -14,6 +14,7 @@ use crate::policy::{self, ConnectionRule};
 use crate::sinks::Settings as SinkSettings;
 use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
+use crate::watch::{AlertRule, Settings as MetricsSettings};
 
 /// Where the configuration is looked for when no flag names one.
 pub const DEFAULT_FILE: &str = "/etc/interceptor/interceptor.toml";
@@ -58,6 +59,11 @@ pub struct Config {
     /// Where finished records are sent to.
     #[serde(rename = "sink", alias = "sinks")]
     pub sinks: Vec<SinkSettings>,
+    /// What is counted, and who is told.
+    pub metrics: MetricsSettings,
+    /// What raises an alert.
+    #[serde(rename = "alert", alias = "alerts")]
+    pub alerts: Vec<AlertRule>,
 }
 
 /// The `[listen]` table.
@@ -257,6 +263,8 @@ impl Config {
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;
         SinkSettings::check(&self.sinks)?;
+        self.metrics.check()?;
+        AlertRule::check(&self.alerts)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }
@@ -359,6 +367,34 @@ mod tests {
         assert!(Config::parse(&format!("{sink}{sink}")).unwrap_err().contains("two sinks are called \"a\""));
         let message = Config::parse("[[sink]]\nname = 'a'\ntype = 'file'\npath = '/x'\nurl = 'h'\n").unwrap_err();
         assert!(message.contains("sink \"a\"") && message.contains("url"), "{message}");
+    }
+
+    #[test]
+    fn metrics_and_alerts_are_read_and_checked() {
+        let config = Config::parse(
+            r#"
+            [metrics]
+            listen = "127.0.0.1:9464"
+            [metrics.otlp]
+            url = "https://collector.example.com/v1/metrics"
+            [[alert]]
+            name = "burst"
+            when = "findings"
+            count = 10
+            "#,
+        )
+        .unwrap();
+        assert!(config.metrics.is_wanted() && config.alerts[0].name == "burst");
+        for (bad, expected) in [
+            ("[metrics]\nlisten = '192.0.2.1:9464'\n", "metrics.public"),
+            ("[metrics]\nport = 1\n", "port"),
+            ("[[alert]]\nname = 'a'\n", "when"),
+            ("[[alert]]\nname = 'a'\nwhen = 'findings'\nwindow = 1\n", "window"),
+            ("[[alert]]\nname = 'a'\nwhen = 'findings'\ncount = 0\n", "count is 0"),
+        ] {
+            let message = Config::parse(bad).unwrap_err();
+            assert!(message.contains(expected), "{bad}: {message}");
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use interceptor_ebpf::{Counter, MAX_ENDPOINTS, MAX_FLOWS, MAX_LISTENERS};
 use jiff::{SignedDuration, Timestamp};
 
-use super::status::{Canary, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign};
+use super::status::{
+    Canary, Concern, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign,
+};
 use super::supervisor::{CallerFacts, Facts, Settings};
 use crate::capture::{BootTime, Capture, Effective, Error, Pinned, Stats};
 use crate::proxy::Pulse;
@@ -121,10 +123,11 @@ impl Health {
         facts: Facts,
     ) {
         let mut reasons = Reasons::default();
-        let effective = reasons.or_default(self.effective(), "the attached programs cannot be asked for");
+        let effective =
+            reasons.or_default(Concern::Programs, self.effective(), "the attached programs cannot be asked for");
         let stats = capture.stats();
-        let waiting = reasons.or_default(capture.flows().waiting(), "the map of flows cannot be read");
-        let announced = reasons.or_default(capture.announced(), "the map of listeners cannot be read");
+        let waiting = reasons.or_default(Concern::Map, capture.flows().waiting(), "the map of flows cannot be read");
+        let announced = reasons.or_default(Concern::Map, capture.announced(), "the map of listeners cannot be read");
         let gauge = |name: &str, used, capacity| Gauge { name: name.to_owned(), used, capacity };
         let (ipv4, ipv6) = match effective.covers_daemon {
             true => canaries,
@@ -138,7 +141,7 @@ impl Health {
         });
         let counters = counters(stats.as_ref().ok(), &facts);
         if let Some(Err(why)) = &facts.backstop {
-            reasons.add(why, "restart the daemon: it installs the backstop again");
+            reasons.add(Concern::Backstop, why, "restart the daemon: it installs the backstop again");
         }
         self.found = Found {
             tested_at: Some(Timestamp::now()),
@@ -156,7 +159,7 @@ impl Health {
             facts,
         };
         self.found.complain(&mut reasons);
-        if let Some(stats) = reasons.or_none(stats, "the counters cannot be read") {
+        if let Some(stats) = reasons.or_none(Concern::Map, stats, "the counters cannot be read") {
             self.complain_of_losses(&stats, &mut reasons);
             self.before = Some(stats);
         }
@@ -164,6 +167,7 @@ impl Health {
             > std::mem::replace(&mut self.namespaces_refused, self.found.namespaces.refused)
         {
             reasons.add(
+                Concern::Namespaces,
                 "network namespaces got no listener: enrolled connections are refused in them",
                 "see the log for why; limits.namespaces and limits.namespaces_per_user bound them",
             );
@@ -201,7 +205,7 @@ impl Health {
         for (counter, what, remedy) in LOSSES {
             let new = stats.get(counter).saturating_sub(before.get(counter));
             if new > 0 {
-                reasons.add(format!("{new} {what}"), remedy);
+                reasons.add(Concern::Loss, format!("{new} {what}"), remedy);
             }
         }
     }
@@ -278,10 +282,10 @@ impl Found {
     fn complain(&self, reasons: &mut Reasons) {
         const AGAIN: &str = "restart the daemon: it attaches what is missing";
         if self.effective.gone {
-            reasons.add("the pins of the kernel programs are gone", AGAIN);
+            reasons.add(Concern::Programs, "the pins of the kernel programs are gone", AGAIN);
         }
         for fault in &self.effective.faults {
-            reasons.add(fault, AGAIN);
+            reasons.add(Concern::Programs, fault, AGAIN);
         }
         for (family, canary) in [("IPv4", &self.ipv4), ("IPv6", &self.ipv6)] {
             let Canary::Failed(why) = canary else { continue };
@@ -290,39 +294,50 @@ impl Found {
                 [] => "restart the daemon; if that does not help, run it with INTERCEPTOR_LOG=debug".to_owned(),
                 others => format!("look at the programs of others at the same hooks: {}", others.join(", ")),
             };
-            reasons.add(format!("a test connection over {family} did not come through: {why}"), remedy);
+            let what = format!("a test connection over {family} did not come through: {why}");
+            reasons.add(Concern::SelfTest, what, remedy);
         }
         for WorkerSign { name, silent_ms } in &self.workers {
             if u128::from(*silent_ms) > SILENT.as_millis() {
                 let what = format!("{name} gives no sign of life since {silent_ms} ms");
-                reasons.add(what, "restart the daemon if it does not recover; the log says what it did last");
+                reasons.add(
+                    Concern::Worker,
+                    what,
+                    "restart the daemon if it does not recover; the log says what it did last",
+                );
             }
         }
         for SinkStatus { name, failing_since, missing, .. } in &self.facts.sinks {
             if let Some(since) = failing_since.as_ref().filter(|since| is_older(since, SINK_FAILS)) {
                 let what = format!("the sink {name} delivers nothing since {since}");
-                reasons.add(what, "`interceptor status` says why; the audit log keeps the records until it does");
+                reasons.add(
+                    Concern::Sink,
+                    what,
+                    "`interceptor status` says why; the audit log keeps the records until it does",
+                );
             }
             if *missing > 0 {
                 let what = format!("the sink {name} did not find {missing} frames of the audit log");
-                reasons.add(what, "run `interceptor log verify`");
+                reasons.add(Concern::Sink, what, "run `interceptor log verify`");
             }
         }
         for Gauge { name, used, capacity } in &self.maps {
             if used * 100 > capacity * FULL {
                 let what = format!("the map of {name} is almost full: {used} of {capacity}");
-                reasons.add(what, "enrol fewer addresses, or find out who holds so many");
+                reasons.add(Concern::Map, what, "enrol fewer addresses, or find out who holds so many");
             }
         }
         if let Some(why) = &self.facts.audit {
-            reasons.add(format!("the audit log takes no records: {why}"), "requests are denied until it does");
+            let what = format!("the audit log takes no records: {why}");
+            reasons.add(Concern::AuditLog, what, "requests are denied until it does");
         }
         if let Some(days) = self.facts.ca_days.filter(|days| *days < CA_DAYS) {
             let what = format!("the internal CA's certificate expires in {days} days");
-            reasons.add(what, "replace it with overlap: interceptor ca rotate");
+            reasons.add(Concern::Ca, what, "replace it with overlap: interceptor ca rotate");
         }
         if self.facts.callers.stuck > 0 {
             reasons.add(
+                Concern::Callers,
                 format!("{} threads that name callers are kept waiting", self.facts.callers.stuck),
                 "the log names users whose processes do not answer; or the user database is out of reach",
             );
@@ -330,6 +345,7 @@ impl Found {
         if !self.facts.endpoints.unresolved.is_empty() {
             let names = self.facts.endpoints.unresolved.join(", ");
             reasons.add(
+                Concern::Names,
                 format!("endpoints do not resolve: {names}"),
                 "only addresses known from before, or seen in DNS answers, are captured; configure addresses",
             );
@@ -341,16 +357,17 @@ impl Found {
 struct Reasons(Vec<Reason>);
 
 impl Reasons {
-    fn add(&mut self, what: impl Display, remedy: impl Into<String>) {
-        self.0.push(Reason { what: what.to_string(), remedy: remedy.into() });
+    fn add(&mut self, concern: Concern, what: impl Display, remedy: impl Into<String>) {
+        self.0.push(Reason { concern, what: what.to_string(), remedy: remedy.into() });
     }
 
-    fn or_none<T>(&mut self, result: Result<T, Error>, what: &str) -> Option<T> {
-        result.map_err(|e| self.add(format!("{what}: {e}"), "the message names the remedy, if there is one")).ok()
+    fn or_none<T>(&mut self, concern: Concern, result: Result<T, Error>, what: &str) -> Option<T> {
+        let named = "the message names the remedy, if there is one";
+        result.map_err(|e| self.add(concern, format!("{what}: {e}"), named)).ok()
     }
 
-    fn or_default<T: Default>(&mut self, result: Result<T, Error>, what: &str) -> T {
-        self.or_none(result, what).unwrap_or_default()
+    fn or_default<T: Default>(&mut self, concern: Concern, result: Result<T, Error>, what: &str) -> T {
+        self.or_none(concern, result, what).unwrap_or_default()
     }
 }
 

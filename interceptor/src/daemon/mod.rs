@@ -20,7 +20,7 @@ mod workers;
 pub use error::Error;
 pub use heart::Heart;
 pub use status::{
-    Canary, Endpoints, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign,
+    Canary, Concern, Endpoints, FailedUpgrade, Gauge, NamespaceCount, Reason, SelfTest, State, Status, WorkerSign,
 };
-pub use supervisor::{CallerFacts, Facts, Settings, Supervisor, Task, control_socket};
+pub use supervisor::{Asks, CallerFacts, Facts, Settings, Supervisor, Task, control_socket};
 pub use workers::{Open, Workers};

@@ -21,9 +21,86 @@ pub enum State {
     Stopped,
 }
 
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// The daemon as a whole: it does not run, or does not answer.
+    Daemon,
+    /// The kernel programs: detached, replaced, their pins gone.
+    Programs,
+    /// A test connection did not come through.
+    SelfTest,
+    /// A worker gives no sign of life.
+    Worker,
+    /// A map is almost full, or cannot be read.
+    Map,
+    /// Something of the kernel programs was lost, or refused for want of room.
+    Loss,
+    /// Network namespaces without a listener.
+    Namespaces,
+    /// The audit log takes no records.
+    AuditLog,
+    /// A sink delivers nothing, or does not find all of the log.
+    Sink,
+    /// The internal CA's certificate expires soon.
+    Ca,
+    /// Threads that name callers are kept waiting.
+    Callers,
+    /// Endpoints that do not resolve.
+    Names,
+    /// The backstop cannot be counted.
+    Backstop,
+    /// The last upgrade failed.
+    Upgrade,
+}
+
+impl Concern {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Daemon,
+        Self::Programs,
+        Self::SelfTest,
+        Self::Worker,
+        Self::Map,
+        Self::Loss,
+        Self::Namespaces,
+        Self::AuditLog,
+        Self::Sink,
+        Self::Ca,
+        Self::Callers,
+        Self::Names,
+        Self::Backstop,
+        Self::Upgrade,
+    ];
+
+    /// The word for it in reports, metrics and alerts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Programs => "programs",
+            Self::SelfTest => "self_test",
+            Self::Worker => "worker",
+            Self::Map => "map",
+            Self::Loss => "loss",
+            Self::Namespaces => "namespaces",
+            Self::AuditLog => "audit_log",
+            Self::Sink => "sink",
+            Self::Ca => "ca",
+            Self::Callers => "callers",
+            Self::Names => "names",
+            Self::Backstop => "backstop",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
 /// Why the state is not `healthy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
+    /// What it is about.
+    pub concern: Concern,
     /// What is wrong.
     pub what: String,
     /// What to do about it.
@@ -104,6 +181,7 @@ impl FailedUpgrade {
     /// It degrades the daemon until the next one, which has none behind it.
     pub(super) fn reason(&self) -> Reason {
         Reason {
+            concern: Concern::Upgrade,
             what: format!("the upgrade at {} failed, the old program and configuration go on: {}", self.at, self.why),
             remedy: "put right what it says, then reload or restart the daemon".to_owned(),
         }

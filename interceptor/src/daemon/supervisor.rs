@@ -17,7 +17,7 @@ use super::health::Health;
 use super::namespaces::{Foreign, Limits};
 use super::notices::{Key, Notices, in_words};
 use super::occupied::occupied;
-use super::status::{Canary, Endpoints};
+use super::status::{Canary, Endpoints, Status};
 use super::{Error, Workers};
 use crate::capture::{Capture, Event, Events, Listening, Namespaces, What};
 use crate::sinks::SinkStatus;
@@ -100,6 +100,22 @@ pub enum Task {
     Asked(Asked),
 }
 
+/// A way for other threads to ask what the control socket answers.
+#[derive(Clone, Debug)]
+pub struct Asks(mpsc::Sender<Asked>);
+
+impl Asks {
+    /// How the daemon is, as of its last self-test; none when it ends.
+    pub async fn status(&self) -> Option<Status> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Asked { request: Request::Status { check: false }, answer }).await.ok()?;
+        match answered.await {
+            Ok(Answer::Status(status)) => Some(*status),
+            Ok(Answer::Refused { .. }) | Err(_) => None,
+        }
+    }
+}
+
 /// The main thread's part of the daemon.
 pub struct Supervisor {
     events: AsyncFd<Events>,
@@ -112,6 +128,7 @@ pub struct Supervisor {
     /// Who waits for the self-test that is under way.
     waiting: Vec<oneshot::Sender<Answer>>,
     requests: mpsc::Receiver<Asked>,
+    asks: Asks,
     _server: Server,
     foreign: Foreign,
     notices: Notices,
@@ -126,7 +143,7 @@ impl Supervisor {
     /// When the socket or the events cannot be had.
     pub fn start(settings: Settings, events: Events, registry: Namespaces) -> Result<Self, Error> {
         let limits = Limits { total: settings.namespaces, per_user: settings.namespaces_per_user };
-        let (server, requests) = Server::start(&settings.control)?;
+        let (server, asks, requests) = Server::start(&settings.control)?;
         Ok(Self {
             events: events.watch().map_err(Error::Events)?,
             more_events: true,
@@ -136,6 +153,7 @@ impl Supervisor {
             testing: JoinSet::new(),
             waiting: Vec::new(),
             requests,
+            asks: Asks(asks),
             _server: server,
             foreign: Foreign::new(settings.port, limits, registry),
             notices: Notices::default(),
@@ -202,6 +220,12 @@ impl Supervisor {
                 }
             },
         }
+    }
+
+    /// For asking from another thread.
+    #[must_use]
+    pub fn asks(&self) -> Asks {
+        self.asks.clone()
     }
 
     /// To be told in the status from now on: this daemon goes on, though it was to be replaced.

@@ -4,6 +4,7 @@
 mod addr;
 mod finding;
 mod harmless;
+mod histogram;
 mod id;
 mod provider;
 mod text;
@@ -11,6 +12,7 @@ mod text;
 pub use addr::{ClientAddr, OriginalDst};
 pub use finding::{Action, Finding, Located, RuleMeta, Severity};
 pub use harmless::harmless;
+pub use histogram::Histogram;
 pub use id::{BodyDigest, ExchangeId};
 pub use provider::Provider;
 pub use text::{Access, ByteSpan, Field, Form, OffsetMap, Run};

@@ -15,7 +15,13 @@ pub fn id(checkpoint: &Checkpoint) -> String {
 /// The host whose log it is of.
 #[must_use]
 pub fn host(checkpoint: &Checkpoint) -> &str {
-    checkpoint.origin.strip_prefix("interceptor/").unwrap_or(&checkpoint.origin)
+    host_of(&checkpoint.origin)
+}
+
+/// The host whose log has this origin.
+#[must_use]
+pub fn host_of(origin: &str) -> &str {
+    origin.strip_prefix("interceptor/").unwrap_or(origin)
 }
 
 /// The line of `note`, which says `checkpoint` and was the newest at `at`.

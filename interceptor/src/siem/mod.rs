@@ -8,14 +8,16 @@ mod cef;
 mod checkpoint;
 mod ecs;
 mod har;
+mod note;
 mod ocsf;
 pub mod otlp;
 
 use std::io::{self, Write};
 
-pub use checkpoint::{host as checkpoint_host, id as checkpoint_id};
+pub use checkpoint::{host as checkpoint_host, host_of, id as checkpoint_id};
 
-use crate::audit::{Checkpoint, Encoding, Record, Time};
+use crate::audit::{Checkpoint, Encoding, Note, Record, Time};
+use crate::flow::Severity;
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,18 @@ pub fn line(format: Format, record: &Record) -> String {
 #[must_use]
 pub fn checkpoint_line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time) -> String {
     checkpoint::line(format, note, checkpoint, at)
+}
+
+/// The line of an alert or another note of `host`, without its end.
+#[must_use]
+pub fn note_line(format: Format, note: &Note, host: &str) -> String {
+    note::line(format, note, host)
+}
+
+/// How bad it is what a note says.
+#[must_use]
+pub fn note_severity(note: &Note) -> Severity {
+    note::severity(note)
 }
 
 /// The name that tools show.

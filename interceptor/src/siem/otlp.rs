@@ -8,27 +8,38 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, Instrumentati
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::{VERSION, checkpoint_host, checkpoint_id};
-use crate::audit::{Checkpoint, Record, Time};
+use super::{VERSION, checkpoint_host, checkpoint_id, note_severity};
+use crate::audit::{Alert, Checkpoint, Note, Record, Time};
+use crate::flow::Severity;
 
 const NAME: &str = "interceptor";
 
 /// Log records of one host as they are sent, or written as a line.
 #[must_use]
 pub fn request(host: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
-    let resource = Resource {
+    let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { resource: Some(resource(host)), scope_logs, ..ResourceLogs::default() }],
+    }
+}
+
+/// Who sends.
+#[must_use]
+pub fn resource(host: &str) -> Resource {
+    Resource {
         attributes: known([
             ("service.name", text(Some(NAME))),
             ("service.version", text(Some(VERSION))),
             ("host.name", text(Some(host))),
         ]),
         ..Resource::default()
-    };
-    let scope = InstrumentationScope { name: NAME.into(), version: VERSION.into(), ..InstrumentationScope::default() };
-    let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records, ..ScopeLogs::default() }];
-    ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }],
     }
+}
+
+/// What of it sends.
+#[must_use]
+pub fn scope() -> InstrumentationScope {
+    InstrumentationScope { name: NAME.into(), version: VERSION.into(), ..InstrumentationScope::default() }
 }
 
 /// A record, of which `body` is the whole.
@@ -36,6 +47,20 @@ pub fn request(host: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequ
 pub fn exchange(record: &Record, body: &str) -> LogRecord {
     let event = Event { name: "interceptor.exchange", id: &record.id.to_string(), time: record.time, body };
     event.log_record(severity(record), attributes(record))
+}
+
+/// An alert or another note, of which `body` is the whole.
+#[must_use]
+pub fn note(note: &Note, body: &str) -> LogRecord {
+    let alert = Alert::of(note);
+    let name = if alert.is_some() { "interceptor.alert" } else { "interceptor.note" };
+    let severity = match note_severity(note) {
+        Severity::Low => SeverityNumber::Info2,
+        Severity::Medium => SeverityNumber::Warn,
+        Severity::High => SeverityNumber::Error,
+    };
+    let event = Event { name, id: &note.leaf_hash, time: note.time, body };
+    event.log_record(severity, note_attributes(note, alert.as_ref()))
 }
 
 /// A signed checkpoint, of which `body` is the whole, and which was the newest at `at`.
@@ -48,6 +73,11 @@ pub fn checkpoint(checkpoint: &Checkpoint, body: &str, at: Time) -> LogRecord {
 /// The line of a record.
 pub(super) fn line(record: &Record, body: &str) -> String {
     json(&request(&record.host, vec![exchange(record, body)]))
+}
+
+/// The line of a note of `host`.
+pub(super) fn note_line(note: &Note, host: &str, body: &str) -> String {
+    json(&request(host, vec![self::note(note, body)]))
 }
 
 /// The line of a signed checkpoint.
@@ -89,6 +119,19 @@ fn severity(record: &Record) -> SeverityNumber {
         Some("mask") => SeverityNumber::Info2,
         _ => SeverityNumber::Info,
     }
+}
+
+fn note_attributes(note: &Note, alert: Option<&Alert>) -> Vec<KeyValue> {
+    known([
+        ("interceptor.alert.name", text(alert.map(|alert| alert.name.as_str()))),
+        ("interceptor.alert.key", text(alert.map(|alert| alert.key.as_str()))),
+        ("interceptor.alert.count", number(alert.map(|alert| alert.count))),
+        ("interceptor.alert.suppressed", number(alert.map(|alert| alert.suppressed))),
+        ("server.address", text(alert.and_then(|alert| alert.endpoint.as_deref()))),
+        ("user.id", text(alert.and_then(|alert| alert.uid).map(|uid| uid.to_string()).as_deref())),
+        ("interceptor.sequence", number(Some(note.sequence))),
+        ("interceptor.leaf_hash", text(Some(&note.leaf_hash))),
+    ])
 }
 
 fn attributes(record: &Record) -> Vec<KeyValue> {

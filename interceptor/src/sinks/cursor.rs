@@ -53,7 +53,7 @@ pub(super) struct Contents {
 
 /// The cursor of one sink. While this value lives, no other process has it.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub struct Cursor {
     path: PathBuf,
     pub(super) contents: Contents,
     /// Whether there is a file with these contents.
@@ -63,7 +63,10 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// The cursor of `sink` in `dir`; none while another process has it.
-    pub(super) fn take(dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not one.
+    pub fn take(dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
         DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(failed("create", dir))?;
         let lock_path = dir.join(format!("{sink}.lock"));
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
@@ -90,6 +93,21 @@ impl Cursor {
             undeliverable: 0,
         });
         Ok(Some(Self { path, contents, stored, _lock: lock }))
+    }
+
+    /// Where to go on; none for one that is new.
+    #[must_use]
+    pub fn position(&self) -> Option<&FollowPosition> {
+        self.stored.then_some(&self.contents.position)
+    }
+
+    /// Moves it, durably.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn advance(&mut self, position: FollowPosition) -> Result<(), CursorError> {
+        self.contents.position = position;
+        self.store()
     }
 
     /// Makes the contents durable: whoever reads finds either the old or the new ones, also after a loss of power.

@@ -1,6 +1,7 @@
-//! What is sent: a record, or a signed checkpoint, in the sink's format.
+//! What is sent: a record, an alert or another note, or a signed checkpoint, in the sink's format.
 
-use crate::audit::{Checkpoint, Followed, Record, Time};
+use crate::audit::{Checkpoint, Followed, Note, Record, Said, Time};
+use crate::flow::Severity;
 use crate::siem::{self, Format};
 
 /// One of the things that are sent.
@@ -9,21 +10,32 @@ pub(super) struct Event {
     pub(super) what: What,
     /// In the sink's format, without the end of the line.
     pub(super) text: String,
-    /// The frame that ended the record.
+    /// The frame that ended the record, or is the note.
     pub(super) end: u64,
 }
 
 #[derive(Debug)]
 pub(super) enum What {
     Record(Box<Record>),
+    Note { note: Note, host: String },
     Checkpoint { note: String, checkpoint: Checkpoint, at: Time },
 }
 
 impl Event {
-    pub(super) fn record(format: Format, followed: Followed) -> Self {
-        let text = siem::line(format, &followed.record);
+    /// Of what was followed in the log of `origin`.
+    pub(super) fn said(format: Format, followed: Followed, origin: &str) -> Self {
         let end = followed.position.last.map_or(0, |last| last.end);
-        Self { what: What::Record(Box::new(followed.record)), text, end }
+        match followed.said {
+            Said::Record(record) => {
+                let text = siem::line(format, &record);
+                Self { what: What::Record(record), text, end }
+            }
+            Said::Note(note) => {
+                let host = siem::host_of(origin).to_owned();
+                let text = siem::note_line(format, &note, &host);
+                Self { what: What::Note { note, host }, text, end }
+            }
+        }
     }
 
     pub(super) fn checkpoint(format: Format, note: &str, checkpoint: &Checkpoint) -> Self {
@@ -33,10 +45,11 @@ impl Event {
         Self { what, text, end: checkpoint.frames }
     }
 
-    /// What to tell repetitions by: the record's id; for a checkpoint its log and size.
+    /// What to tell repetitions by: the record's id; the leaf hash of a note; for a checkpoint its log and size.
     pub(super) fn id(&self) -> String {
         match &self.what {
             What::Record(record) => record.id.to_string(),
+            What::Note { note, .. } => note.leaf_hash.clone(),
             What::Checkpoint { checkpoint, .. } => siem::checkpoint_id(checkpoint),
         }
     }
@@ -44,6 +57,7 @@ impl Event {
     pub(super) fn time(&self) -> Time {
         match &self.what {
             What::Record(record) => record.time,
+            What::Note { note, .. } => note.time,
             What::Checkpoint { at, .. } => *at,
         }
     }
@@ -52,22 +66,39 @@ impl Event {
     pub(super) fn host(&self) -> &str {
         match &self.what {
             What::Record(record) => &record.host,
+            What::Note { host, .. } => host,
             What::Checkpoint { checkpoint, .. } => siem::checkpoint_host(checkpoint),
         }
     }
 
-    /// `record` or `checkpoint`.
+    /// `record`, `alert`, `note` or `checkpoint`.
     pub(super) fn kind(&self) -> &'static str {
         match &self.what {
             What::Record(_) => "record",
+            What::Note { note, .. } if note.is_alert() => "alert",
+            What::Note { .. } => "note",
             What::Checkpoint { .. } => "checkpoint",
         }
     }
 
-    /// The frame that opened the record.
+    /// Whether it is something of the log, by which the cursor moves.
+    pub(super) fn is_of_log(&self) -> bool {
+        matches!(self.what, What::Record(_) | What::Note { .. })
+    }
+
+    /// How bad it is, where it is a note.
+    pub(super) fn severity(&self) -> Option<Severity> {
+        match &self.what {
+            What::Note { note, .. } => Some(siem::note_severity(note)),
+            What::Record(_) | What::Checkpoint { .. } => None,
+        }
+    }
+
+    /// The frame that opened the record, or is the note.
     pub(super) fn sequence(&self) -> Option<u64> {
         match &self.what {
             What::Record(record) => record.log.sequence,
+            What::Note { note, .. } => Some(note.sequence),
             What::Checkpoint { .. } => None,
         }
     }
@@ -83,8 +114,9 @@ pub(super) fn lines(events: &[Event]) -> Vec<u8> {
     bytes
 }
 
-/// A record as it comes from a log.
+/// The event of a record.
 #[cfg(test)]
-pub(super) fn followed(record: Record) -> Followed {
-    Followed { record, position: crate::audit::FollowPosition::default() }
+pub(super) fn of(format: Format, record: Record) -> Event {
+    let followed = Followed { said: Said::Record(Box::new(record)), position: crate::audit::FollowPosition::default() };
+    Event::said(format, followed, "")
 }

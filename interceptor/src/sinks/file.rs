@@ -176,14 +176,14 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::followed;
+    use super::super::event::of;
     use super::*;
     use crate::audit::Record;
     use crate::flow::ExchangeId;
     use crate::siem::Format;
 
     fn event(text: &str) -> Event {
-        let mut event = Event::record(Format::Jsonl, followed(Record::new(ExchangeId::new())));
+        let mut event = of(Format::Jsonl, Record::new(ExchangeId::new()));
         event.text = text.to_owned();
         event
     }

@@ -1,17 +1,19 @@
-//! Finished records on their way to other systems: each configured sink sends them at least once, in order.
+//! Finished records, alerts and other notes on their way to other systems: each configured sink sends them at least
+//! once, in order.
 //!
 //! The audit log is the spool: what a receiver has not taken is still there, and nothing is stored twice. A sink has a
 //! thread of its own, which never touches traffic, and a cursor below the state directory that moves only when the
 //! receiver has taken what is before it. Content is masked: what is sealed is not even read here.
 //!
 //! ```text
-//! audit::Follower ── records that ended, covered by a signed checkpoint
+//! audit::Follower ── records that ended and notes, covered by a signed checkpoint
 //!   └─ runner     batches, back-off, refused records, the cursor
-//!      └─ event      a record or checkpoint in the sink's format
+//!      └─ event      a record, note or checkpoint in the sink's format
 //!         └─ receiver   file | stdout | syslog | webhook | hec | otlp | s3
 //! ```
 
 mod backoff;
+mod collector;
 mod cursor;
 mod event;
 mod file;
@@ -34,16 +36,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub use backoff::Pace;
-pub use cursor::CursorError;
+pub use collector::Collector;
+pub use cursor::{Cursor, CursorError};
 pub use net::Net;
 pub use receiver::SetupError;
 #[doc(hidden)]
 pub use receiver::fuzz_answer;
-pub use settings::{Destination, Settings, Start, Target, Tls};
+pub use settings::{CollectorSettings, Destination, Settings, Start, Target, Tls};
 pub use status::SinkStatus;
 
-use crate::audit::Follower;
-use cursor::Cursor;
+use crate::audit::{Follower, Stream};
 use receiver::Receiver;
 use runner::Runner;
 use status::Shared;
@@ -147,7 +149,7 @@ impl Sinks {
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
         let Some(audit) = self.audit.as_deref() else { return Vec::new() };
-        let frames = Follower::end(audit).from;
+        let frames = Follower::end(audit, Stream::Log).from;
         self.running.iter().map(|sink| sink.status(frames)).collect()
     }
 

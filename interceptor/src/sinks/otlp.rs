@@ -1,53 +1,32 @@
-//! OpenTelemetry logs: OTLP over HTTP with protobuf. <https://opentelemetry.io/docs/specs/otlp/#otlphttp>.
+//! OpenTelemetry logs on their way to a collector.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response};
-use http_body_util::Full;
+use http::Response;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use prost::Message as _;
 
+use super::collector::Collector;
 use super::event::{Event, What};
-use super::http::{Http, header, judge};
-use super::receiver::{Refused, SetupError, printable, secret_text};
+use super::http::{Http, judge};
+use super::receiver::{Refused, SetupError, printable};
 use super::settings;
 use crate::siem::otlp;
 
-/// An OTLP receiver.
-pub(super) struct Otlp {
-    http: Http,
-    authorization: Option<HeaderValue>,
-}
-
-impl std::fmt::Debug for Otlp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Otlp").field("http", &self.http).finish_non_exhaustive()
-    }
-}
+/// An OTLP receiver of logs.
+#[derive(Debug)]
+pub(super) struct Otlp(Collector);
 
 impl Otlp {
     pub(super) fn new(http: Http, settings: &settings::Otlp) -> Result<Self, SetupError> {
-        let authorization = match &settings.token_file {
-            Some(file) => Some(header(&format!("Bearer {}", *secret_text(file)?), "the token")?),
-            None => None,
-        };
-        Ok(Self { http, authorization })
+        Collector::over(http, settings).map(Self)
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("OTLP at {}", self.http.describe())
+        self.0.describe()
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
-        let body = request(events).encode_to_vec();
-        let mut request = Request::post(&self.http.url()[url::Position::BeforePath..url::Position::AfterQuery])
-            .header(CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(Refused::later)?;
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
-        }
-        verdict(&self.http.send(request).await?)
+        verdict(&self.0.send(request(events).encode_to_vec()).await?)
     }
 }
 
@@ -71,6 +50,7 @@ pub(super) fn verdict(answer: &Response<Bytes>) -> Result<(), Refused> {
 fn request(events: &[Event]) -> ExportLogsServiceRequest {
     let log_records = events.iter().map(|event| match &event.what {
         What::Record(record) => otlp::exchange(record, &event.text),
+        What::Note { note, .. } => otlp::note(note, &event.text),
         What::Checkpoint { checkpoint, at, .. } => otlp::checkpoint(checkpoint, &event.text, *at),
     });
     otlp::request(events.first().map_or("", Event::host), log_records.collect())

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
-use super::event::{Event, What};
+use super::event::Event;
 use super::receiver::{Receiver, Refused};
 use super::settings::{Settings, Start};
 use super::status::Shared;
 use super::{Cursor, CursorError, Place};
-use crate::audit::{FollowError, FollowPosition, Follower};
+use crate::audit::{FollowError, FollowPosition, Follower, Stream};
 use crate::sys::yield_to_others;
 
 /// The most events that are sent at once.
@@ -148,7 +148,7 @@ impl Runner {
     async fn follow(&mut self, cursor: &mut Cursor, stop: &mut Stop) -> Result<(), Trouble> {
         if !cursor.stored {
             if self.settings.from == Start::End {
-                cursor.contents.position = Follower::end(&self.place.audit);
+                cursor.contents.position = Follower::end(&self.place.audit, Stream::Log);
             }
             cursor.store()?;
         }
@@ -242,11 +242,11 @@ impl Runner {
                     if !settles {
                         self.well();
                     }
-                    delivered += records(&events[range]);
+                    delivered += of_log(&events[range]);
                 }
                 Err(Refused::Part { refused, why }) => {
                     self.well();
-                    let of = records(&events[range.clone()]);
+                    let of = of_log(&events[range.clone()]);
                     self.give_up_some(cursor, &events[range], refused.min(of), &why)?;
                     delivered += of.saturating_sub(refused);
                 }
@@ -304,7 +304,7 @@ impl Runner {
         let id = event.id();
         log::error!("sink {}: {} {id} was refused twice and is not sent: {why}", self.settings.name, event.kind());
         cursor.give_up(&id, event.sequence(), why)?;
-        if matches!(event.what, What::Record(_)) {
+        if event.is_of_log() {
             cursor.contents.undeliverable += 1;
         }
         Ok(())
@@ -399,7 +399,7 @@ impl Runner {
     }
 }
 
-/// Takes finished records until the batch is full, or there is none. Says whether it is full.
+/// Takes finished records and notes until the batch is full, or there is none. Says whether it is full.
 fn fill(
     batch: &mut Batch,
     follower: &mut Follower,
@@ -409,7 +409,8 @@ fn fill(
     while batch.bytes < bytes && batch.events.len() < MOST_EVENTS {
         let Some(followed) = follower.next()? else { return Ok(false) };
         let position = followed.position.clone();
-        let event = Event::record(format, followed);
+        let origin = follower.checkpoint().map_or("", |(_, checkpoint)| &checkpoint.origin);
+        let event = Event::said(format, followed, origin);
         batch.bytes += event.text.len() + 1;
         batch.events.push(event);
         batch.since.get_or_insert_with(Instant::now);
@@ -418,8 +419,8 @@ fn fill(
     Ok(true)
 }
 
-fn records(events: &[Event]) -> u64 {
-    events.iter().filter(|event| matches!(event.what, What::Record(_))).count() as u64
+fn of_log(events: &[Event]) -> u64 {
+    events.iter().filter(|event| event.is_of_log()).count() as u64
 }
 
 /// Done when the daemon wants to end.

@@ -85,7 +85,7 @@ impl S3 {
     }
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
-        let records: Vec<&Event> = events.iter().filter(|event| matches!(event.what, What::Record(_))).collect();
+        let records: Vec<&Event> = events.iter().filter(|event| event.is_of_log()).collect();
         if let (Some(first), Some(last)) = (records.first(), records.last()) {
             // Of the record's own time: a batch that is sent again gets the name that it had.
             let day = &last.time().to_string()[..10].replace('-', "/");

@@ -158,6 +158,23 @@ pub struct Otlp {
     pub token_file: Option<PathBuf>,
 }
 
+/// A collector of OpenTelemetry's that is no sink.
+#[derive(Clone, Debug)]
+pub struct CollectorSettings {
+    /// What it wants to know.
+    pub otlp: Otlp,
+    /// Where it is.
+    pub target: Target,
+}
+
+impl<'de> Deserialize<'de> for CollectorSettings {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let target = Target::take(&mut table).map_err(D::Error::custom)?;
+        Ok(Self { target, otlp: rest(table).map_err(D::Error::custom)? })
+    }
+}
+
 /// `type = "s3"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,6 +244,14 @@ impl Tls {
     const KEYS: [&'static str; 3] = ["ca_file", "client_cert_file", "client_key_file"];
 }
 
+impl Target {
+    /// From the keys of `table` that are about it.
+    fn take(table: &mut toml::Table) -> Result<Self, String> {
+        let tls = part(table, &Tls::KEYS)?;
+        Ok(Self { tls, ..part(table, &["url", "plaintext"])? })
+    }
+}
+
 impl Settings {
     /// Whether several sinks can be as they are.
     ///
@@ -293,8 +318,7 @@ impl Settings {
                 Destination::Syslog(rest(table)?, tls)
             }
             "webhook" | "hec" | "otlp" | "s3" => {
-                let tls = part(&mut table, &Tls::KEYS)?;
-                let target = Target { tls, ..part(&mut table, &["url", "plaintext"])? };
+                let target = Target::take(&mut table)?;
                 match kind.as_str() {
                     "webhook" => Destination::Webhook(rest(table)?, target),
                     "hec" => Destination::Hec(rest(table)?, target),

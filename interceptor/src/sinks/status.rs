@@ -15,7 +15,7 @@ pub struct SinkStatus {
     pub name: String,
     /// Where it sends to, and how.
     pub to: String,
-    /// Records that the receiver has taken, since the sink's first start.
+    /// Records, alerts and other notes that the receiver has taken, since the sink's first start.
     pub delivered: u64,
     /// Frame of the log up to which the receiver has taken everything.
     pub sequence: Option<u64>,
@@ -24,7 +24,7 @@ pub struct SinkStatus {
     /// Frames of the log that were not found: it is damaged.
     #[serde(default)]
     pub missing: u64,
-    /// Records that the receiver refused for good: their ids are in `sinks/NAME.undeliverable` in the state directory.
+    /// Of those, what the receiver refused for good: their ids are in `sinks/NAME.undeliverable` in the state directory.
     pub undeliverable: u64,
     /// Why the last attempt failed; none when it did not.
     pub error: Option<String>,

@@ -10,16 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::event::Event;
+use super::event::{Event, What};
 use super::net::{GONE, Io, Net, Peer};
 use super::receiver::{Refused, SetupError, patience};
 use super::settings::{self, SyslogTransport, Tls};
+use crate::flow::Severity;
 
 /// How long it may take to close its side of a connection after we closed ours.
 const CLOSE: Duration = Duration::from_secs(2);
 /// The longest part of a header that names a host (RFC 5424 section 6).
 const MAX_HOST: usize = 255;
 /// Severities.
+const ERROR: u8 = 3;
 const WARNING: u8 = 4;
 const NOTICE: u8 = 5;
 const INFORMATIONAL: u8 = 6;
@@ -139,8 +141,13 @@ impl Syslog {
 /// Appends the message of an event: `LENGTH <PRI>1 TIME HOST interceptor - KIND - TEXT`.
 fn frame(facility: u8, event: &Event, bytes: &mut Vec<u8>) {
     let severity = match &event.what {
-        super::event::What::Checkpoint { .. } => INFORMATIONAL,
-        super::event::What::Record(record) => match record.decision.action.as_deref() {
+        What::Checkpoint { .. } => INFORMATIONAL,
+        What::Note { .. } => match event.severity() {
+            Some(Severity::Low) => NOTICE,
+            Some(Severity::Medium) => WARNING,
+            _ => ERROR,
+        },
+        What::Record(record) => match record.decision.action.as_deref() {
             Some("deny") => WARNING,
             Some("mask") => NOTICE,
             _ => INFORMATIONAL,
@@ -167,7 +174,7 @@ fn frame(facility: u8, event: &Event, bytes: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::followed;
+    use super::super::event::of;
     use super::*;
     use crate::audit::{Record, Time};
     use crate::flow::ExchangeId;
@@ -179,7 +186,7 @@ mod tests {
         record.time = Time::from_unix_ns(1_700_000_000_123_456_789);
         record.host = "build 7".into();
         record.decision.action = Some("deny".into());
-        let mut event = Event::record(Format::Jsonl, followed(record));
+        let mut event = of(Format::Jsonl, record);
         event.text = "é".into();
         let mut bytes = Vec::new();
         frame(13, &event, &mut bytes);

@@ -178,7 +178,7 @@ impl Receiver {
         }
     }
 
-    /// The ids of what was taken, in order, repetitions included; `checkpoint` for a checkpoint.
+    /// The ids of what was taken, in order, repetitions included; `alert-KEY` for an alert, `checkpoint` for a checkpoint.
     pub(crate) fn taken(&self) -> Vec<String> {
         if let Ok(bad) = fs::read_to_string(self.dir.join("taken.bad")) {
             panic!("{}: what came was not valid: {bad}", self.kind.name());
@@ -256,6 +256,9 @@ impl Drop for Receiver {
 
 fn id(line: &str) -> String {
     let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    if let Some(key) = event["alert"]["key"].as_str() {
+        return format!("alert-{key}");
+    }
     event["id"].as_str().map_or_else(
         || {
             assert!(event["checkpoint"]["note"].is_string(), "{line}");

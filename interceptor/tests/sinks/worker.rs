@@ -1,14 +1,15 @@
 //! The process that writes a log and has sinks, and how the test starts and kills it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use interceptor::audit::{
-    AuditorPublic, AuditorSecret, Completion, Durability, Log, Outgoing, Record, SEGMENT_BYTES, Settings,
+    Alert, AuditorPublic, AuditorSecret, Completion, Durability, Log, Outgoing, Record, SEGMENT_BYTES, Settings, Time,
 };
-use interceptor::flow::ExchangeId;
+use interceptor::flow::{ExchangeId, Severity};
 use interceptor::sinks::{Net, Pace, Place, Prepared, Sinks};
 
 /// Where the worker works; what it does is in [`MODE`].
@@ -122,7 +123,10 @@ fn drain(sinks: &Sinks) {
     }
 }
 
-/// Exchanges that begin and end crosswise: three are open at a time.
+/// How many exchanges there are to an alert.
+const AN_ALERT_EVERY: u64 = 25;
+
+/// Exchanges that begin and end crosswise, three open at a time, and alerts between them.
 fn write(log: &Log, count: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let worker = log.worker().expect("a worker");
@@ -137,6 +141,9 @@ fn write(log: &Log, count: u64) {
             say(&format!("begun {id}\n"));
             exchange.chunk(&body).await.expect("recorded");
             open.push_back((id, exchange));
+            if round % AN_ALERT_EVERY == 0 {
+                alert(log, id);
+            }
             if open.len() == 3 {
                 // Now the oldest, now another one.
                 let (id, exchange) = open.remove((round % 3) as usize).expect("three are open");
@@ -147,6 +154,27 @@ fn write(log: &Log, count: u64) {
             end(id, exchange).await;
         }
     });
+}
+
+/// About a record, whose id tells it from others.
+fn alert(log: &Log, id: ExchangeId) {
+    let alert = Alert {
+        name: "test".into(),
+        key: id.to_string(),
+        severity: Severity::High,
+        time: Time::now(),
+        reason: "a test".into(),
+        count: 1,
+        window_s: 60,
+        suppressed: 0,
+        caller: None,
+        uid: None,
+        endpoint: None,
+        types: BTreeMap::new(),
+        records: vec![id],
+    };
+    alert.record(&log.notes()).expect("recorded");
+    say(&format!("begun alert-{id}\nended alert-{id}\n"));
 }
 
 fn record(log: &Log, body: &str) {

@@ -152,7 +152,7 @@ impl Reader {
                 let Some(frame) = self.files.frame(Use::Rest, &path, offset)? else { continue };
                 if let Some(row) = frame.head.entry.sections.iter().position(|s| s.content == Content::Json) {
                     let json = self.bytes(Use::Rest, &frame, row)?;
-                    notes.push(Note::new(&frame.head.entry, &json));
+                    notes.push(Note::new(&frame.head, &json));
                 }
             }
         }

@@ -2,8 +2,16 @@
 
 use super::*;
 
+/// Ids of records; nobody's for a note.
 fn ids(follower: &mut Follower) -> Vec<ExchangeId> {
-    std::iter::from_fn(|| follower.next().unwrap()).map(|followed| followed.record.id).collect()
+    std::iter::from_fn(|| follower.next().unwrap()).map(|followed| id(&followed.said)).collect()
+}
+
+fn id(said: &Said) -> ExchangeId {
+    match said {
+        Said::Record(record) => record.id,
+        Said::Note(_) => ExchangeId::from_bytes([0; 16]),
+    }
 }
 
 async fn begin(worker: &Worker, body: &[u8]) -> Exchange {
@@ -74,12 +82,13 @@ fn records_are_those_that_the_reader_gives() {
     crosswise(&place);
     let mut reader = place.reader();
     let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
-    while let Some(Followed { record, .. }) = follower.next().unwrap() {
+    while let Some(Followed { said, .. }) = follower.next().unwrap() {
+        let Said::Record(record) = said else { panic!("there is no note") };
         let at = find(&mut reader, &record.id).unwrap();
         let mut expected = reader.record(&at).unwrap();
         // The follower may know a later checkpoint.
         expected.log.checkpoint = record.log.checkpoint;
-        assert_eq!(record, expected);
+        assert_eq!(*record, expected);
         let masked = record.request.masked.map(|masked| masked.text);
         assert!(masked.is_none_or(|text| !text.contains("4111")));
     }
@@ -119,9 +128,59 @@ fn nothing_is_handed_out_before_a_checkpoint_covers_it() {
 fn at_the_end_only_what_comes_later_is_handed_out() {
     let place = Place::new();
     place.write(&[&[b"one"], &[b"two"]]);
-    let end = Follower::end(&place.audit());
+    let end = Follower::end(&place.audit(), Stream::Log);
     let later = place.write(&[&[b"three"]]);
     assert_eq!(ids(&mut Follower::open(&place.audit(), end).unwrap()), later);
+}
+
+#[test]
+fn notes_come_where_they_were_written_and_each_position_is_one_to_go_on_from() {
+    let place = Place::new();
+    let log = place.open();
+    let mut worker = log.worker().unwrap();
+    let nobody = ExchangeId::from_bytes([0; 16]);
+    let mut expected = Vec::new();
+    // Open across notes, and ended by the death of its writer.
+    let across = run(begin(&worker, BODY));
+    for round in 0..3 {
+        log.note(&serde_json::json!({"event": "test", "reason": round.to_string()})).unwrap();
+        expected.push(nobody);
+        expected.push(run(exchange(&mut worker, &[])));
+    }
+    log.close().unwrap();
+    let across = across.id();
+    let log = place.open();
+    log.note(&serde_json::json!({"event": "test", "reason": "next life"})).unwrap();
+    log.close().unwrap();
+    expected.extend([across, nobody]);
+    let mut follower = Follower::open(&place.audit(), FollowPosition::default()).unwrap();
+    let (mut seen, mut reasons, mut leaves) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(followed) = follower.next().unwrap() {
+        seen.push(id(&followed.said));
+        if let Said::Note(note) = followed.said {
+            reasons.push(note.reason().unwrap().to_owned());
+            leaves.push(note.leaf_hash);
+        }
+        let mut again = Follower::open(&place.audit(), followed.position).unwrap();
+        assert_eq!(ids(&mut again), expected[seen.len()..]);
+    }
+    assert_eq!(seen, expected);
+    assert_eq!(reasons, ["0", "1", "2", "next life"]);
+    leaves.dedup();
+    assert_eq!(leaves.len(), 4);
+    assert_eq!(place.intact().notes.len(), 4);
+}
+
+#[test]
+fn following_since_a_time_begins_in_the_segment_of_that_time() {
+    let place = Place::new();
+    let first = place.write(&[&[b"one"]]);
+    let between = Time::now();
+    let second = place.write(&[&[b"two"]]);
+    let since = |time| Follower::open(&place.audit(), Follower::since(&place.audit(), time)).unwrap();
+    assert_eq!(ids(&mut since(between)), [first.clone(), second.clone()].concat());
+    assert_eq!(ids(&mut since(Time::now())), second);
+    assert_eq!(ids(&mut since(Time::from_unix_ns(0))), [first, second].concat());
 }
 
 #[test]

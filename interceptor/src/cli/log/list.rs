@@ -93,7 +93,8 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
             tell(args.filter.nothing());
         }
     }
-    for note in reader.notes(|ns| args.filter.is_in_time(ns))? {
+    let notes = reader.notes(|ns| args.filter.is_in_time(ns))?;
+    for note in notes.iter().filter(|note| note.is_about_log()) {
         let note = clean(&note.to_string());
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }

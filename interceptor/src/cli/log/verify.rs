@@ -113,6 +113,9 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let (acts, frames) = (count(report.acts, "act"), count(report.reduced_frames, "frame"));
         writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
     }
+    if report.alerts > 0 {
+        writeln!(out, "  alerts    {} on record", count(report.alerts, "alert"))?;
+    }
     for note in &report.notes {
         writeln!(out, "  note      {}", clean(&note.to_string()))?;
     }

@@ -22,7 +22,7 @@ use super::settings::{
 };
 use super::state::{PidFile, note_config, note_pins, prepare};
 use super::upgrade::{Lost, Program, Successor, UpgradeError};
-use super::{Args, Failure, rules, tokens};
+use super::{Args, Failure, rules, tokens, watching};
 use crate::audit::Log;
 use crate::capture::{Capture, Catalogue, Flows, Namespaces, Pinned, Prepared};
 use crate::config::{Config, StatePaths};
@@ -34,6 +34,7 @@ use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
 use crate::sinks::{self, Sinks};
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, CertificateDer, LeafCache, Roots};
+use crate::watch::Watch;
 
 /// How often flow records that nobody accepted are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -46,6 +47,9 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// How long the sinks may take to send the last records.
 const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+
+/// How long the last numbers may take.
+const LAST_NUMBERS: Duration = Duration::from_secs(2);
 
 /// How long the service manager may take to hear the last of this process.
 const LAST_NOTICES: Duration = Duration::from_secs(1);
@@ -88,6 +92,7 @@ pub(super) struct Daemon {
     log: Option<Log>,
     _retention: Daily,
     sinks: Option<Sinks>,
+    watch: Option<Watch>,
     config: Config,
     facts: Facts,
     run: PathBuf,
@@ -132,7 +137,9 @@ impl Daemon {
         let endpoint_tls = EndpointsTls::load(&catalogue, authority.family())?;
         let dialer = dialer(&config, roots, transport)?;
         let leaves = leaves(Arc::clone(&authority), &catalogue)?;
-        let sinks = sinks::Prepared::new(&config.sinks, sinks_place(&config, paths, authority.family().to_vec()))?;
+        let place = sinks_place(&config, paths, authority.family().to_vec());
+        let watch = watching::prepare(&config, paths, place.net.clone())?;
+        let sinks = sinks::Prepared::new(&config.sinks, place)?;
         // May take seconds, in which a predecessor still serves.
         let lookups = catalogue.resolve();
 
@@ -179,6 +186,7 @@ impl Daemon {
         inheritance.ready(&log)?;
         // A predecessor's go on until it has handed over; each waits for that.
         let sinks = Some(sinks.start()?);
+        let watch = watching::start(watch, &log, supervisor.asks(), &shared.engine)?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
             config.listen.port,
@@ -201,6 +209,7 @@ impl Daemon {
             log,
             _retention: retention,
             sinks,
+            watch,
             config,
             facts,
             run,
@@ -224,6 +233,7 @@ impl Daemon {
                 self.drain(Phase::Draining, Duration::from_secs(self.config.upgrade.drain_s), &mut signals).await;
             }
         }
+        self.stop_watch().await?;
         if let Some(log) = self.log.take() {
             tokio::task::spawn_blocking(|| log.close()).await??;
         }
@@ -294,6 +304,14 @@ impl Daemon {
         }
     }
 
+    /// What it has not looked at by then, the next daemon looks at.
+    async fn stop_watch(&mut self) -> Result<(), Failure> {
+        if let Some(watch) = self.watch.take() {
+            tokio::task::spawn_blocking(|| watch.stop(LAST_NUMBERS)).await?;
+        }
+        Ok(())
+    }
+
     /// What the sinks have not sent by then, they send after the next start.
     async fn stop_sinks(&mut self) -> Result<(), Failure> {
         if let Some(sinks) = self.sinks.take() {
@@ -336,6 +354,7 @@ impl Daemon {
             Ok(pid) => {
                 service::notify(Notice::Replaced(pid));
                 log::info!("replaced by process {pid}; {} connections go on here", self.drain.open());
+                self.stop_watch().await?;
                 self.stop_sinks().await?;
                 Ok(Some(End::Replaced))
             }

@@ -10,6 +10,7 @@ mod retention;
 mod settings;
 mod state;
 mod upgrade;
+mod watching;
 
 use std::path::Path;
 use std::process::ExitCode;

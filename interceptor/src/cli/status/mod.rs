@@ -13,7 +13,7 @@ use super::{Failure, Global, NEGATIVE};
 use crate::capture::Pinned;
 use crate::config::{Config, StatePaths};
 use crate::daemon::control::{Answer, AskError, Request, ask};
-use crate::daemon::{Reason, State, control_socket};
+use crate::daemon::{Concern, Reason, State, control_socket};
 
 /// Arguments of `interceptor status`.
 #[derive(Debug, clap::Args)]
@@ -119,7 +119,7 @@ impl Absent {
                 "start the daemon, or let connections go direct with `interceptor unenroll`",
             ),
         };
-        absent.reasons.push(Reason { what: what.to_owned(), remedy: remedy.to_owned() });
+        absent.reasons.push(Reason { concern: Concern::Daemon, what: what.to_owned(), remedy: remedy.to_owned() });
         Ok(absent)
     }
 }

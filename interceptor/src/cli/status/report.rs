@@ -29,7 +29,7 @@ impl Report {
     }
 
     fn reasons(&mut self, reasons: &[Reason]) {
-        for Reason { what, remedy } in reasons {
+        for Reason { what, remedy, .. } in reasons {
             self.line("because", what);
             self.line("", format_args!("-> {remedy}"));
         }
@@ -138,6 +138,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::daemon::Concern;
 
     #[test]
     fn features_are_a_count_and_what_is_lost() {
@@ -165,7 +166,8 @@ mod tests {
 
     #[test]
     fn reasons_and_remedies_come_first() {
-        let reasons = vec![Reason { what: "no daemon runs".to_owned(), remedy: "start it".to_owned() }];
+        let reasons =
+            vec![Reason { concern: Concern::Daemon, what: "no daemon runs".to_owned(), remedy: "start it".to_owned() }];
         let text = absent(&Absent {
             state: State::Stopped,
             reasons,

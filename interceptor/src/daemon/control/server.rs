@@ -41,18 +41,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path`, in place of whatever socket lies there. Requests arrive at the receiver. To be called inside a
+    /// Listens at `path`, in place of whatever socket lies there. Requests arrive at the receiver, as do those that the
+    /// rest of the daemon puts into the sender. To be called inside a
     /// runtime.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn start(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), Error> {
+    pub fn start(path: &Path) -> Result<(Self, mpsc::Sender<Asked>, mpsc::Receiver<Asked>), Error> {
         let failed = |source| Error::Socket { path: path.to_path_buf(), source };
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw());
         let (listener, inode) = bind(path, group).map_err(failed)?;
         let (sender, receiver) = mpsc::channel(CONNECTIONS);
-        let task = tokio::spawn(accept(listener, group, sender));
-        Ok((Self { path: path.to_path_buf(), inode, task }, receiver))
+        let task = tokio::spawn(accept(listener, group, sender.clone()));
+        Ok((Self { path: path.to_path_buf(), inode, task }, sender, receiver))
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
         let path = deep.join("control.sock");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (server, mut asked) = Server::start(&path).unwrap();
+            let (server, _, mut asked) = Server::start(&path).unwrap();
             let client = tokio::task::spawn_blocking({
                 let path = path.clone();
                 move || client(path)

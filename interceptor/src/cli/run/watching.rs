@@ -1,0 +1,31 @@
+//! What is counted and raises alerts, from the configuration.
+
+use std::collections::HashMap;
+
+use super::settings::host;
+use crate::audit::Log;
+use crate::config::{Config, StatePaths};
+use crate::daemon::Asks;
+use crate::flow::Severity;
+use crate::mask::Engine;
+use crate::sinks::Net;
+use crate::watch::{Error, Place, Prepared, Watch};
+
+/// What is configured, if anything: watching costs a look at each record, and is done where someone would hear of it.
+pub(super) fn prepare(config: &Config, paths: &StatePaths, net: Net) -> Result<Option<Prepared>, Error> {
+    if !config.metrics.is_wanted() && config.alerts.is_empty() && config.sinks.is_empty() {
+        return Ok(None);
+    }
+    let place = Place { audit: paths.audit(), cursors: paths.sinks(), host: host(), net };
+    Prepared::new(&config.metrics, &config.alerts, place).map(Some)
+}
+
+pub(super) fn start(
+    prepared: Option<Prepared>,
+    log: &Log,
+    asks: Asks,
+    engine: &Engine,
+) -> std::io::Result<Option<Watch>> {
+    let severities: HashMap<String, Severity> = engine.rules().map(|rule| (rule.id.clone(), rule.severity)).collect();
+    prepared.map(|prepared| prepared.start(log, asks, severities)).transpose()
+}

@@ -165,7 +165,10 @@ impl Shared {
         };
         let path = self.dir.join(self.stream.checkpoint());
         replace_on(&*self.disk, &path, self.key.sign(&checkpoint).as_bytes())?;
-        self.sync_directory()
+        self.sync_directory()?;
+        self.lock().untiled = true;
+        self.tile.notify_one();
+        Ok(())
     }
 }
 

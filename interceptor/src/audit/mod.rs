@@ -9,7 +9,8 @@
 //! Log::open ─ recover ─┬─ Worker ── begin ──> Exchange ── chunk, complete     (callers' threads: seal, hash, copy)
 //!                      ├─ commit thread: msync, acknowledge
 //!                      ├─ keeper thread: next segment, data keys, checkpoint
-//!                      └─ indexing thread: an index beside each segment that is full
+//!                      ├─ indexing thread: an index beside each segment that is full
+//!                      └─ tile thread: the tree of each checkpoint as tiles
 //! ```
 
 mod access;
@@ -20,6 +21,7 @@ mod bench;
 mod checkpoint;
 mod class;
 mod commit;
+mod consistency;
 mod destroy;
 mod disk;
 mod error;
@@ -43,7 +45,9 @@ mod retain;
 mod scan;
 mod seal;
 mod segment;
+mod subtrees;
 mod suspect;
+mod tiles;
 mod time;
 mod tree;
 mod verify;
@@ -56,6 +60,7 @@ pub use auditor::{AuditorPublic, AuditorSecret};
 pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
+pub use consistency::{Consistency, ConsistencyError, fuzz_consistency};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use facets::{Everything, Facet, Select};
@@ -74,6 +79,7 @@ pub use record::{
 pub use retain::{Ages, Author, Counts, Done, Plan as RetentionPlan, Removal, RetainError, Retention, check_ages};
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};
+pub use tiles::fuzz_tiles;
 pub use time::Time;
 pub use tree::{Frontier, Hash};
 pub use verify::{Fault, Report, Trust, Verdict, verify};

@@ -2,6 +2,7 @@
 
 mod accesses;
 mod card;
+mod continues;
 mod export;
 mod filter;
 mod grep;

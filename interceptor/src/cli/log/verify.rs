@@ -20,19 +20,20 @@ Examples:
   interceptor log verify --checkpoint saved.checkpoint --key saved.pub
   interceptor log verify --json | jq .report
   interceptor log verify --proof record.tlog-proof --key saved.pub
+  interceptor log verify --proof log.consistency --checkpoint saved.checkpoint --key saved.pub
 
 A log cannot notice its own rollback: keep copies of audit/checkpoint and keys/log-signing.pub
 elsewhere and give them here. docs/log.md says how, and what to do when the log is not intact.
 
-With --proof nothing but that file and the key is read: no log is needed.
+With --proof nothing but the files that are named is read: no log is needed.
 
 Exit status: 0 intact, or proven; 1 not intact, or not proven; 2 the log, the key or the checkpoint cannot be used.")]
 pub(crate) struct Args {
     /// A checkpoint kept elsewhere: everything it covers must still be there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Instead of the log, a proof that `interceptor log prove` wrote
-    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    /// Instead of the log, a proof that `interceptor log prove` wrote; one that was made with --since against --checkpoint
+    #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
@@ -45,11 +46,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     // A proof is checked without a state directory, and without a configuration that names one.
     if let (Some(proof), Some(key)) = (&args.proof, &args.key) {
-        return prove::check(proof, &VerifyingKey::read(key)?, args.json);
+        return prove::check(proof, args.checkpoint.as_deref(), &VerifyingKey::read(key)?, args.json);
     }
     let paths = &global.paths()?;
     if let Some(proof) = &args.proof {
-        return prove::check(proof, &key(args, paths)?, args.json);
+        return prove::check(proof, args.checkpoint.as_deref(), &key(args, paths)?, args.json);
     }
     // A missing or unreadable log has a better message than its missing key.
     crate::audit::Reader::open(&paths.audit())?;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         checkpoint: args.checkpoint.as_ref().map(read_text).transpose()?,
         keys: Some(paths.keys()),
     };
+    let mut out = io::stdout().lock();
     let verdict = verify(&paths.audit(), &trust).map_err(|error| match (error, &args.checkpoint) {
         (ReadError::Checkpoint(error), Some(path)) => {
             let remedy = "give a copy of this log's audit/checkpoint or audit/access.checkpoint";
@@ -65,18 +67,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         }
         (error, _) => error.into(),
     })?;
-    let mut out = io::stdout().lock();
     match (verdict, args.json) {
         (Verdict::Intact(report), false) => intact(&mut out, &report)?,
         (Verdict::Intact(report), true) => writeln!(out, "{}", json!({"intact": true, "report": report}))?,
-        (Verdict::Faulty(fault), true) => {
-            writeln!(out, "{}", json!({"intact": false, "fault": fault}))?;
-            return Ok(ExitCode::from(NEGATIVE));
-        }
-        (Verdict::Faulty(fault), false) => {
-            faulty(&mut out, &fault)?;
-            return Ok(ExitCode::from(NEGATIVE));
-        }
+        (Verdict::Faulty(fault), json) => return faulty(&mut out, &fault, json),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,6 +107,9 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let (acts, frames) = (count(report.acts, "act"), count(report.reduced_frames, "frame"));
         writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
     }
+    if report.tiles > 0 {
+        writeln!(out, "  tiles     {} say the same", report.tiles)?;
+    }
     for note in &report.notes {
         writeln!(out, "  note      {note}")?;
     }
@@ -144,8 +141,12 @@ fn speed(report: &Report) -> String {
     format!(", {megabytes:.1} MB in {seconds:.2} s ({:.0} MB/s)", megabytes / seconds)
 }
 
-fn faulty(out: &mut impl Write, fault: &Fault) -> io::Result<()> {
-    writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))
+fn faulty(out: &mut impl Write, fault: &Fault, json: bool) -> Result<ExitCode, Failure> {
+    match json {
+        true => writeln!(out, "{}", json!({"intact": false, "fault": fault}))?,
+        false => writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))?,
+    }
+    Ok(ExitCode::from(NEGATIVE))
 }
 
 #[cfg(test)]

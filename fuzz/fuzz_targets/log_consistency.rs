@@ -1,0 +1,6 @@
+//! Proofs that the log goes on from an earlier state.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    interceptor::audit::fuzz_consistency(data);
+});

@@ -41,13 +41,13 @@ const RULES: &[Rule] = &[
         items: &[("mask", "Masked"), ("policy", "Allowed"), ("audit", "Committed"), ("capture", "Netns")],
     },
     Rule { room: "proxy", rooms: STAGES, items: &[] },
-    Rule { room: "config", rooms: STAGES, items: &[("sinks", "Settings")] },
+    Rule { room: "config", rooms: STAGES, items: &[("sinks", "Settings"), ("sinks", "WitnessSettings")] },
     Rule { room: "siem", rooms: &["audit", "flow"], items: &[] },
     Rule { room: "sinks", rooms: &["audit", "flow", "siem", "sys", "tls"], items: &[] },
     Rule {
         room: "daemon",
         rooms: &["audit", "capture", "flow", "mask", "proxy", "sys", "upstream"],
-        items: &[("sinks", "SinkStatus")],
+        items: &[("sinks", "SinkStatus"), ("sinks", "WitnessStatus")],
     },
     Rule {
         room: "cli",

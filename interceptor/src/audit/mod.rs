@@ -22,6 +22,7 @@ mod checkpoint;
 mod class;
 mod commit;
 mod consistency;
+mod cosignature;
 mod destroy;
 mod disk;
 mod error;
@@ -52,6 +53,7 @@ mod time;
 mod tree;
 mod verify;
 mod walk;
+mod witnessed;
 mod writer;
 
 pub use access::{Access, Outcome};
@@ -61,6 +63,7 @@ pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
 pub use consistency::{Consistency, ConsistencyError, fuzz_consistency};
+pub use cosignature::{CosignatureError, UnusableWitnessKey, WitnessKey, fuzz_cosignature};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use facets::{Everything, Facet, Select};
@@ -84,6 +87,7 @@ pub use time::Time;
 pub use tree::{Frontier, Hash};
 pub use verify::{Fault, Report, Trust, Verdict, verify};
 pub use walk::Damage;
+pub use witnessed::{cosigned, cosigned_by, keep_cosigned};
 
 /// A text that is no verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

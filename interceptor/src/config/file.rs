@@ -11,7 +11,7 @@ use super::{Limits, Retention, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
-use crate::sinks::Settings as SinkSettings;
+use crate::sinks::{Settings as SinkSettings, WitnessSettings};
 use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
 
@@ -120,6 +120,9 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// How long contents are kept.
     pub retention: Retention,
+    /// Who sees each checkpoint.
+    #[serde(rename = "witness")]
+    pub witnesses: Vec<WitnessSettings>,
 }
 
 /// The `[upgrade]` table.
@@ -208,6 +211,7 @@ impl Default for Audit {
             threshold: 1,
             segment_bytes: 64 << 20,
             retention: Retention::default(),
+            witnesses: Vec::new(),
         }
     }
 }
@@ -257,6 +261,7 @@ impl Config {
         self.connections.iter().try_for_each(ConnectionRule::check)?;
         self.proxies.iter().try_for_each(HttpProxy::check)?;
         SinkSettings::check(&self.sinks)?;
+        WitnessSettings::check(&self.audit.witnesses)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }
@@ -359,6 +364,13 @@ mod tests {
         assert!(Config::parse(&format!("{sink}{sink}")).unwrap_err().contains("two sinks are called \"a\""));
         let message = Config::parse("[[sink]]\nname = 'a'\ntype = 'file'\npath = '/x'\nurl = 'h'\n").unwrap_err();
         assert!(message.contains("sink \"a\"") && message.contains("url"), "{message}");
+    }
+
+    #[test]
+    fn witnesses_are_read() {
+        let witness = "[[audit.witness]]\nname = 'a'\ndirectory = '/mnt/worm'\n";
+        assert_eq!(Config::parse(witness).unwrap().audit.witnesses[0].name, "a");
+        assert!(Config::parse(&format!("{witness}{witness}")).unwrap_err().contains("two witnesses are called \"a\""));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! `interceptor log verify`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::super::{Failure, Global, NEGATIVE};
-use super::table::{Style, colour};
+use super::table::{Style, clean, colour};
 use super::{prove, read_text};
-use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
+use crate::audit::{
+    Checkpoint, CosignatureError, Fault, ReadError, Report, Time, Trust, Verdict, VerifyingKey, WitnessKey, cosigned,
+    verify,
+};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log verify`.
@@ -18,6 +21,7 @@ use crate::config::StatePaths;
 Examples:
   interceptor log verify
   interceptor log verify --checkpoint saved.checkpoint --key saved.pub
+  interceptor log verify --witness-key witness.pub --key saved.pub
   interceptor log verify --json | jq .report
   interceptor log verify --proof record.tlog-proof --key saved.pub
   interceptor log verify --proof log.consistency --checkpoint saved.checkpoint --key saved.pub
@@ -38,6 +42,10 @@ pub(crate) struct Args {
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
     key: Option<PathBuf>,
+    /// The public key of a witness: the log must contain a checkpoint that it has cosigned, the one given with --checkpoint or
+    /// else one that is kept beside the log
+    #[arg(long, value_name = "PUB", conflicts_with = "proof")]
+    witness_key: Option<PathBuf>,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -54,12 +62,23 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     }
     // A missing or unreadable log has a better message than its missing key.
     crate::audit::Reader::open(&paths.audit())?;
-    let trust = Trust {
+    let mut trust = Trust {
         key: key(args, paths)?,
         checkpoint: args.checkpoint.as_ref().map(read_text).transpose()?,
         keys: Some(paths.keys()),
     };
     let mut out = io::stdout().lock();
+    let witness = match &args.witness_key {
+        None => None,
+        Some(path) => match witnessed(path, &paths.audit(), trust.checkpoint.take()) {
+            Ok(witness) => {
+                trust.checkpoint = Some(witness.note.clone());
+                Some(witness)
+            }
+            Err(Unwitnessed::Key(failure)) => return Err(failure),
+            Err(Unwitnessed::Fault(fault)) => return faulty(&mut out, &fault, args.json),
+        },
+    };
     let verdict = verify(&paths.audit(), &trust).map_err(|error| match (error, &args.checkpoint) {
         (ReadError::Checkpoint(error), Some(path)) => {
             let remedy = "give a copy of this log's audit/checkpoint or audit/access.checkpoint";
@@ -68,11 +87,61 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         (error, _) => error.into(),
     })?;
     match (verdict, args.json) {
-        (Verdict::Intact(report), false) => intact(&mut out, &report)?,
-        (Verdict::Intact(report), true) => writeln!(out, "{}", json!({"intact": true, "report": report}))?,
+        (Verdict::Intact(report), false) => {
+            intact(&mut out, &report)?;
+            if let Some(Witnessed { by, at, size, .. }) = witness {
+                writeln!(out, "  witness   {} has cosigned {} at {at}", clean(&by), count(size, "leaf"))?;
+            }
+        }
+        (Verdict::Intact(report), true) => {
+            let witness = witness.map(|w| json!({"name": w.by, "time": w.at, "leaves": w.size}));
+            writeln!(out, "{}", json!({"intact": true, "report": report, "witness": witness}))?;
+        }
         (Verdict::Faulty(fault), json) => return faulty(&mut out, &fault, json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A checkpoint that a witness has cosigned.
+struct Witnessed {
+    note: String,
+    by: String,
+    at: Time,
+    size: u64,
+}
+
+/// Why there is none.
+enum Unwitnessed {
+    Key(Failure),
+    Fault(Fault),
+}
+
+/// The newest checkpoint that the witness whose key is in `path` has cosigned: the one that was given, or else of those
+/// that are kept beside the log.
+fn witnessed(path: &Path, audit: &Path, given: Option<String>) -> Result<Witnessed, Unwitnessed> {
+    let key = WitnessKey::read(path).map_err(|e| Unwitnessed::Key(e.into()))?;
+    let is_given = given.is_some();
+    let (file, notes) = match given {
+        Some(note) => ("the given checkpoint", vec![note]),
+        None => ("witness", cosigned(audit).into_iter().map(|(_, note)| note).collect()),
+    };
+    let mut reason = format!("no checkpoint is kept that the witness {} has cosigned", key.name());
+    let mut newest: Option<Witnessed> = None;
+    for note in notes {
+        let size = Checkpoint::peek(&note).map_or(0, |checkpoint| checkpoint.size);
+        match key.verify(&note) {
+            Ok(at) if newest.as_ref().is_none_or(|newest| newest.at < at) => {
+                newest = Some(Witnessed { note, by: key.name().to_owned(), at, size });
+            }
+            Ok(_) => {}
+            // Of those that are kept, others are of other witnesses.
+            Err(CosignatureError::Missing(_)) if !is_given => {}
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    newest.ok_or_else(|| {
+        Unwitnessed::Fault(Fault { file: file.to_owned(), offset: None, sequence: None, id: None, reason })
+    })
 }
 
 fn key(args: &Args, paths: &StatePaths) -> Result<VerifyingKey, Failure> {

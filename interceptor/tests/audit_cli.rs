@@ -188,6 +188,62 @@ fn verify_says_what_it_checked_and_names_what_is_wrong() {
 }
 
 #[test]
+fn a_proof_that_the_log_goes_on_is_checked_without_it_and_another_log_has_none() {
+    let state = State::new();
+    let at = |name: &str| state.dir.path().join(name).to_str().unwrap().to_owned();
+    let (kept, key, proof) = (at("kept"), at("kept.pub"), at("proof"));
+    let checkpoint = state.path("audit").join("checkpoint");
+    std::fs::copy(&checkpoint, &kept).unwrap();
+    std::fs::copy(state.path("audit").join("log-signing.pub"), &key).unwrap();
+    let before = at("before");
+    assert!(Command::new("cp").arg("-a").arg(state.path("")).arg(&before).status().unwrap().success());
+    let go_on = || {
+        let log = open(&state.settings());
+        let worker = log.worker().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { drop(worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap()) });
+        log.close().unwrap();
+    };
+    go_on();
+    let written = state.run(&["log", "prove", "--since", &kept, "--out", &proof]);
+    assert!(written.status.success(), "{}", stderr(&written));
+    let check = |args: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_interceptor");
+        // Neither log nor configuration.
+        Command::new(program).args(["log", "verify", "--proof", &proof, "--key", &key]).args(args).output().unwrap()
+    };
+    let proven = check(&["--checkpoint", &kept]);
+    assert_eq!(proven.status.code(), Some(0), "{}", stderr(&proven));
+    assert!(stdout(&proven).contains("of 7 leaves goes on from the 5 of the kept checkpoint"), "{}", stdout(&proven));
+    let document: Value = serde_json::from_str(&stdout(&check(&["--checkpoint", &kept, "--json"]))).unwrap();
+    assert_eq!((&document["proven"], &document["old_size"], &document["size"]), (&true.into(), &5.into(), &7.into()));
+    let without = check(&[]);
+    assert!(without.status.code() == Some(2) && stderr(&without).contains("--checkpoint"), "{}", stderr(&without));
+    let newest = at("newest");
+    std::fs::copy(&checkpoint, &newest).unwrap();
+    let other = check(&["--checkpoint", &newest]);
+    assert!(
+        other.status.code() == Some(2) && stderr(&other).contains("about a tree of 5 leaves"),
+        "{}",
+        stderr(&other)
+    );
+
+    // Put back, and gone on from there.
+    std::fs::remove_dir_all(state.path("")).unwrap();
+    std::fs::rename(&before, state.path("")).unwrap();
+    let since = |expected: &str| {
+        let refused = state.run(&["log", "prove", "--since", &newest]);
+        assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
+        assert!(stdout(&refused).contains("NOT PROVEN") && stdout(&refused).contains(expected), "{}", stdout(&refused));
+    };
+    since("fewer than the 7 that it had before");
+    go_on();
+    since("does not begin with the 7 that were signed before");
+    go_on();
+    since("does not begin with the 7 that were signed before");
+}
+
+#[test]
 fn unseal_shows_the_original_after_the_access_is_on_record() {
     let state = State::new();
     let id = state.lines(&["log", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();

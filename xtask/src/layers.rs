@@ -44,14 +44,14 @@ const RULES: &[Rule] = &[
     Rule {
         room: "config",
         rooms: STAGES,
-        items: &[("sinks", "Settings"), ("watch", "AlertRule"), ("watch", "Settings")],
+        items: &[("sinks", "Settings"), ("sinks", "WitnessSettings"), ("watch", "AlertRule"), ("watch", "Settings")],
     },
     Rule { room: "siem", rooms: &["audit", "flow"], items: &[] },
     Rule { room: "sinks", rooms: &["audit", "flow", "siem", "sys", "tls"], items: &[] },
     Rule {
         room: "daemon",
         rooms: &["audit", "capture", "flow", "mask", "proxy", "sys", "upstream"],
-        items: &[("sinks", "SinkStatus")],
+        items: &[("sinks", "SinkStatus"), ("sinks", "WitnessStatus")],
     },
     Rule {
         room: "watch",

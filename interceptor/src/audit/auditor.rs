@@ -187,6 +187,13 @@ pub(crate) fn read_text(file: &File, path: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
+/// The first line of a key file that is neither empty nor a comment.
+pub(crate) fn one_line(path: &Path) -> Result<String, Error> {
+    let text = read_text(&open(path)?, path)?;
+    let mut lines = text.lines().map(str::trim);
+    Ok(lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default().to_owned())
+}
+
 /// Writes a file that must not exist yet, durably.
 pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Error> {
     let mut file = OpenOptions::new()
@@ -207,6 +214,23 @@ pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Erro
 /// Gives a file of the log its mode, whatever the umask: the directory decides who reads the log.
 pub(crate) fn readable(file: &File, path: &Path) -> Result<(), Error> {
     file.set_permissions(std::fs::Permissions::from_mode(0o640)).map_err(|e| Error::io("fchmod", path, e))
+}
+
+/// Makes a directory that the log's readers may look into, whatever the umask, and that gives its files the group that
+/// the log's directory does.
+pub(crate) fn make_readable_dirs(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_readable_dirs(parent)?;
+    }
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    let inherited = std::fs::symlink_metadata(path)?.mode() & nix::libc::S_ISGID;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o750 | inherited))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::auditor::{open, read_text, refuse_loose, write_new};
+use super::auditor::{one_line, open, read_text, refuse_loose, write_new};
 use super::header::Stream;
 use super::tree::{Hash, sha256};
 use super::{Error, UnusableKey};
@@ -105,22 +105,12 @@ impl Checkpoint {
         let end = note.rfind("\n\n").ok_or(malformed("no empty line before the signatures"))?;
         let (body, signatures) = (&note[..=end], &note[end + 2..]);
         let name = key.name(stream);
-        let hash = key_hash(&name, &key.public);
-        if !signatures.ends_with('\n') {
-            return Err(malformed("the last line is not ended"));
-        }
+        let hash = key_hash(&name, ALGORITHM, &key.public);
         let mut ours = None;
-        for line in signatures.lines() {
-            let (signer, signature) = line
-                .strip_prefix("— ")
-                .and_then(|line| line.split_once(' '))
-                .ok_or(malformed("a signature line is not `— NAME BASE64`"))?;
-            let signature = STANDARD.decode(signature).map_err(|_| malformed("a signature is not base64"))?;
-            if let Some((id, signature)) = signature.split_first_chunk::<4>()
-                && signer == name
-                && *id == hash
-            {
-                ours = Some(signature.to_vec());
+        for line in signature_lines(signatures) {
+            let line = line.map_err(malformed)?;
+            if line.name == name && line.key == hash {
+                ours = Some(line.signature);
             }
         }
         let signature = ours.ok_or_else(|| CheckpointError::Unsigned(key.encode(stream)))?;
@@ -135,13 +125,39 @@ impl Checkpoint {
     }
 }
 
-fn key_hash(name: &str, public: &[u8; 32]) -> [u8; 4] {
-    let hash = sha256(&[name.as_bytes(), b"\n", &[ALGORITHM], public].concat());
+/// A signature line of a note.
+#[derive(Debug)]
+pub(super) struct SignatureLine<'a> {
+    pub(super) text: &'a str,
+    pub(super) name: &'a str,
+    /// Names the key, with the name.
+    pub(super) key: [u8; 4],
+    pub(super) signature: Vec<u8>,
+}
+
+/// The lines behind the empty line of a note; of one that cannot be read, why not.
+pub(super) fn signature_lines(text: &str) -> impl Iterator<Item = Result<SignatureLine<'_>, &'static str>> {
+    text.split_inclusive('\n').map(|line| {
+        let text = line.strip_suffix('\n').ok_or("the last line is not ended")?;
+        let (name, signature) = text
+            .strip_prefix("— ")
+            .and_then(|line| line.split_once(' '))
+            .ok_or("a signature line is not `— NAME BASE64`")?;
+        let signature = STANDARD.decode(signature).map_err(|_| "a signature is not base64")?;
+        let (key, signature) =
+            signature.split_first_chunk::<4>().ok_or("a signature is shorter than its key's name")?;
+        Ok(SignatureLine { text, name, key: *key, signature: signature.to_vec() })
+    })
+}
+
+/// The number that names a key of some type in a note.
+pub(super) fn key_hash(name: &str, algorithm: u8, public: &[u8; 32]) -> [u8; 4] {
+    let hash = sha256(&[name.as_bytes(), b"\n", &[algorithm], public].concat());
     hash[..4].try_into().expect("4 of 32 bytes")
 }
 
-fn encode_key(name: &str, hash: [u8; 4], key: &[u8]) -> String {
-    let key = Zeroizing::new([&[ALGORITHM], key].concat());
+pub(super) fn encode_key(name: &str, algorithm: u8, hash: [u8; 4], key: &[u8]) -> String {
+    let key = Zeroizing::new([&[algorithm], key].concat());
     format!("{name}+{}+{}", hex::encode(hash), STANDARD.encode(&*key))
 }
 
@@ -163,8 +179,9 @@ impl SigningKey {
         aws_lc_rs::rand::fill(&mut *seed).map_err(|_| Error::key_file(&path, "no random numbers to make it"))?;
         let name = Stream::Log.origin(&host.replace(|c: char| c.is_whitespace() || c == '+', "-"));
         let key = Self::from_seed(name, &seed, &path)?;
-        let hash = key_hash(&key.verifying.name, &key.verifying.public);
-        let text = Zeroizing::new(format!("{SECRET}{}\n", encode_key(&key.verifying.name, hash, &*seed)));
+        let hash = key_hash(&key.verifying.name, ALGORITHM, &key.verifying.public);
+        let encoded = Zeroizing::new(encode_key(&key.verifying.name, ALGORITHM, hash, &*seed));
+        let text = Zeroizing::new(format!("{SECRET}{}\n", *encoded));
         write_new(&path, 0o600, text.as_bytes())?;
         Ok(key)
     }
@@ -178,7 +195,7 @@ impl SigningKey {
         let (name, seed) = text
             .trim_end()
             .strip_prefix(SECRET)
-            .and_then(decode_key)
+            .and_then(|key| decode_key(key, ALGORITHM))
             .ok_or_else(|| Error::key_file(&path, "is no signed-note signing key: restore it from a backup"))?;
         Self::from_seed(name, &Zeroizing::new(seed), &path)
     }
@@ -198,18 +215,19 @@ impl SigningKey {
     pub(crate) fn sign(&self, checkpoint: &Checkpoint) -> String {
         let body = checkpoint.body();
         let signature = self.pair.sign(body.as_bytes());
-        let hash = key_hash(&checkpoint.origin, &self.verifying.public);
+        let hash = key_hash(&checkpoint.origin, ALGORITHM, &self.verifying.public);
         let signature = STANDARD.encode([&hash, signature.as_ref()].concat());
         format!("{body}\n— {} {signature}\n", checkpoint.origin)
     }
 }
 
-fn decode_key(text: &str) -> Option<(String, [u8; 32])> {
+/// Name and key of an encoded key of this type.
+pub(super) fn decode_key(text: &str, algorithm: u8) -> Option<(String, [u8; 32])> {
     let (name, rest) = text.split_once('+')?;
     let (hash, key) = rest.split_once('+')?;
     let key = Zeroizing::new(STANDARD.decode(key).ok()?);
-    let (&algorithm, key) = key.split_first()?;
-    (algorithm == ALGORITHM && hash.len() == 8).then_some(())?;
+    let (&found, key) = key.split_first()?;
+    (found == algorithm && hash.len() == 8).then_some(())?;
     Some((name.to_owned(), key.try_into().ok()?))
 }
 
@@ -227,13 +245,7 @@ impl VerifyingKey {
     /// # Errors
     /// When it cannot be read or holds something else.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = read_text(&open(path)?, path)?;
-        text.lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with('#'))
-            .unwrap_or_default()
-            .parse()
-            .map_err(|UnusableKey| Error::key_file(path, UnusableKey.to_string()))
+        one_line(path)?.parse().map_err(|UnusableKey| Error::key_file(path, UnusableKey.to_string()))
     }
 
     /// The name that signs checkpoints of `stream`: also their origin.
@@ -249,8 +261,8 @@ impl VerifyingKey {
     #[must_use]
     pub fn encode(&self, stream: Stream) -> String {
         let name = self.name(stream);
-        let hash = key_hash(&name, &self.public);
-        encode_key(&name, hash, &self.public)
+        let hash = key_hash(&name, ALGORITHM, &self.public);
+        encode_key(&name, ALGORITHM, hash, &self.public)
     }
 
     /// The text of a public key file: the log's verifier key and that of the access log.
@@ -269,7 +281,7 @@ impl FromStr for VerifyingKey {
     type Err = UnusableKey;
 
     fn from_str(text: &str) -> Result<Self, UnusableKey> {
-        let (name, public) = decode_key(text).ok_or(UnusableKey)?;
+        let (name, public) = decode_key(text, ALGORITHM).ok_or(UnusableKey)?;
         let key = Self { name, public };
         if key.to_string() == text { Ok(key) } else { Err(UnusableKey) }
     }

@@ -166,7 +166,10 @@ impl Shared {
         let path = self.dir.join(self.stream.checkpoint());
         replace_on(&*self.disk, &path, self.key.sign(&checkpoint).as_bytes())?;
         self.sync_directory()?;
-        self.lock().tally.signed = durable.frames;
+        let mut state = self.lock();
+        state.tally.signed = durable.frames;
+        state.untiled = true;
+        self.tile.notify_one();
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ use super::lock::WriterLock;
 use super::recover::{WithoutCheckpoint, recover};
 use super::seal::{Auditors, EPOCH, Sealer};
 use super::segment::Spare;
+use super::tiles::set_aside;
 use super::writer::{Plan, Shared, State, Wanted, random_id};
 use super::{Content, Error};
 use crate::flow::ExchangeId;
@@ -151,9 +152,10 @@ impl Log {
     /// Starts the threads of a log that this process writes.
     pub(super) fn start(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (committing, keeping, context) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(&self.context));
-        let indexing = Arc::clone(shared);
+        let (indexing, tiling) = (Arc::clone(shared), Arc::clone(shared));
         self.spawn("audit-commit", move || committing.commit_loop())?;
         self.spawn("audit-index", move || indexing.index_loop())?;
+        self.spawn("audit-tiles", move || tiling.tile_loop())?;
         self.spawn("audit-keeper", move || keeping.keeper_loop(Some((&context.slots, &context.sealer))))
     }
 
@@ -345,6 +347,7 @@ impl Shared {
             waiters: Vec::new(),
             spares: VecDeque::new(),
             unindexed: true,
+            untiled: true,
             shortage: None,
             dirty_since: None,
             salvage: None,
@@ -364,6 +367,8 @@ impl Shared {
             commit: Condvar::new(),
             keep: Condvar::new(),
             index: Condvar::new(),
+            tile: Condvar::new(),
+            tiles: Mutex::default(),
             room: Notify::new(),
             room_now: Condvar::new(),
             writer_lock: Mutex::new(Some(lock)),
@@ -371,6 +376,11 @@ impl Shared {
         let spare = Spare::allocate(&*shared.disk, dir, stream, shared.segment_bytes)?;
         shared.start_segment(&mut shared.lock(), spare)?;
         if let Some(unsigned) = recovered.unsigned {
+            if stream == Stream::Log
+                && let Err(error) = set_aside(dir)
+            {
+                log::warn!("audit log: tiles of what it was stay in {}: {error}", dir.display());
+            }
             shared.note(&unsigned)?;
             log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
         }
@@ -410,12 +420,16 @@ impl Shared {
         self.commit.notify_all();
         self.keep.notify_all();
         self.index.notify_all();
+        self.tile.notify_all();
         self.announce_room();
     }
 
     /// After the threads have ended: signs a last checkpoint, gives back unused disk space and the lock.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         let result = self.finish_locked();
+        if result.is_ok() && self.stream == Stream::Log {
+            self.keep_last_tiles();
+        }
         drop(self.take_lock());
         result
     }

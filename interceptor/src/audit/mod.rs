@@ -9,7 +9,8 @@
 //! Log::open ─ recover ─┬─ Worker ── begin ──> Exchange ── chunk, complete     (callers' threads: seal, hash, copy)
 //!                      ├─ commit thread: msync, acknowledge
 //!                      ├─ keeper thread: next segment, data keys, checkpoint
-//!                      └─ indexing thread: an index beside each segment that is full
+//!                      ├─ indexing thread: an index beside each segment that is full
+//!                      └─ tile thread: the tree of each checkpoint as tiles
 //! ```
 
 mod access;
@@ -22,6 +23,8 @@ mod checkpoint;
 mod class;
 mod commit;
 mod condition;
+mod consistency;
+mod cosignature;
 mod destroy;
 mod disk;
 mod error;
@@ -45,11 +48,14 @@ mod retain;
 mod scan;
 mod seal;
 mod segment;
+mod subtrees;
 mod suspect;
+mod tiles;
 mod time;
 mod tree;
 mod verify;
 mod walk;
+mod witnessed;
 mod writer;
 
 pub use access::{Access, Outcome};
@@ -60,6 +66,8 @@ pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};
 pub use condition::{Condition, Probe};
+pub use consistency::{Consistency, ConsistencyError, fuzz_consistency};
+pub use cosignature::{CosignatureError, UnusableWitnessKey, WitnessKey, fuzz_cosignature};
 pub use error::{Error, SharedIo};
 pub use exchange::{Committed, Exchange, Outgoing, Upload, Worker};
 pub use facets::{Everything, Facet, Select};
@@ -78,10 +86,12 @@ pub use record::{
 pub use retain::{Ages, Author, Counts, Done, Plan as RetentionPlan, Removal, RetainError, Retention, check_ages};
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};
+pub use tiles::fuzz_tiles;
 pub use time::Time;
 pub use tree::{Frontier, Hash};
 pub use verify::{Fault, Report, Trust, Verdict, verify};
 pub use walk::Damage;
+pub use witnessed::{cosigned, cosigned_by, keep_cosigned};
 
 /// A text that is no verifier key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -72,9 +72,7 @@ impl Proof {
         let extra = lines.next().and_then(|line| line.strip_prefix("extra ")).ok_or(malformed("no `extra` line"))?;
         let entry = STANDARD.decode(extra).map_err(|_| malformed("its extra data are not base64"))?;
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(malformed("no `index` line"))?;
-        let is_plain = index == "0" || (!index.starts_with('0') && index.bytes().all(|b| b.is_ascii_digit()));
-        let index = index.parse().ok().filter(|_| is_plain).ok_or(malformed("its index is no number"))?;
-        let hash = |line: &str| STANDARD.decode(line).ok().and_then(|bytes| Hash::try_from(bytes).ok());
+        let index = decimal(index).ok_or(malformed("its index is no number"))?;
         let path = lines.take(MOST_HASHES + 1).map(hash).collect::<Option<Vec<_>>>();
         let path = path.ok_or(malformed("a line behind the index is no SHA-256 in base64"))?;
         if path.len() > MOST_HASHES {
@@ -111,8 +109,19 @@ impl fmt::Display for Proof {
     }
 }
 
+/// A number as C2SP's formats write it: without a sign, without zeros before it.
+pub(super) fn decimal(text: &str) -> Option<u64> {
+    let is_plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
+    text.parse().ok().filter(|_| is_plain)
+}
+
+/// A SHA-256 in base64.
+pub(super) fn hash(line: &str) -> Option<Hash> {
+    STANDARD.decode(line).ok().and_then(|bytes| Hash::try_from(bytes).ok())
+}
+
 /// The root that a proof leads to; none when it does not fit the tree's size (RFC 9162 section 2.1.3.2).
-fn root(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
+pub(super) fn root(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     let (mut at, mut last, mut node) = (index, size.checked_sub(1).filter(|last| index <= *last)?, leaf);
     for beside in path {
         if last == 0 {
@@ -150,15 +159,12 @@ pub fn fuzz_proof(data: &[u8]) {
 mod tests {
     use tlog_tiles::tlog;
 
+    use super::super::subtrees::{inclusion, roots};
     use super::super::tree;
     use super::*;
 
     fn path(leaves: &[Hash], index: usize) -> Vec<Hash> {
-        let mut builder = tree::PathBuilder::new(index as u64, leaves.len() as u64);
-        leaves.iter().for_each(|leaf| builder.push(*leaf));
-        let (root, path) = builder.finish().unwrap();
-        assert_eq!(root, tree::root(leaves));
-        path
+        roots(&inclusion(index as u64, leaves.len() as u64), leaves)
     }
 
     fn leaves(size: u8) -> Vec<Hash> {
@@ -194,13 +200,12 @@ mod tests {
             want_err: bool,
             file: String,
         }
-        let hash = |text: &String| Hash::try_from(STANDARD.decode(text).ok()?).ok();
         let lines = include_str!("tests/vectors/inclusion.jsonl").lines().filter(|line| !line.starts_with('#'));
         let mut judged = [0, 0];
         for line in lines {
             let vector: Vector = serde_json::from_str(line).unwrap();
             let proven = hash(&vector.root).is_some_and(|expected| {
-                let path: Option<Vec<Hash>> = vector.proof.iter().map(hash).collect();
+                let path: Option<Vec<Hash>> = vector.proof.iter().map(|line| hash(line)).collect();
                 path.zip(hash(&vector.leaf_hash))
                     .is_some_and(|(path, leaf)| root(leaf, vector.leaf_idx, vector.tree_size, &path) == Some(expected))
             });

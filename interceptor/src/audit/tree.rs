@@ -122,63 +122,6 @@ impl Frontier {
     }
 }
 
-/// Finds the hashes beside the way from one leaf to the root (RFC 6962 section 2.1.1) while all leaves pass by.
-#[derive(Debug)]
-pub(crate) struct PathBuilder {
-    index: u64,
-    size: u64,
-    /// Leaves that were pushed.
-    count: u64,
-    leaf: Hash,
-    /// The subtrees beside the way, the leaf's neighbour first: their first leaves, and what is known of them.
-    beside: Vec<(std::ops::Range<u64>, Frontier)>,
-}
-
-impl PathBuilder {
-    /// For leaf `index` of a tree of `size` leaves.
-    pub(crate) fn new(index: u64, size: u64) -> Self {
-        let (mut way, mut beside) = (0..size, Vec::new());
-        while way.end - way.start > 1 {
-            let middle = way.start + (way.end - way.start).next_power_of_two() / 2;
-            let (inside, outside) = if index < middle {
-                (way.start..middle, middle..way.end)
-            } else {
-                (middle..way.end, way.start..middle)
-            };
-            beside.push((outside, Frontier::default()));
-            way = inside;
-        }
-        beside.reverse();
-        Self { index, size, count: 0, leaf: [0; 32], beside }
-    }
-
-    /// The next leaf.
-    pub(crate) fn push(&mut self, leaf: Hash) {
-        let at = self.count;
-        self.count += 1;
-        if at == self.index {
-            self.leaf = leaf;
-        } else if let Some((_, tree)) = self.beside.iter_mut().find(|(range, _)| range.contains(&at)) {
-            tree.push(leaf);
-        }
-    }
-
-    /// The root and the path, the leaf's neighbour first, if every leaf was pushed.
-    pub(crate) fn finish(self) -> Option<(Hash, Vec<Hash>)> {
-        if self.count != self.size || self.index >= self.size {
-            return None;
-        }
-        let mut root = self.leaf;
-        let path = self.beside.into_iter().map(|(range, tree)| {
-            let hash = tree.root();
-            root = if range.start > self.index { node_hash(&root, &hash) } else { node_hash(&hash, &root) };
-            hash
-        });
-        let path = path.collect();
-        Some((root, path))
-    }
-}
-
 /// The root of the tree of `leaves`.
 #[cfg(test)]
 pub(crate) fn root(leaves: &[Hash]) -> Hash {

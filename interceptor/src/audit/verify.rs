@@ -11,7 +11,7 @@ use super::access::{MARKER, marker};
 use super::act::{Act, Acts};
 use super::ahead::{Ahead, Looked};
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
-use super::frame::{Content, Entry, Head, Holding, Kind};
+use super::frame::{Content, EncodedHead, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
 use super::lock::WriterLock;
 use super::reader::ReadError;
@@ -19,6 +19,7 @@ use super::record::Note;
 use super::scan::{Depth, SegmentFile, Step, segments};
 use super::seal::{KeyId, UnsealError, WrappedKeys};
 use super::suspect;
+use super::tiles::TileCheck;
 use super::tree::{Hash, chain, parts, sha256};
 use super::writer::Extent;
 use crate::flow::ExchangeId;
@@ -88,6 +89,8 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Alerts, which are notes about the host.
     pub alerts: u64,
+    /// Tiles that were there and say what the log does.
+    pub tiles: u64,
     /// How long it took.
     pub seconds: f64,
 }
@@ -235,6 +238,7 @@ struct StreamCheck<'a> {
     data_keys: HashSet<KeyId>,
     /// What may be missing.
     acts: Acts,
+    tiles: Option<TileCheck>,
     /// Acts that this stream has.
     found_acts: Vec<Act>,
     report: &'a mut Report,
@@ -281,6 +285,8 @@ impl<'a> StreamCheck<'a> {
             parts: HashMap::new(),
             data_keys: HashSet::new(),
             acts,
+            // Before the frames, as the checkpoint.
+            tiles: (stream == Stream::Log).then(|| TileCheck::new(dir)).flatten(),
             found_acts: Vec::new(),
             report,
         };
@@ -292,6 +298,7 @@ impl<'a> StreamCheck<'a> {
         })?;
         check.reached(&path)?;
         check.wrapped_keys()?;
+        check.tiles()?;
         check.report.frames += check.extent.frames;
         check.report.segments += paths.len() as u64;
         check.report.unsigned_frames += check.extent.frames - signed_frames;
@@ -405,6 +412,9 @@ impl<'a> StreamCheck<'a> {
         self.extent.chain = value;
         if entry.kind.is_leaf() {
             self.extent.tree.push(head.leaf);
+            if let Some(tiles) = &mut self.tiles {
+                tiles.push(head.leaf, EncodedHead::new(entry).entry());
+            }
         }
         self.compare_checkpoints(&file.path)
     }
@@ -518,6 +528,21 @@ impl<'a> StreamCheck<'a> {
                 return Err(fault(path, None, reason));
             }
         }
+        Ok(())
+    }
+
+    /// Last: what the log is made of is right, and a tile that says something else is worth nothing, but somebody may be
+    /// reading it.
+    fn tiles(&mut self) -> Result<(), Stop> {
+        let Some(tiles) = self.tiles.take() else { return Ok(()) };
+        self.report.tiles = tiles.finish().map_err(|(path, reason)| {
+            let file = path.strip_prefix(self.dir).unwrap_or(&path).display().to_string();
+            let reason = format!(
+                "{reason}. All else is right: the log itself is intact. Find out what changed this file, then remove the \
+                 directory tile/ of the log: the daemon makes it anew when it starts"
+            );
+            Stop::Fault(Box::new(Fault { file, offset: None, sequence: None, id: None, reason }))
+        })?;
         Ok(())
     }
 

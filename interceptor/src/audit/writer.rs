@@ -19,6 +19,7 @@ use super::mapping::Tail;
 use super::rescue::Lost;
 use super::seal::KeyId;
 use super::segment::{Segment, Spare, capacity};
+use super::tiles::TileKeeper;
 use super::tree::{Frontier, Hash, chain, sha256};
 use super::{Error, Time};
 use crate::flow::ExchangeId;
@@ -152,6 +153,8 @@ pub(crate) struct State {
     pub(crate) spares: VecDeque<Spare>,
     /// A segment was closed since the indexing thread last looked.
     pub(crate) unindexed: bool,
+    /// A checkpoint was signed since the tiles were last looked at.
+    pub(crate) untiled: bool,
     /// Why there is no spare, until there is one again.
     pub(crate) shortage: Option<Error>,
     /// When the first frame was appended that no round of the commit thread has seen.
@@ -189,6 +192,9 @@ pub(crate) struct Shared {
     pub(crate) keep: Condvar,
     /// Wakes the indexing thread.
     pub(crate) index: Condvar,
+    /// Wakes the thread that keeps the tiles.
+    pub(crate) tile: Condvar,
+    pub(crate) tiles: Mutex<TileKeeper>,
     /// Wakes tasks that wait for room: when there is a spare, when there will be none.
     pub(crate) room: Notify,
     /// The same for threads.

@@ -3,6 +3,7 @@
 mod accesses;
 mod alerts;
 mod card;
+mod continues;
 mod export;
 mod filter;
 mod grep;

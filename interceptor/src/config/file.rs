@@ -11,7 +11,7 @@ use super::{Limits, Retention, Rules, Upstream};
 use crate::audit::Durability;
 use crate::capture::{Base, Endpoint, HttpProxy};
 use crate::policy::{self, ConnectionRule};
-use crate::sinks::Settings as SinkSettings;
+use crate::sinks::{Settings as SinkSettings, WitnessSettings};
 use crate::sys::TransportSetting;
 use crate::upstream::DialFrom;
 use crate::watch::{AlertRule, Settings as MetricsSettings};
@@ -126,6 +126,9 @@ pub struct Audit {
     pub segment_bytes: u64,
     /// How long contents are kept.
     pub retention: Retention,
+    /// Who sees each checkpoint.
+    #[serde(rename = "witness")]
+    pub witnesses: Vec<WitnessSettings>,
 }
 
 /// The `[upgrade]` table.
@@ -214,6 +217,7 @@ impl Default for Audit {
             threshold: 1,
             segment_bytes: 64 << 20,
             retention: Retention::default(),
+            witnesses: Vec::new(),
         }
     }
 }
@@ -265,6 +269,7 @@ impl Config {
         SinkSettings::check(&self.sinks)?;
         self.metrics.check()?;
         AlertRule::check(&self.alerts)?;
+        WitnessSettings::check(&self.audit.witnesses)?;
         if self.endpoints.is_empty() && self.capture.catalogue == Some(Base::None) {
             return Err("capture.catalogue is \"none\" and there is no [[endpoint]]: nothing would be captured".into());
         }
@@ -395,6 +400,13 @@ mod tests {
             let message = Config::parse(bad).unwrap_err();
             assert!(message.contains(expected), "{bad}: {message}");
         }
+    }
+
+    #[test]
+    fn witnesses_are_read() {
+        let witness = "[[audit.witness]]\nname = 'a'\ndirectory = '/mnt/worm'\n";
+        assert_eq!(Config::parse(witness).unwrap().audit.witnesses[0].name, "a");
+        assert!(Config::parse(&format!("{witness}{witness}")).unwrap_err().contains("two witnesses are called \"a\""));
     }
 
     #[test]

@@ -179,6 +179,7 @@ impl Health {
     /// Counts anew what a report shows, without a new verdict.
     pub(super) fn count(&mut self, stats: Result<Stats, Error>, facts: &Facts) {
         self.found.facts.sinks.clone_from(&facts.sinks);
+        self.found.facts.witnesses.clone_from(&facts.witnesses);
         // What cannot be read is told by the next self-test.
         let Ok(stats) = stats else { return };
         self.found.counters = counters(Some(&stats), facts);
@@ -260,6 +261,7 @@ impl Health {
             },
             ca_days: found.facts.ca_days,
             sinks: found.facts.sinks.clone(),
+            witnesses: found.facts.witnesses.clone(),
         }
     }
 }

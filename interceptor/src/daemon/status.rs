@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Foreign;
-use crate::sinks::SinkStatus;
+use crate::sinks::{SinkStatus, WitnessStatus};
 use crate::sys::Transport;
 
 /// Whether what is enrolled is intercepted.
@@ -155,6 +155,9 @@ pub struct Status {
     /// Where finished records are sent to, and how that goes.
     #[serde(default)]
     pub sinks: Vec<SinkStatus>,
+    /// Who sees the log's checkpoints, and how that goes.
+    #[serde(default)]
+    pub witnesses: Vec<WitnessStatus>,
 }
 
 /// What is enrolled.

@@ -20,7 +20,7 @@ use super::occupied::occupied;
 use super::status::{Canary, Endpoints, Status};
 use super::{Error, Workers};
 use crate::capture::{Capture, Event, Events, Listening, Namespaces, What};
-use crate::sinks::SinkStatus;
+use crate::sinks::{SinkStatus, WitnessStatus};
 use crate::sys::Chosen;
 
 /// How often namespaces are looked at, and notices of the kernel programs are logged.
@@ -70,6 +70,8 @@ pub struct Facts {
     pub callers: CallerFacts,
     /// How the sinks are doing.
     pub sinks: Vec<SinkStatus>,
+    /// How the witnesses are doing.
+    pub witnesses: Vec<WitnessStatus>,
 }
 
 /// Callers that could not be looked at.

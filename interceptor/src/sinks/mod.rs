@@ -28,6 +28,7 @@ mod settings;
 mod status;
 mod syslog;
 mod webhook;
+mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use receiver::SetupError;
 pub use receiver::fuzz_answer;
 pub use settings::{CollectorSettings, Destination, Settings, Start, Target, Tls};
 pub use status::SinkStatus;
+pub use witness::{PreparedWitnesses, WitnessError, WitnessSettings, WitnessStatus, WitnessTo, Witnesses};
 
 use crate::audit::{Follower, Stream};
 use receiver::Receiver;
@@ -158,19 +160,24 @@ impl Sinks {
     pub fn stop(self, patience: Duration) {
         let deadline = Instant::now() + patience;
         self.stop.send_replace(Some(deadline));
-        // A thread that hangs in a system call, on a pipe that nobody reads, ends with the process.
-        let grace = deadline + Duration::from_millis(500);
         for Running { shared, thread } in self.running {
-            while !thread.is_finished() && Instant::now() < grace {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            match thread.is_finished() {
-                true => drop(thread.join()),
-                false => log::warn!(
-                    "sink {}: still at work; what it has not sent is sent after the next start",
-                    shared.name()
-                ),
+            if !finish(thread, deadline) {
+                log::warn!("sink {}: still at work; what it has not sent is sent after the next start", shared.name());
             }
         }
     }
+}
+
+/// Waits until a thread has ended that was told to by `deadline`. One that hangs in a system call, on a pipe that nobody
+/// reads, ends with the process: false.
+fn finish(thread: std::thread::JoinHandle<()>, deadline: Instant) -> bool {
+    let grace = deadline + Duration::from_millis(500);
+    while !thread.is_finished() && Instant::now() < grace {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let is_finished = thread.is_finished();
+    if is_finished {
+        drop(thread.join());
+    }
+    is_finished
 }

@@ -23,7 +23,7 @@ const MOST_EVENTS: usize = 1000;
 const ASK_LOCK: Duration = Duration::from_millis(100);
 
 /// When the daemon wants to end, if it does.
-type Stop = watch::Receiver<Option<std::time::Instant>>;
+pub(super) type Stop = watch::Receiver<Option<std::time::Instant>>;
 
 /// What kept a sink from going on with its log.
 #[derive(Debug, thiserror::Error)]
@@ -424,7 +424,7 @@ fn of_log(events: &[Event]) -> u64 {
 }
 
 /// Done when the daemon wants to end.
-async fn stopping(stop: &mut Stop) {
+pub(super) async fn stopping(stop: &mut Stop) {
     if stop.wait_for(Option::is_some).await.is_err() {
         // Nobody is there any more who could say so.
         std::future::pending::<()>().await;
@@ -432,7 +432,7 @@ async fn stopping(stop: &mut Stop) {
 }
 
 /// Done when the daemon has waited long enough.
-async fn passed(stop: &mut Stop) {
+pub(super) async fn passed(stop: &mut Stop) {
     stopping(stop).await;
     let deadline = *stop.borrow();
     if let Some(deadline) = deadline {

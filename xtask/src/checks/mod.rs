@@ -94,7 +94,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         // Each test is several processes, and the latencies that matter are those of an idle machine.
         let end_to_end = |target| cargo_test(&["--test", target], &["--test-threads", "2"], filter);
         steps.run("sinks", || {
-            workspace::run_visibly(&mut cargo_test(&["--test", "sinks", "--test", "siem"], &[], filter))
+            let targets = ["--test", "sinks", "--test", "siem", "--test", "witness"];
+            workspace::run_visibly(&mut cargo_test(&targets, &[], filter))
         })?;
         steps.run("capture tests", || workspace::run_visibly(&mut end_to_end("capture")))?;
         // The whole product in the lab, with each way to wait for sockets that it has.

@@ -50,6 +50,20 @@ pub enum ReadError {
     /// The end of a record is to be proven that has none.
     #[error("record {0} has no end: prove its beginning, without --end")]
     NoEnd(ExchangeId),
+    /// Nothing was signed yet.
+    #[error("the log has no signed checkpoint yet; a running daemon signs one within a second")]
+    NoCheckpoint,
+    /// The log is to go on from a state in which it had more.
+    #[error(
+        "the log's checkpoint covers {size} leaves, fewer than the {old} that it had before: records were removed, or it \
+         was put back to an earlier state: run `interceptor log verify`"
+    )]
+    Shorter {
+        /// Leaves now.
+        size: u64,
+        /// Leaves then.
+        old: u64,
+    },
     /// The frames are not those that were signed.
     #[error("the log is not what its checkpoint signs: run `interceptor log verify`")]
     Unprovable,

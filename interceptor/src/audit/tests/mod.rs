@@ -15,6 +15,7 @@ mod proof;
 mod retention;
 mod sealing;
 mod sharing;
+mod tiles;
 
 use std::path::{Path, PathBuf};
 

@@ -129,8 +129,8 @@ fn files(dir: &Path) -> Vec<(String, Inode, Vec<u8>)> {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        // Indexes come and go beside the log, and may be lost at any time.
-        if name.contains(".idx") {
+        // Indexes and tiles come and go beside the log, and may be lost at any time.
+        if name.contains(".idx") || name.starts_with("tile") {
             continue;
         }
         let file = File::open(entry.path()).unwrap();

@@ -1,7 +1,7 @@
 //! `interceptor log verify`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -9,7 +9,10 @@ use serde_json::json;
 use super::super::{Failure, Global, NEGATIVE};
 use super::table::{Style, clean, colour};
 use super::{prove, read_text};
-use crate::audit::{Fault, ReadError, Report, Trust, Verdict, VerifyingKey, verify};
+use crate::audit::{
+    Checkpoint, CosignatureError, Fault, ReadError, Report, Time, Trust, Verdict, VerifyingKey, WitnessKey, cosigned,
+    verify,
+};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log verify`.
@@ -18,25 +21,31 @@ use crate::config::StatePaths;
 Examples:
   interceptor log verify
   interceptor log verify --checkpoint saved.checkpoint --key saved.pub
+  interceptor log verify --witness-key witness.pub --key saved.pub
   interceptor log verify --json | jq .report
   interceptor log verify --proof record.tlog-proof --key saved.pub
+  interceptor log verify --proof log.consistency --checkpoint saved.checkpoint --key saved.pub
 
 A log cannot notice its own rollback: keep copies of audit/checkpoint and keys/log-signing.pub
 elsewhere and give them here. docs/log.md says how, and what to do when the log is not intact.
 
-With --proof nothing but that file and the key is read: no log is needed.
+With --proof nothing but the files that are named is read: no log is needed.
 
 Exit status: 0 intact, or proven; 1 not intact, or not proven; 2 the log, the key or the checkpoint cannot be used.")]
 pub(crate) struct Args {
     /// A checkpoint kept elsewhere: everything it covers must still be there
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Instead of the log, a proof that `interceptor log prove` wrote
-    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    /// Instead of the log, a proof that `interceptor log prove` wrote; one that was made with --since against --checkpoint
+    #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// The log's public signing key, kept elsewhere [default: keys/log-signing.pub of the state directory]
     #[arg(long, value_name = "PUB")]
     key: Option<PathBuf>,
+    /// The public key of a witness: the log must contain a checkpoint that it has cosigned, the one given with --checkpoint or
+    /// else one that is kept beside the log
+    #[arg(long, value_name = "PUB", conflicts_with = "proof")]
+    witness_key: Option<PathBuf>,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -45,18 +54,30 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     // A proof is checked without a state directory, and without a configuration that names one.
     if let (Some(proof), Some(key)) = (&args.proof, &args.key) {
-        return prove::check(proof, &VerifyingKey::read(key)?, args.json);
+        return prove::check(proof, args.checkpoint.as_deref(), &VerifyingKey::read(key)?, args.json);
     }
     let paths = &global.paths()?;
     if let Some(proof) = &args.proof {
-        return prove::check(proof, &key(args, paths)?, args.json);
+        return prove::check(proof, args.checkpoint.as_deref(), &key(args, paths)?, args.json);
     }
     // A missing or unreadable log has a better message than its missing key.
     crate::audit::Reader::open(&paths.audit())?;
-    let trust = Trust {
+    let mut trust = Trust {
         key: key(args, paths)?,
         checkpoint: args.checkpoint.as_ref().map(read_text).transpose()?,
         keys: Some(paths.keys()),
+    };
+    let mut out = io::stdout().lock();
+    let witness = match &args.witness_key {
+        None => None,
+        Some(path) => match witnessed(path, &paths.audit(), trust.checkpoint.take()) {
+            Ok(witness) => {
+                trust.checkpoint = Some(witness.note.clone());
+                Some(witness)
+            }
+            Err(Unwitnessed::Key(failure)) => return Err(failure),
+            Err(Unwitnessed::Fault(fault)) => return faulty(&mut out, &fault, args.json),
+        },
     };
     let verdict = verify(&paths.audit(), &trust).map_err(|error| match (error, &args.checkpoint) {
         (ReadError::Checkpoint(error), Some(path)) => {
@@ -65,20 +86,62 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         }
         (error, _) => error.into(),
     })?;
-    let mut out = io::stdout().lock();
     match (verdict, args.json) {
-        (Verdict::Intact(report), false) => intact(&mut out, &report)?,
-        (Verdict::Intact(report), true) => writeln!(out, "{}", json!({"intact": true, "report": report}))?,
-        (Verdict::Faulty(fault), true) => {
-            writeln!(out, "{}", json!({"intact": false, "fault": fault}))?;
-            return Ok(ExitCode::from(NEGATIVE));
+        (Verdict::Intact(report), false) => {
+            intact(&mut out, &report)?;
+            if let Some(Witnessed { by, at, size, .. }) = witness {
+                writeln!(out, "  witness   {} has cosigned {} at {at}", clean(&by), count(size, "leaf"))?;
+            }
         }
-        (Verdict::Faulty(fault), false) => {
-            faulty(&mut out, &fault)?;
-            return Ok(ExitCode::from(NEGATIVE));
+        (Verdict::Intact(report), true) => {
+            let witness = witness.map(|w| json!({"name": w.by, "time": w.at, "leaves": w.size}));
+            writeln!(out, "{}", json!({"intact": true, "report": report, "witness": witness}))?;
         }
+        (Verdict::Faulty(fault), json) => return faulty(&mut out, &fault, json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A checkpoint that a witness has cosigned.
+struct Witnessed {
+    note: String,
+    by: String,
+    at: Time,
+    size: u64,
+}
+
+/// Why there is none.
+enum Unwitnessed {
+    Key(Failure),
+    Fault(Fault),
+}
+
+/// The newest checkpoint that the witness whose key is in `path` has cosigned: the one that was given, or else of those
+/// that are kept beside the log.
+fn witnessed(path: &Path, audit: &Path, given: Option<String>) -> Result<Witnessed, Unwitnessed> {
+    let key = WitnessKey::read(path).map_err(|e| Unwitnessed::Key(e.into()))?;
+    let is_given = given.is_some();
+    let (file, notes) = match given {
+        Some(note) => ("the given checkpoint", vec![note]),
+        None => ("witness", cosigned(audit).into_iter().map(|(_, note)| note).collect()),
+    };
+    let mut reason = format!("no checkpoint is kept that the witness {} has cosigned", key.name());
+    let mut newest: Option<Witnessed> = None;
+    for note in notes {
+        let size = Checkpoint::peek(&note).map_or(0, |checkpoint| checkpoint.size);
+        match key.verify(&note) {
+            Ok(at) if newest.as_ref().is_none_or(|newest| newest.at < at) => {
+                newest = Some(Witnessed { note, by: key.name().to_owned(), at, size });
+            }
+            Ok(_) => {}
+            // Of those that are kept, others are of other witnesses.
+            Err(CosignatureError::Missing(_)) if !is_given => {}
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    newest.ok_or_else(|| {
+        Unwitnessed::Fault(Fault { file: file.to_owned(), offset: None, sequence: None, id: None, reason })
+    })
 }
 
 fn key(args: &Args, paths: &StatePaths) -> Result<VerifyingKey, Failure> {
@@ -116,6 +179,9 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.alerts > 0 {
         writeln!(out, "  alerts    {} on record", count(report.alerts, "alert"))?;
     }
+    if report.tiles > 0 {
+        writeln!(out, "  tiles     {} say the same", report.tiles)?;
+    }
     for note in &report.notes {
         writeln!(out, "  note      {}", clean(&note.to_string()))?;
     }
@@ -147,8 +213,12 @@ fn speed(report: &Report) -> String {
     format!(", {megabytes:.1} MB in {seconds:.2} s ({:.0} MB/s)", megabytes / seconds)
 }
 
-fn faulty(out: &mut impl Write, fault: &Fault) -> io::Result<()> {
-    writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))
+fn faulty(out: &mut impl Write, fault: &Fault, json: bool) -> Result<ExitCode, Failure> {
+    match json {
+        true => writeln!(out, "{}", json!({"intact": false, "fault": fault}))?,
+        false => writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))?,
+    }
+    Ok(ExitCode::from(NEGATIVE))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::daemon::{self, Heart, Supervisor, Workers};
 use crate::identity::{Callers, Resolver};
 use crate::policy::{Connections, Policy};
 use crate::proxy::{Budget, Drain, EndpointsTls, Phase, Shared};
-use crate::sinks::{self, Sinks};
+use crate::sinks::{self, PreparedWitnesses, Sinks, Witnesses};
 use crate::sys::service::{self, Notice};
 use crate::tls::{Authority, CertificateDer, LeafCache, Roots};
 use crate::watch::Watch;
@@ -93,6 +93,7 @@ pub(super) struct Daemon {
     _retention: Daily,
     sinks: Option<Sinks>,
     watch: Option<Watch>,
+    witnesses: Option<Witnesses>,
     config: Config,
     facts: Facts,
     run: PathBuf,
@@ -139,6 +140,7 @@ impl Daemon {
         let leaves = leaves(Arc::clone(&authority), &catalogue)?;
         let place = sinks_place(&config, paths, authority.family().to_vec());
         let watch = watching::prepare(&config, paths, place.net.clone())?;
+        let witnesses = PreparedWitnesses::new(&config.audit.witnesses, place.clone())?;
         let sinks = sinks::Prepared::new(&config.sinks, place)?;
         // May take seconds, in which a predecessor still serves.
         let lookups = catalogue.resolve();
@@ -185,7 +187,7 @@ impl Daemon {
         let retention = Daily::start(config.audit.retention, paths)?;
         inheritance.ready(&log)?;
         // A predecessor's go on until it has handed over; each waits for that.
-        let sinks = Some(sinks.start()?);
+        let (sinks, witnesses) = (Some(sinks.start()?), Some(witnesses.start()?));
         let watch = watching::start(watch, &log, supervisor.asks(), &shared.engine)?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",
@@ -210,6 +212,7 @@ impl Daemon {
             _retention: retention,
             sinks,
             watch,
+            witnesses,
             config,
             facts,
             run,
@@ -277,6 +280,7 @@ impl Daemon {
                         backstop: self.backstop.dropped(),
                         ca_days: self.authority.days_left(),
                         sinks: self.sinks.as_ref().map(Sinks::status).unwrap_or_default(),
+                        witnesses: self.witnesses.as_ref().map(Witnesses::status).unwrap_or_default(),
                         callers: daemon::CallerFacts {
                             unnamed: self.callers.unnamed(),
                             unreadable: self.callers.unreadable(),
@@ -312,10 +316,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// What the sinks have not sent by then, they send after the next start.
+    /// What the sinks have not sent by then, they send after the next start. Witnesses see the last checkpoint.
     async fn stop_sinks(&mut self) -> Result<(), Failure> {
         if let Some(sinks) = self.sinks.take() {
             tokio::task::spawn_blocking(|| sinks.stop(LAST_DELIVERIES)).await?;
+        }
+        if let Some(witnesses) = self.witnesses.take() {
+            tokio::task::spawn_blocking(|| witnesses.stop(LAST_DELIVERIES)).await?;
         }
         Ok(())
     }

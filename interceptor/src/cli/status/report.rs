@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Absent;
 use crate::daemon::{Canary, Reason, State, Status};
-use crate::sinks::SinkStatus;
+use crate::sinks::{SinkStatus, WitnessStatus};
 
 /// Width of the column of headings.
 const HEADING: usize = 12;
@@ -65,6 +65,7 @@ pub(super) fn status(status: &Status) -> String {
         report.line("internal CA", format_args!("valid for {days} days"));
     }
     report.lines("sinks", status.sinks.iter().flat_map(sink));
+    report.lines("witnesses", status.witnesses.iter().flat_map(witness));
     report.text
 }
 
@@ -93,11 +94,23 @@ fn sink(sink: &SinkStatus) -> Vec<String> {
     if sink.missing > 0 {
         lines.push(format!("  {} frames of the log were not found; run `interceptor log verify`", sink.missing));
     }
-    if let Some(error) = &sink.error {
-        let retry = sink.retry_at.as_deref().map(|at| format!("; next attempt at {at}")).unwrap_or_default();
-        lines.push(format!("  {error}{retry}"));
-    }
+    lines.extend(trouble(sink.error.as_deref(), sink.retry_at.as_deref()));
     lines
+}
+
+/// What one witness has seen, and what keeps it from seeing more.
+fn witness(witness: &WitnessStatus) -> Vec<String> {
+    let WitnessStatus { name, to, size, at, error, retry_at } = witness;
+    let at = at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
+    let seen = size.map_or("has seen nothing yet".to_owned(), |size| format!("has seen {size} leaves{at}"));
+    let mut lines = vec![format!("{name}: {to}, {seen}")];
+    lines.extend(trouble(error.as_deref(), retry_at.as_deref()));
+    lines
+}
+
+fn trouble(error: Option<&str>, retry_at: Option<&str>) -> Option<String> {
+    let retry = retry_at.map(|at| format!("; next attempt at {at}")).unwrap_or_default();
+    error.map(|error| format!("  {error}{retry}"))
 }
 
 fn word(state: State) -> &'static str {
@@ -162,6 +175,16 @@ mod tests {
         status.retry_at = Some("12:00".into());
         let refused = "  1 records refused: their ids are in sinks/siem.undeliverable";
         assert_eq!(sink(&status), [first, refused, "  no answer; next attempt at 12:00"]);
+    }
+
+    #[test]
+    fn a_witness_says_what_it_has_seen_and_what_keeps_it() {
+        let mut status = WitnessStatus { name: "w".into(), to: "directory /mnt".into(), ..WitnessStatus::default() };
+        assert_eq!(witness(&status), ["w: directory /mnt, has seen nothing yet"]);
+        (status.size, status.at) = (Some(7), Some("12:00".into()));
+        (status.error, status.retry_at) = (Some("it is full".into()), Some("12:01".into()));
+        let lines = ["w: directory /mnt, has seen 7 leaves at 12:00", "  it is full; next attempt at 12:01"];
+        assert_eq!(witness(&status), lines);
     }
 
     #[test]

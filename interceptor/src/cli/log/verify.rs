@@ -114,7 +114,7 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
     }
     if report.alerts > 0 {
-        writeln!(out, "  alerts    {} on record", count(report.alerts, "alert"))?;
+        writeln!(out, "  alerts    {} on record", report.alerts)?;
     }
     for note in &report.notes {
         writeln!(out, "  note      {note}")?;

@@ -231,13 +231,14 @@ fn the_validators_refuse_ocsf_events_that_are_wrong() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(complete(&worker, known("mask")));
     let good: Value = serde_json::from_str(&state.exported("ocsf")[0]).expect("JSON");
-    let breaks: [(&str, fn(&mut Value)); 7] = [
+    type Break = fn(&mut Value);
+    let breaks: [(&str, Break); 7] = [
         ("schema $.metadata: 'product' is a required", |event| drop(object(&mut event["metadata"]).remove("product"))),
         ("schema $.severity_id: 42 is not one of", |event| event["severity_id"] = 42.into()),
         ("schema $: Additional properties", |event| event["colour"] = "red".into()),
         ("schema $.dst_endpoint: {'port': 443} is not valid", |event| event["dst_endpoint"] = json!({"port": 443})),
         ("schema $.http_request.http_method: 'BREW' is not", |event| {
-            event["http_request"]["http_method"] = "BREW".into()
+            event["http_request"]["http_method"] = "BREW".into();
         }),
         ("models : Value error, type_uid must be 600301", |event| event["type_uid"] = 600_302.into()),
         ("models : Value error, Inconsistent status_id=1", |event| event["status"] = "Failure".into()),

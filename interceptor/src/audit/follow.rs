@@ -97,8 +97,8 @@ pub enum Said {
 /// What is handed out next.
 #[derive(Debug)]
 enum Ready {
-    Exchange(Open),
-    Note(FrameRef),
+    Exchange(Box<Open>),
+    Note(Box<FrameRef>),
 }
 
 impl Ready {
@@ -397,7 +397,7 @@ impl Follower {
         opened.sort_by_key(|exchange| exchange.opening().head.entry.sequence);
         let keyed = opened.into_iter().map(|exchange| {
             let opening = exchange.opening().head.entry.sequence;
-            (Key { end: first, opening }, Ready::Exchange(exchange))
+            (Key { end: first, opening }, Ready::Exchange(Box::new(exchange)))
         });
         self.ready.extend(keyed);
     }
@@ -406,7 +406,7 @@ impl Follower {
         let (id, kind, sequence) = (frame.head.entry.exchange, frame.head.entry.kind, frame.head.entry.sequence);
         if matches!(kind, Kind::Note | Kind::Access | Kind::Act) {
             self.firsts.insert(sequence);
-            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Note(frame)));
+            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Note(Box::new(frame))));
             return;
         }
         if !matches!(kind, Kind::Request | Kind::Refusal | Kind::Part | Kind::Completion) {
@@ -422,7 +422,7 @@ impl Follower {
             exchange.damaged |= frame.damaged;
             exchange.end = Some(frame);
             let opening = exchange.opening().head.entry.sequence;
-            self.ready.push_back((Key { end: sequence, opening }, Ready::Exchange(exchange)));
+            self.ready.push_back((Key { end: sequence, opening }, Ready::Exchange(Box::new(exchange))));
             return;
         }
         let exchange = self.open.entry(id).or_insert_with(|| {
@@ -443,7 +443,7 @@ impl Follower {
         if kind == Kind::Refusal
             && let Some(exchange) = self.open.remove(&id)
         {
-            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Exchange(exchange)));
+            self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Exchange(Box::new(exchange))));
         }
     }
 

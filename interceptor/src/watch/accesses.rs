@@ -1,7 +1,7 @@
 //! Accesses to sealed content and acts that change what the log keeps, told in notes of the log. They are in a stream of
 //! their own, written by whoever unseals; by a note they come to the sinks, and cannot be removed from one stream alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -70,7 +70,7 @@ impl Accesses {
     }
 }
 
-fn begin(audit: &PathBuf, cursors: &PathBuf) -> Result<Option<(Cursor, Follower)>, Trouble> {
+fn begin(audit: &Path, cursors: &Path) -> Result<Option<(Cursor, Follower)>, Trouble> {
     let Some(mut cursor) = Cursor::take(cursors, CURSOR)? else { return Ok(None) };
     let position = match cursor.position() {
         Some(position) => position.clone(),

@@ -115,14 +115,14 @@ impl Table {
     }
 
     pub(crate) fn headings(&self, out: &mut impl Write) -> io::Result<()> {
-        self.line(out, HEADINGS.map(str::to_owned), |_| Style::Dim)
+        self.line(out, &HEADINGS.map(str::to_owned), |_| Style::Dim)
     }
 
     pub(crate) fn row(&self, out: &mut impl Write, record: &Record) -> io::Result<()> {
         let action = record.decision.action.as_deref();
         let mut cells = cells(record);
         cells[TIME] = cells[TIME][self.layout.time.clone()].to_owned();
-        self.line(out, cells, |column| match column {
+        self.line(out, &cells, |column| match column {
             DECISION => decision_style(action),
             STATUS if record.log.damaged || record.state == State::Aborted => Style::Bad,
             STATUS if record.response.status.is_some_and(|s| s >= 400) => Style::Warn,
@@ -130,7 +130,7 @@ impl Table {
         })
     }
 
-    fn line(&self, out: &mut impl Write, cells: [String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
+    fn line(&self, out: &mut impl Write, cells: &[String; COLUMNS], style: impl Fn(usize) -> Style) -> io::Result<()> {
         let shown =
             || cells.iter().zip(self.layout.widths).enumerate().filter_map(|(n, (cell, w))| Some((n, cell, w?)));
         let whole: usize = shown().map(|(_, cell, width)| cell.chars().count().max(width) + GAP).sum();

@@ -177,7 +177,7 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
     }
     if report.alerts > 0 {
-        writeln!(out, "  alerts    {} on record", count(report.alerts, "alert"))?;
+        writeln!(out, "  alerts    {} on record", report.alerts)?;
     }
     if report.tiles > 0 {
         writeln!(out, "  tiles     {} say the same", report.tiles)?;

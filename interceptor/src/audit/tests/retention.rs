@@ -5,7 +5,9 @@ use std::slice::from_ref;
 use std::time::Duration;
 
 use super::super::act::acts;
-use super::super::{Act, Acts, Ages, Author, Class, Deed, Done, ReadError, Removal, Retention, RetentionPlan};
+use super::super::{
+    Act, Acts, Ages, Author, Begun, Class, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
+};
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,16 +60,26 @@ impl Place {
         later: Duration,
         held: &dyn Fn(&Record) -> bool,
     ) -> (RetentionPlan, Done) {
+        self.begun(later, |begun| {
+            let begun = begun.unwrap();
+            let plan = begun.plan(removal, held).unwrap();
+            let done = begun.apply(&plan, &who(), &|| ()).unwrap();
+            (plan, done)
+        })
+    }
+
+    fn begun<T>(&self, later: Duration, then: impl FnOnce(Result<Begun<'_>, RetainError>) -> T) -> T {
         let now = Time::from_unix_ns(Time::now().unix_ns() + u64::try_from(later.as_nanos()).unwrap());
         let (dir, keys) = (self.audit(), self.keys());
-        let retention = Retention { dir: &dir, keys: &keys, now };
-        let plan = retention.plan(removal, &self.acts(), held).unwrap();
-        let done = retention.apply(&plan, &who(), &|| ()).unwrap();
-        (plan, done)
+        then(Retention { dir: &dir, keys: &keys, now }.begin())
+    }
+
+    fn planned(&self, removal: &Removal, later: Duration) -> RetentionPlan {
+        self.begun(later, |begun| begun.unwrap().plan(removal, &|_| false).unwrap())
     }
 
     fn acts(&self) -> Acts {
-        acts(&self.audit()).unwrap()
+        acts(&self.audit(), &self.trust()).unwrap()
     }
 
     fn hold(&self, deed: Deed) {
@@ -273,11 +285,7 @@ fn an_act_covers_no_more_than_it_says() {
     place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
     // The responses of the first segment go without a record of it.
     let segments = place.segments();
-    let (dir, keys) = (place.audit(), place.keys());
-    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
-    let plan = Retention { dir: &dir, keys: &keys, now }
-        .plan(&days(&[(Class::Responses, 1)]), &place.acts(), &|_| false)
-        .unwrap();
+    let plan = place.planned(&days(&[(Class::Responses, 1)]), DAY * 2);
     plan.rewrite(&segments[0]);
     let fault = place.faulty();
     assert!(fault.reason.contains("its responses were removed"), "{fault}");
@@ -301,9 +309,7 @@ fn what_is_removed_cannot_be_changed_to_be_there() {
 fn a_run_that_was_stopped_is_ended_by_the_next() {
     let (place, ids) = filled();
     let ages = days(&[(Class::Prompts, 1)]);
-    let (dir, keys) = (place.audit(), place.keys());
-    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
-    let plan = Retention { dir: &dir, keys: &keys, now }.plan(&ages, &place.acts(), &|_| false).unwrap();
+    let plan = place.planned(&ages, DAY * 2);
     // Stopped when the act was on record, and one segment rewritten.
     plan.record(&place, &who());
     plan.rewrite(&place.segments()[1]);
@@ -316,12 +322,10 @@ fn a_run_that_was_stopped_is_ended_by_the_next() {
 #[test]
 fn nothing_outlives_what_says_whose_it_is() {
     let (place, _) = filled();
-    let (dir, keys) = (place.audit(), place.keys());
-    let retention = Retention { dir: &dir, keys: &keys, now: Time::now() };
     for wrong in
         [days(&[(Class::Prompts, 90), (Class::Responses, 90), (Class::Decisions, 30)]), days(&[(Class::Decisions, 30)])]
     {
-        let error = retention.plan(&wrong, &place.acts(), &|_| false).unwrap_err();
+        let error = place.begun(DAY, |begun| begun.unwrap().plan(&wrong, &|_| false).unwrap_err());
         assert!(error.to_string().contains("keep decisions for as long at least"), "{error}");
     }
 }

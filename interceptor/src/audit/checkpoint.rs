@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::auditor::{open, read_text, refuse_loose, write_new};
+use super::auditor::{open, read_text, refuse_loose, store_new};
 use super::header::Stream;
 use super::tree::{Hash, sha256};
 use super::{Error, UnusableKey};
@@ -165,7 +165,7 @@ impl SigningKey {
         let key = Self::from_seed(name, &seed, &path)?;
         let hash = key_hash(&key.verifying.name, &key.verifying.public);
         let text = Zeroizing::new(format!("{SECRET}{}\n", encode_key(&key.verifying.name, hash, &*seed)));
-        write_new(&path, 0o600, text.as_bytes())?;
+        store_new(&path, text.as_bytes())?;
         Ok(key)
     }
 

@@ -12,7 +12,7 @@ use super::disk::Kernel;
 use super::frame::{Content, Kind, frame_length};
 use super::header::{HEADER, Stream};
 use super::keeper::replace;
-use super::recover::WithoutCheckpoint;
+use super::recover::{WithoutCheckpoint, read_checkpoint};
 use super::writer::{Plan, Shared, Wanted};
 use super::{Error, Time};
 use crate::flow::ExchangeId;
@@ -74,13 +74,23 @@ pub(crate) fn append(dir: &Path, keys: &Path, plan: &Plan<'_>) -> Result<(), Err
     let path = keys.join(MARKER);
     let marker = marker(keys, key.verifying()).map_err(|reason| Error::Inconsistent { path: path.clone(), reason })?;
     let segment = SEGMENT.max((2 * HEADER + frame_length(plan.sections.len(), plan.body_len())) as u64);
-    let shared = Shared::open(dir, Stream::Access, segment, key, Arc::new(Kernel), WithoutCheckpoint::Refuse, None)?;
-    let frames = shared.lock().extent.frames;
-    if let Some(marker) = marker.filter(|marker| marker.frames > frames) {
+    let behind = |frames: u64| {
+        let marker = marker.as_ref().filter(|marker| marker.frames > frames)?;
         let reason =
             format!("{} accesses were recorded, but the access log has {frames}: some were removed", marker.frames);
+        Some(Error::Inconsistent { path: path.clone(), reason })
+    };
+    // Before the log is opened, which cuts off what its checkpoint does not sign: that may be an older one, put back.
+    match read_checkpoint(dir, Stream::Access, key.verifying()) {
+        Ok(checkpoint) => behind(checkpoint.frames).map_or(Ok(()), Err)?,
+        Err(Error::NoCheckpoint { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let shared = Shared::open(dir, Stream::Access, segment, key, Arc::new(Kernel), WithoutCheckpoint::Refuse, None)?;
+    let frames = shared.lock().extent.frames;
+    if let Some(error) = behind(frames) {
         shared.finish()?;
-        return Err(Error::Inconsistent { path, reason });
+        return Err(error);
     }
     shared.append_now(plan, Wanted::Appended)?;
     shared.sync_now()?;

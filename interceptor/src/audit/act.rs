@@ -1,6 +1,6 @@
 //! Acts: who changed what the log keeps, and why. Contents that retention removed or that were erased, and legal holds. They
 //! are frames of the access log, durable before anything is destroyed; the verifier accepts that a content is missing only
-//! where an act says so.
+//! where a signed act says so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::class::Class;
 use super::frame::{Content, Kind};
-use super::header::{HEADER, Stream};
-use super::reader::ReadError;
-use super::scan::{Depth, SegmentFile, Step, segments};
+use super::retain::RetainError;
+use super::verify::{Trust, signed_acts};
 use super::writer::Plan;
 use super::{Error, Time};
 use crate::flow::ExchangeId;
@@ -158,34 +157,12 @@ impl Acts {
     }
 }
 
-/// The acts that the access log in `dir` has; none when there is no access log.
+/// The acts that the access log in `dir` has, signed ones alone; none when there is no access log.
 ///
 /// # Errors
-/// When it cannot be read, or is damaged: what is on hold would not be known.
-pub fn acts(dir: &Path) -> Result<Acts, ReadError> {
-    let mut all = Vec::new();
-    for path in segments(dir, Stream::Access).map_err(|e| ReadError::io("readdir", dir, e))? {
-        let mut file = SegmentFile::open(&path).map_err(ReadError::from_log)?;
-        let mut at = HEADER as u64;
-        loop {
-            let head = match file.step(at, Depth::Bodies).map_err(ReadError::from_log)? {
-                Step::Frame(head) => head,
-                Step::End => break,
-                Step::Invalid(error) => {
-                    let reason = format!("{error} at byte {at}: run `interceptor log verify`");
-                    return Err(Error::Inconsistent { path, reason }.into());
-                }
-            };
-            if head.entry.kind == Kind::Act {
-                let frame = file.bytes(at, head.length).map_err(ReadError::from_log)?;
-                let json = frame.get(head.section_range(0)).unwrap_or_default();
-                let act = serde_json::from_slice(json);
-                all.push(act.map_err(|source| ReadError::Json { path: path.clone(), offset: at, source })?);
-            }
-            at += head.length as u64;
-        }
-    }
-    Ok(Acts::new(all))
+/// When it cannot be read, or is not intact: what is on hold would not be known.
+pub fn acts(dir: &Path, trust: &Trust) -> Result<Acts, RetainError> {
+    signed_acts(dir, trust)?.map_err(RetainError::NotIntact)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use hpke::{Deserializable as _, Kem as _, Serializable as _};
 use zeroize::Zeroizing;
 
 use super::Error;
+use super::disk::{Disk as _, Kernel};
 use super::tree::sha256;
 
 const PUBLIC: &str = "interceptor-auditor-public-v1";
@@ -209,6 +210,19 @@ pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Erro
             _ => Error::io("create", path, e),
         })?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io("write", path, e))
+}
+
+/// As [`write_new`] for a secret of this process, whole or not at all whatever stops it; durable with its name.
+pub(crate) fn store_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+    let _ = std::fs::remove_file(&temporary);
+    write_new(&temporary, 0o600, bytes)?;
+    if let Err(error) = Kernel.rename(&temporary, path) {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(Error::io("rename", path, error));
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))
 }
 
 /// Gives a file of the log its mode, whatever the umask: the directory decides who reads the log.

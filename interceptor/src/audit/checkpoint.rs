@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::auditor::{one_line, open, read_text, refuse_loose, write_new};
+use super::auditor::{one_line, open, read_text, refuse_loose, store_new};
 use super::header::Stream;
 use super::tree::{Hash, sha256};
 use super::{Error, UnusableKey};
@@ -182,7 +182,7 @@ impl SigningKey {
         let hash = key_hash(&key.verifying.name, ALGORITHM, &key.verifying.public);
         let encoded = Zeroizing::new(encode_key(&key.verifying.name, ALGORITHM, hash, &*seed));
         let text = Zeroizing::new(format!("{SECRET}{}\n", *encoded));
-        write_new(&path, 0o600, text.as_bytes())?;
+        store_new(&path, text.as_bytes())?;
         Ok(key)
     }
 

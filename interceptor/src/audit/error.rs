@@ -38,7 +38,7 @@ pub enum Error {
     NoAuditor,
     /// More auditors are needed than there are.
     #[error(
-        "audit.threshold asks for {needed} of {given} auditors: set it from 1 to the number of keys in audit.auditors (at most 255)"
+        "audit.threshold asks for {needed} of {given} auditors: set it from 1 to the number of keys in audit.auditors (at most 128)"
     )]
     Threshold {
         /// As configured.
@@ -46,6 +46,9 @@ pub enum Error {
         /// Number of keys.
         given: usize,
     },
+    /// An auditor's key is configured twice: one person would count as several.
+    #[error("audit.auditors names the key {0} twice: remove one of the files that hold it")]
+    SameAuditor(String),
     /// A key file cannot be used.
     #[error("{}: {reason}", path.display())]
     KeyFile {

@@ -324,7 +324,8 @@ impl Head {
 
     /// Bytes that section `index` takes in this frame.
     fn stored(&self, index: usize) -> usize {
-        if self.removed.contains(index) { 0 } else { self.entry.sections[index].stored() }
+        let section = self.entry.sections.get(index).filter(|_| !self.removed.contains(index));
+        section.map_or(0, Section::stored)
     }
 
     /// Bytes of all sections in this frame.

@@ -83,7 +83,10 @@ pub use record::{
     Approval, Caller, Completion, Coverage, Decision, Encoding, Endpoint, FindingCount, Identity, MaskedRequest, Note,
     Parent, Part, Position, Record, Request, Response, ResponseBody, State, Timing,
 };
-pub use retain::{Ages, Author, Counts, Done, Plan as RetentionPlan, Removal, RetainError, Retention, check_ages};
+pub use retain::{
+    Ages, Author, Begun, Counts, Done, Lock as RetentionLock, Plan as RetentionPlan, Removal, RetainError, Retention,
+    check_ages, lock,
+};
 pub use scan::{fuzz_frames, fuzz_segment};
 pub use seal::{KeyId, Opener, UnsealError};
 pub use tiles::fuzz_tiles;

@@ -4,6 +4,9 @@
 //! (`durable`). If such a frame cannot be read, the log was damaged: refuse. Otherwise whatever follows the last valid
 //! frame was never acknowledged as durable: it is copied to a `.quarantine` file, cut off, and a note of it is appended.
 //!
+//! The access log is signed before anything of it is acknowledged, so what follows its checkpoint never was: it is cut off
+//! like a torn tail, whole or not. Whoever can write the file but not sign could have appended it.
+//!
 //! A checkpoint is signed before the first frame is acknowledged, so frames without a checkpoint are no crash: refuse,
 //! unless told to go on, which is noted in the log.
 
@@ -74,6 +77,8 @@ struct Walk {
     end: Option<(usize, u64, Option<FrameError>)>,
     /// The first segment that was not walked through.
     next: usize,
+    /// What stands at the end is a frame that the access log's checkpoint does not cover.
+    unsigned: bool,
 }
 
 /// Finds the end of `stream`, cuts off a torn tail.
@@ -90,7 +95,7 @@ pub(crate) fn recover(
         Err(Error::NoCheckpoint { reason, .. }) if without == WithoutCheckpoint::Accept => (None, Some(reason)),
         other => (Some(other?), None),
     };
-    let walk = walk(&paths, checkpoint.as_ref())?;
+    let walk = walk(&paths, stream, checkpoint.as_ref())?;
     if let Some(checkpoint) = &checkpoint
         && walk.extent.frames < checkpoint.frames
     {
@@ -122,7 +127,7 @@ pub(crate) fn recover(
     Ok(Recovered { extent: walk.extent, newest, torn, unsigned, unused })
 }
 
-fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {
+pub(super) fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {
     let path = dir.join(stream.checkpoint());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -166,8 +171,9 @@ fn is_unwritten(path: &Path) -> Result<bool, Error> {
 }
 
 /// Walks from the segment that the checkpoint points into: what is older was checked before, and is `log verify`'s.
-fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Error> {
+fn walk(paths: &[PathBuf], stream: Stream, checkpoint: Option<&Checkpoint>) -> Result<Walk, Error> {
     let (start, mut walk) = start(paths, checkpoint)?;
+    let signed = checkpoint.filter(|_| stream == Stream::Access).map(|checkpoint| checkpoint.frames);
     for (index, path) in paths.iter().enumerate().skip(start) {
         walk.next = index;
         if is_unwritten(path)? {
@@ -193,6 +199,11 @@ fn walk(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<Walk, Erro
         let mut at = HEADER as u64;
         loop {
             let head = match segment.step(at, Depth::Bodies)? {
+                Step::Frame(_) if signed == Some(walk.extent.frames) => {
+                    walk.end = Some((index, at, None));
+                    walk.unsigned = true;
+                    return Ok(walk);
+                }
                 Step::Frame(head) => head,
                 Step::End => {
                     walk.end = Some((index, at, None));
@@ -226,10 +237,10 @@ fn start(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<(usize, W
         let header = SegmentFile::open(path)?.header;
         if header.first_sequence < covered {
             let extent = Extent { frames: header.first_sequence, chain: header.chain, tree: header.tree };
-            return Ok((index, Walk { extent, newest: header.previous_id, end: None, next: index }));
+            return Ok((index, Walk { extent, newest: header.previous_id, end: None, next: index, unsigned: false }));
         }
     }
-    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None, next: 0 }))
+    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None, next: 0, unsigned: false }))
 }
 
 fn advance(extent: &mut Extent, head: &super::frame::Head, chain: super::tree::Hash) {
@@ -262,7 +273,7 @@ fn cut(disk: &dyn Disk, dir: &Path, paths: &[PathBuf], walk: &Walk) -> Result<Op
         segment: walk.end.map_or_else(String::new, |(index, ..)| name(&paths[index])),
         offset: walk.end.map_or(0, |(_, offset, _)| offset),
         sequence: walk.extent.frames,
-        reason: "unfinished frame".to_owned(),
+        reason: if walk.unsigned { "never signed, nor acknowledged" } else { "unfinished frame" }.to_owned(),
         bytes: 0,
         later_frames: 0,
         quarantine: Vec::new(),

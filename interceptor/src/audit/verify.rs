@@ -11,6 +11,7 @@ use super::access::{MARKER, marker};
 use super::act::{Act, Acts};
 use super::ahead::{Ahead, Looked};
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
+use super::class::Class;
 use super::frame::{Content, EncodedHead, Entry, Head, Holding, Kind};
 use super::header::{HEADER, Stream};
 use super::lock::WriterLock;
@@ -83,7 +84,8 @@ pub struct Report {
     pub segments: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Data keys that sealed something and whose wrapped form is not there; null when the keys could not be looked at.
+    /// Data keys that sealed something and whose wrapped form, or that of a class, is not there; null when the keys could
+    /// not be looked at.
     pub missing_keys: Option<u64>,
     /// What the log says about itself: recoveries, starts without a checkpoint.
     pub notes: Vec<Note>,
@@ -158,40 +160,74 @@ fn name(path: &Path) -> String {
 /// # Errors
 /// When the log cannot be read; damage is a [`Verdict`].
 pub fn verify(dir: &Path, trust: &Trust) -> Result<Verdict, ReadError> {
+    Ok(match sound(dir, trust)? {
+        Ok(sound) => Verdict::Intact(sound.report),
+        Err(fault) => Verdict::Faulty(fault),
+    })
+}
+
+/// A log in which nothing is wrong.
+pub(crate) struct Sound {
+    report: Report,
+    /// Those that are signed.
+    pub(crate) acts: Acts,
+    /// Frames that the signed checkpoint covers.
+    pub(crate) signed: u64,
+}
+
+/// As [`verify`], for who goes on with what the log says.
+pub(crate) fn sound(dir: &Path, trust: &Trust) -> Result<Result<Sound, Box<Fault>>, ReadError> {
     let started = Instant::now();
-    let mut report = Report::default();
-    match verify_all(dir, trust, &mut report) {
-        Ok(()) => {
-            report.seconds = started.elapsed().as_secs_f64();
-            Ok(Verdict::Intact(report))
-        }
-        Err(Stop::Fault(fault)) => Ok(Verdict::Faulty(fault)),
+    let sound = verify_all(dir, trust).map(|mut sound| {
+        sound.report.seconds = started.elapsed().as_secs_f64();
+        sound
+    });
+    or_fault(sound)
+}
+
+/// The acts that the access log in `dir` has, signed ones alone; none when there is no access log.
+pub(crate) fn signed_acts(dir: &Path, trust: &Trust) -> Result<Result<Acts, Box<Fault>>, ReadError> {
+    or_fault(access_acts(dir, trust, None, &mut Report::default()))
+}
+
+fn or_fault<T>(result: Result<T, Stop>) -> Result<Result<T, Box<Fault>>, ReadError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Stop::Fault(fault)) => Ok(Err(fault)),
         Err(Stop::Read(error)) => Err(error),
     }
 }
 
-fn verify_all(dir: &Path, trust: &Trust, report: &mut Report) -> Result<(), Stop> {
+/// A checkpoint that the log must contain, and how to name it.
+type Known = (&'static str, Checkpoint);
+
+fn access_acts(dir: &Path, trust: &Trust, saved: Option<Known>, report: &mut Report) -> Result<Acts, Stop> {
+    let marker = access_marker(trust, report)?;
+    let kept = saved.into_iter().chain(marker).collect();
+    let access = StreamCheck::run(dir, Stream::Access, trust, kept, Acts::default(), report)?;
+    Ok(access.map(|access| Acts::new(access.acts)).unwrap_or_default())
+}
+
+fn verify_all(dir: &Path, trust: &Trust) -> Result<Sound, Stop> {
+    let mut report = Report::default();
     let saved = trust.checkpoint.as_deref().map(|note| saved(note, &trust.key)).transpose()?;
     let saved_for = |stream| {
         let ours = saved.as_ref().filter(|(of, _)| *of == stream);
         ours.map(|(_, checkpoint)| ("the given checkpoint", checkpoint.clone()))
     };
     // First the access log: it says which contents may be missing from the other.
-    let marker = access_marker(trust, report)?;
-    let kept = saved_for(Stream::Access).into_iter().chain(marker).collect();
-    let access = StreamCheck::run(dir, Stream::Access, trust, kept, Acts::default(), report)?;
-    let acts = access.map(|access| Acts::new(access.acts)).unwrap_or_default();
+    let acts = access_acts(dir, trust, saved_for(Stream::Access), &mut report)?;
     let kept = saved_for(Stream::Log).into_iter().collect();
-    let Some(log) = StreamCheck::run(dir, Stream::Log, trust, kept, acts, report)? else {
+    let Some(log) = StreamCheck::run(dir, Stream::Log, trust, kept, acts.clone(), &mut report)? else {
         return Err(ReadError::Missing(dir.to_path_buf()).into());
     };
     report.leaves = log.extent.tree.size();
     report.root = hex::encode(log.extent.tree.root());
-    Ok(())
+    Ok(Sound { report, acts, signed: log.signed })
 }
 
 /// The newest checkpoint of the access log that the keys directory knows of.
-fn access_marker(trust: &Trust, report: &mut Report) -> Result<Option<(&'static str, Checkpoint)>, Stop> {
+fn access_marker(trust: &Trust, report: &mut Report) -> Result<Option<Known>, Stop> {
     let Some(keys) = &trust.keys else { return Ok(None) };
     if std::fs::read_dir(keys).is_err() {
         return Ok(None);
@@ -222,6 +258,8 @@ fn saved(note: &str, key: &VerifyingKey) -> Result<(Stream, Checkpoint), Stop> {
 /// A stream in which nothing is wrong.
 struct Checked {
     extent: Extent,
+    /// Frames that the signed checkpoint covers.
+    signed: u64,
     acts: Vec<Act>,
 }
 
@@ -229,17 +267,22 @@ struct Checked {
 struct StreamCheck<'a> {
     dir: &'a Path,
     stream: Stream,
-    keys: Option<&'a Path>,
+    trust: &'a Trust,
     extent: Extent,
     newest: [u8; 16],
-    checkpoints: Vec<(&'static str, Checkpoint)>,
+    /// Frames that the signed checkpoint covers.
+    signed: u64,
+    checkpoints: Vec<Known>,
     open: HashSet<ExchangeId>,
     parts: HashMap<(ExchangeId, Content), (u32, Hash)>,
-    data_keys: HashSet<KeyId>,
+    /// Under which something is sealed.
+    data_keys: HashSet<(KeyId, Class)>,
     /// What may be missing.
     acts: Acts,
+    /// Whether those were read again: retention may be at work.
+    asked_anew: bool,
     tiles: Option<TileCheck>,
-    /// Acts that this stream has.
+    /// Signed acts that this stream has.
     found_acts: Vec<Act>,
     report: &'a mut Report,
 }
@@ -250,7 +293,7 @@ impl<'a> StreamCheck<'a> {
         dir: &'a Path,
         stream: Stream,
         trust: &'a Trust,
-        kept: Vec<(&'static str, Checkpoint)>,
+        kept: Vec<Known>,
         acts: Acts,
         report: &'a mut Report,
     ) -> Result<Option<Checked>, Stop> {
@@ -272,14 +315,15 @@ impl<'a> StreamCheck<'a> {
         let note = String::from_utf8(note).map_err(|_| fault(&path, None, "it is no checkpoint: not UTF-8"))?;
         let current = Checkpoint::verify(&note, &trust.key, stream).map_err(|e| fault(&path, None, e.to_string()))?;
         report.signed_leaves += if stream == Stream::Log { current.size } else { 0 };
-        let signed_frames = current.frames;
+        let signed = current.frames;
         let checkpoints = [("the signed checkpoint", current)].into_iter().chain(kept).collect();
         let mut check = Self {
             dir,
             stream,
-            keys: trust.keys.as_deref(),
+            trust,
             extent: Extent::default(),
             newest: [0; 16],
+            signed,
             checkpoints,
             open: HashSet::new(),
             parts: HashMap::new(),
@@ -287,6 +331,7 @@ impl<'a> StreamCheck<'a> {
             acts,
             // Before the frames, as the checkpoint.
             tiles: (stream == Stream::Log).then(|| TileCheck::new(dir)).flatten(),
+            asked_anew: false,
             found_acts: Vec::new(),
             report,
         };
@@ -301,8 +346,8 @@ impl<'a> StreamCheck<'a> {
         check.tiles()?;
         check.report.frames += check.extent.frames;
         check.report.segments += paths.len() as u64;
-        check.report.unsigned_frames += check.extent.frames - signed_frames;
-        Ok(Some(Checked { extent: check.extent, acts: check.found_acts }))
+        check.report.unsigned_frames += check.extent.frames - signed;
+        Ok(Some(Checked { extent: check.extent, signed, acts: check.found_acts }))
     }
 
     fn segment(&mut self, path: &Path, last: bool, looked: Looked) -> Result<(), Stop> {
@@ -434,7 +479,7 @@ impl<'a> StreamCheck<'a> {
         for (row, section) in entry.sections.iter().enumerate() {
             let class = section.content.class();
             match section.holding {
-                _ if head.removed.contains(row) && self.acts.removed(class, entry.sequence) => {}
+                _ if head.removed.contains(row) && self.may_be_missing(class, entry.sequence)? => {}
                 _ if head.removed.contains(row) => {
                     return Ok(Err(format!("its {class} were removed, but no act on record says so")));
                 }
@@ -459,17 +504,33 @@ impl<'a> StreamCheck<'a> {
                     }
                     if entry.kind == Kind::Act {
                         match serde_json::from_slice(stored) {
-                            Ok(act) => self.found_acts.push(act),
+                            // Whoever can write here can append an act, and not sign it.
+                            Ok(act) if self.is_signed(entry) => self.found_acts.push(act),
+                            Ok(_) => {}
                             Err(error) => return Ok(Err(format!("it is no act: {error}"))),
                         }
                     }
-                    if section.holding == Holding::Sealed {
-                        self.data_keys.insert(entry.key_id);
+                    // Keys go before contents: these may be about to.
+                    if section.holding == Holding::Sealed && !self.acts.removed(class, entry.sequence) {
+                        self.data_keys.insert((entry.key_id, class));
                     }
                 }
             }
         }
         Ok(self.order(head))
+    }
+
+    /// Whether a signed act says that contents of `class` were removed from this frame.
+    fn may_be_missing(&mut self, class: Class, sequence: u64) -> Result<bool, Stop> {
+        if !self.acts.removed(class, sequence) && self.stream == Stream::Log && !self.asked_anew {
+            self.asked_anew = true;
+            self.acts = access_acts(self.dir, self.trust, None, &mut Report::default())?;
+        }
+        Ok(self.acts.removed(class, sequence))
+    }
+
+    fn is_signed(&self, entry: &Entry) -> bool {
+        entry.sequence < self.signed
     }
 
     fn order(&mut self, head: &Head) -> Result<(), String> {
@@ -491,7 +552,8 @@ impl<'a> StreamCheck<'a> {
                 }
             }
             Kind::Access => self.report.accesses += 1,
-            Kind::Act => self.report.acts += 1,
+            Kind::Act if entry.sections.is_empty() => return Err("it is no act: it says nothing".into()),
+            Kind::Act => self.report.acts += u64::from(self.is_signed(entry)),
             Kind::Note => {}
         }
         Ok(())
@@ -547,12 +609,14 @@ impl<'a> StreamCheck<'a> {
     }
 
     fn wrapped_keys(&mut self) -> Result<(), Stop> {
-        let Some(keys) = self.keys else { return Ok(()) };
-        for id in &self.data_keys {
-            let missing = self.report.missing_keys.get_or_insert(0);
+        let Some(keys) = &self.trust.keys else { return Ok(()) };
+        let mut missing = HashSet::new();
+        for (id, class) in &self.data_keys {
             match WrappedKeys::read(keys, id) {
-                Ok(_) => {}
-                Err(UnsealError::Shredded { .. }) => *missing += 1,
+                Ok(wrapped) if wrapped.has(*class) => {}
+                Ok(_) | Err(UnsealError::Shredded { .. }) => {
+                    missing.insert(id);
+                }
                 Err(UnsealError::Epoch { path, reason }) => return Err(fault(&path, None, reason)),
                 Err(_) => {
                     // The audit role may not look into keys/.
@@ -560,6 +624,9 @@ impl<'a> StreamCheck<'a> {
                     return Ok(());
                 }
             }
+        }
+        if !self.data_keys.is_empty() {
+            *self.report.missing_keys.get_or_insert(0) += missing.len() as u64;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Retention: what is older than its class is kept, or belongs to a subject that is to be erased, is destroyed.
 //!
 //! ```text
+//! lock ── nobody else removes, places or releases a hold; the whole log is verified: keys are destroyed on its word
 //! plan ── read every frame's head: what goes, what is on hold, which data keys nothing needs any more
 //! apply ─ 1. the act is on record, durable and signed
 //!         2. keys are destroyed: what was sealed under them is gone, also in copies of the log
@@ -20,16 +21,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::act::{Act, Acts, Deed};
+use super::checkpoint::SigningKey;
 use super::class::Class;
 use super::reader::ReadError;
 use super::record::Record;
 use super::seal::{KeyId, SubjectId, WrappedKeys};
+use super::verify::{Fault, Sound, Trust, sound};
 use super::{Error, Time, seal};
 
 pub use plan::Counts;
 use plan::{Chooser, Scan};
 
-/// Held while contents are destroyed.
+/// Held while contents are destroyed, and while holds are placed and released.
 const LOCK: &str = "retain.lock";
 
 /// How long contents are kept, by class; for ever where nothing is said.
@@ -49,6 +52,22 @@ pub enum Removal {
     },
 }
 
+impl Removal {
+    /// Which contents may go.
+    fn classes(&self) -> Vec<Class> {
+        match self {
+            Self::Old(ages) => ages.keys().copied().collect(),
+            Self::Subject { classes, .. } => classes.clone(),
+        }
+    }
+
+    /// Whether it takes everything that is sealed under a subject's secret.
+    #[must_use]
+    pub fn takes_secrets(&self) -> bool {
+        matches!(self, Self::Subject { classes, .. } if Class::SEALED.iter().all(|class| classes.contains(class)))
+    }
+}
+
 /// Why nothing, or not everything, was destroyed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetainError {
@@ -59,8 +78,16 @@ pub enum RetainError {
     #[error(transparent)]
     Write(#[from] Error),
     /// Another one is at it.
-    #[error("{} is held: another `interceptor log retain`, or the daemon's own, is at work; wait for it", .0.display())]
+    #[error(
+        "{} is held: another `interceptor log retain` or `log hold`, or the daemon's retention, is at work; wait for it",
+        .0.display()
+    )]
     Busy(PathBuf),
+    /// What the log says cannot be believed: who is at it may want something destroyed.
+    #[error(
+        "the log is not intact: {0}: nothing was removed; run `interceptor log verify`, and see docs/log.md for what to do"
+    )]
+    NotIntact(Box<Fault>),
     /// A frame that should stay as it is cannot be read.
     #[error("{} at byte {offset}: {reason}: run `interceptor log verify`; nothing was removed from this segment", path.display())]
     Damaged {
@@ -76,9 +103,9 @@ pub enum RetainError {
         "decisions are kept for a shorter time than {0}: what says whose contents they are would go first; keep decisions for as long at least"
     )]
     Order(Class),
-    /// There is no signed checkpoint.
-    #[error("the log in {} has no signed checkpoint yet: nothing in it is old enough", .0.display())]
-    Unsigned(PathBuf),
+    /// Contents would stay without what says whose they are.
+    #[error("decisions say whose {0} are: give --class {0} too, or leave decisions")]
+    Whose(Class),
 }
 
 /// Who does it, and why.
@@ -124,6 +151,8 @@ pub struct Plan {
     pub counts: BTreeMap<Class, Counts>,
     /// Records that would go if they were not on hold.
     pub held: u64,
+    /// Records that stay because they cannot be read: they may be on hold.
+    pub unreadable: u64,
     /// Frames that are due but in a segment that is still being written, or not signed yet.
     pub waiting: u64,
 }
@@ -132,7 +161,8 @@ impl Plan {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.shred.is_empty() && self.erase.is_empty()
+        // Nothing is done that no act tells of.
+        self.acts.is_empty()
     }
 
     /// Number of segments that are rewritten.
@@ -171,34 +201,86 @@ pub struct Done {
     pub segments: u64,
 }
 
-impl Retention<'_> {
+impl<'a> Retention<'a> {
+    /// Takes the lock and verifies the log. Holds that are placed from then on wait.
+    ///
+    /// # Errors
+    /// [`RetainError::Busy`], [`RetainError::NotIntact`], [`RetainError::Read`].
+    pub fn begin(self) -> Result<Begun<'a>, RetainError> {
+        let lock = lock(self.dir)?;
+        let key = SigningKey::load(self.keys)?.verifying().clone();
+        let trust = Trust { key, checkpoint: None, keys: Some(self.keys.to_path_buf()) };
+        let sound = sound(self.dir, &trust)?.map_err(RetainError::NotIntact)?;
+        Ok(Begun { retention: self, sound, _lock: lock })
+    }
+}
+
+/// Held while what the log keeps is changed.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the lock of the log in `dir`.
+///
+/// # Errors
+/// [`RetainError::Busy`] when another one has it.
+pub fn lock(dir: &Path) -> Result<Lock, RetainError> {
+    let path = dir.join(LOCK);
+    let file = File::options().write(true).create(true).truncate(false).mode(0o640).open(&path);
+    let file = file.map_err(|e| Error::io("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(std::fs::TryLockError::WouldBlock) => Err(RetainError::Busy(path)),
+        Err(std::fs::TryLockError::Error(e)) => Err(Error::io("flock", path, e).into()),
+    }
+}
+
+/// A log that was verified, and from which nobody else removes anything.
+pub struct Begun<'a> {
+    retention: Retention<'a>,
+    sound: Sound,
+    _lock: Lock,
+}
+
+impl Begun<'_> {
+    /// What was done so far, and holds.
+    #[must_use]
+    pub fn acts(&self) -> &Acts {
+        &self.sound.acts
+    }
+
     /// Finds out what would be done; changes nothing. `held` says whether a record is on hold; it is asked only when there
     /// is a hold.
     ///
     /// # Errors
-    /// [`RetainError::Read`], [`RetainError::Order`], [`RetainError::Damaged`].
-    pub fn plan(&self, removal: &Removal, acts: &Acts, held: &dyn Fn(&Record) -> bool) -> Result<Plan, RetainError> {
-        if let Removal::Old(ages) = removal {
-            check_ages(ages)?;
+    /// [`RetainError::Read`], [`RetainError::Order`], [`RetainError::Whose`], [`RetainError::Damaged`].
+    pub fn plan(&self, removal: &Removal, held: &dyn Fn(&Record) -> bool) -> Result<Plan, RetainError> {
+        match removal {
+            Removal::Old(ages) => check_ages(ages)?,
+            Removal::Subject { classes, .. } => check_classes(classes)?,
         }
-        let signed = plan::signed_frames(self.dir)?;
-        let mut scan = Scan::new(self.dir, signed)?;
-        let held = if acts.holds().is_empty() { None } else { Some(held) };
-        let chooser = scan.chooser(removal, self.now, held)?;
-        let found = scan.choose(&chooser)?;
+        let Retention { dir, keys, now } = self.retention;
+        let mut scan = Scan::new(dir, self.sound.signed)?;
+        let held = if self.acts().holds().is_empty() { None } else { Some(held) };
+        let chooser = scan.chooser(removal, now, held)?;
+        let found = scan.choose(&chooser, now)?;
         let erase = match removal {
-            // What is on hold must remain readable: it was sealed under the same secret.
-            Removal::Subject { .. } if chooser.holds_some() => Vec::new(),
-            Removal::Subject { name, .. } => seal::subject_ids(self.keys, name)?,
-            Removal::Old(_) => Vec::new(),
+            // What is on hold, and what is not to go, must remain readable: it was sealed under the same secret.
+            Removal::Subject { name, .. } if removal.takes_secrets() && !chooser.holds_some() => {
+                seal::subject_ids(keys, name)?
+            }
+            _ => Vec::new(),
         };
+        let shred = plan::unneeded(keys, &found.keys, &removal.classes())?;
         Ok(Plan {
-            acts: found.deeds(removal, self.now),
+            acts: found.deeds(removal, now, &shred, !erase.is_empty()),
             segments: found.segments,
-            shred: plan::unneeded(self.keys, found.keys)?,
+            shred,
             erase,
             counts: found.counts,
             held: found.held.len() as u64,
+            unreadable: chooser.unreadable(),
             waiting: found.waiting,
             chooser,
         })
@@ -209,20 +291,20 @@ impl Retention<'_> {
     /// # Errors
     /// What stopped it; what was done before stays done, and is on record.
     pub fn apply(&self, plan: &Plan, author: &Author, progress: &dyn Fn()) -> Result<Done, RetainError> {
+        let Retention { dir, keys, .. } = self.retention;
+        let mut done = Done::default();
         if plan.is_empty() {
-            return Ok(Done::default());
+            return Ok(done);
         }
-        let _lock = self.lock()?;
         for deed in &plan.acts {
-            author.act(deed.clone()).record(self.dir, self.keys)?;
+            author.act(deed.clone()).record(dir, keys)?;
         }
         for id in &plan.erase {
-            seal::erase_subject(self.keys, id)?;
+            seal::erase_subject(keys, id)?;
         }
         for (id, class) in &plan.shred {
-            shred(self.keys, id, *class)?;
+            shred(keys, id, *class)?;
         }
-        let mut done = Done::default();
         for path in &plan.segments {
             done.freed += rewrite::segment(path, &plan.chooser)?;
             done.segments += 1;
@@ -230,16 +312,13 @@ impl Retention<'_> {
         }
         Ok(done)
     }
+}
 
-    fn lock(&self) -> Result<File, RetainError> {
-        let path = self.dir.join(LOCK);
-        let file = File::options().write(true).create(true).truncate(false).mode(0o640).open(&path);
-        let file = file.map_err(|e| Error::io("open", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => Err(RetainError::Busy(path)),
-            Err(std::fs::TryLockError::Error(e)) => Err(Error::io("flock", path, e).into()),
-        }
+/// Who is erased must be found when the rest is to be erased.
+fn check_classes(classes: &[Class]) -> Result<(), RetainError> {
+    match Class::SEALED.into_iter().find(|class| !classes.contains(class)) {
+        Some(class) if classes.contains(&Class::Decisions) => Err(RetainError::Whose(class)),
+        _ => Ok(()),
     }
 }
 

@@ -1,19 +1,19 @@
 //! Which contents go: decided frame by frame, the same way when it is planned and when a segment is rewritten.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Removal, RetainError};
 use crate::audit::Time;
 use crate::audit::act::{Deed, Range};
-use crate::audit::checkpoint::Checkpoint;
 use crate::audit::class::Class;
 use crate::audit::frame::{Content, Head, Holding, Kind, Rows};
 use crate::audit::header::{HEADER, Stream};
 use crate::audit::reader::ReadError;
 use crate::audit::record::Record;
 use crate::audit::scan::{Depth, SegmentFile, Step, segments};
-use crate::audit::seal::{KeyId, WrappedKeys, epochs_dir};
+use crate::audit::seal::{EPOCH, KeyId, WrappedKeys, epochs_dir};
 use crate::flow::ExchangeId;
 
 /// Contents of one class.
@@ -33,9 +33,15 @@ pub(super) struct Chooser {
     /// Of these exchanges, all of these classes.
     of: Option<(HashSet<ExchangeId>, Vec<Class>)>,
     held: HashSet<ExchangeId>,
+    /// Of those, the ones that cannot be read.
+    unreadable: u64,
 }
 
 impl Chooser {
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
     /// Whether what `head`'s frame has of `class` is due, on hold or not.
     fn is_due(&self, head: &Head, class: Class) -> bool {
         let old = self.before.get(&class).is_some_and(|&before| head.entry.wall_ns < before);
@@ -75,15 +81,8 @@ fn stored(head: &Head) -> impl Iterator<Item = (usize, Content)> {
     head.entry.sections.iter().enumerate().filter(there).map(|(row, section)| (row, section.content))
 }
 
-/// Frames that the signed checkpoint covers.
-pub(super) fn signed_frames(dir: &Path) -> Result<u64, RetainError> {
-    let path = dir.join(Stream::Log.checkpoint());
-    match std::fs::read_to_string(&path) {
-        Ok(note) => Ok(Checkpoint::peek(&note).map_or(0, |checkpoint| checkpoint.frames)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(RetainError::Unsigned(dir.to_path_buf())),
-        Err(e) => Err(ReadError::io("read", &path, e).into()),
-    }
-}
+/// How long after it has sealed something a key may be about to seal more. A key's epoch, and then some: clocks are set.
+const IN_USE: Duration = EPOCH.saturating_mul(3);
 
 /// All segments of the log, read in order.
 pub(super) struct Scan {
@@ -99,7 +98,9 @@ pub(super) struct Found {
     pub(super) counts: BTreeMap<Class, Counts>,
     pub(super) held: HashSet<ExchangeId>,
     pub(super) waiting: u64,
-    /// Keys whose contents are removed, and whether something is left that needs them.
+    /// What was written after that may be under a key that still seals.
+    in_use: u64,
+    /// Keys that something was sealed under, and whether something is left that needs them.
     pub(super) keys: HashMap<(KeyId, Class), bool>,
     ranges: BTreeMap<Class, Ranges>,
 }
@@ -165,7 +166,7 @@ impl Scan {
         now: Time,
         held: Option<&dyn Fn(&Record) -> bool>,
     ) -> Result<Chooser, RetainError> {
-        let mut chooser = Chooser { before: BTreeMap::new(), of: None, held: HashSet::new() };
+        let mut chooser = Chooser { before: BTreeMap::new(), of: None, held: HashSet::new(), unreadable: 0 };
         let subject = match removal {
             Removal::Old(ages) => {
                 chooser.before = ages.iter().map(|(&class, age)| (class, before(now, *age).unix_ns())).collect();
@@ -179,11 +180,18 @@ impl Scan {
         if held.is_none() && subject.is_none() {
             return Ok(chooser);
         }
+        let mut parts = Parts::new();
         self.each(|_, file, at, head| {
-            if !matches!(head.entry.kind, Kind::Request | Kind::Refusal) {
-                return Ok(());
-            }
-            let Some(record) = record(file, at, head)? else { return Ok(()) };
+            let record = match json(&mut parts, file, at, head)?.as_deref().map(serde_json::from_slice::<Record>) {
+                Some(Ok(record)) => record,
+                // Whoever it is of, and whatever holds it.
+                Some(Err(_)) => {
+                    chooser.held.insert(head.entry.exchange);
+                    chooser.unreadable += 1;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            };
             if held.is_some_and(|held| held(&record)) {
                 chooser.held.insert(record.id);
             }
@@ -198,9 +206,9 @@ impl Scan {
     }
 
     /// Asks each frame.
-    pub(super) fn choose(&mut self, chooser: &Chooser) -> Result<Found, RetainError> {
+    pub(super) fn choose(&mut self, chooser: &Chooser, now: Time) -> Result<Found, RetainError> {
         let (paths, closed) = (self.paths.clone(), self.closed);
-        let mut found = Found::default();
+        let mut found = Found { in_use: before(now, IN_USE).unix_ns(), ..Found::default() };
         self.each(|index, _, _, head| {
             found.frame(chooser, head, (index < closed).then(|| &paths[index]));
             Ok(())
@@ -230,7 +238,7 @@ impl Found {
             let goes = rows.contains(row) && closed.is_some();
             if section.holding == Holding::Sealed {
                 let needed = self.keys.entry((entry.key_id, class)).or_default();
-                *needed |= !goes && !head.removed.contains(row);
+                *needed |= (!goes && !head.removed.contains(row)) || entry.wall_ns >= self.in_use;
             }
             if head.removed.contains(row) {
                 continue;
@@ -254,21 +262,25 @@ impl Found {
         }
     }
 
-    /// The acts that say so, one for each class.
-    pub(super) fn deeds(&self, removal: &Removal, now: Time) -> Vec<Deed> {
-        let going = self.ranges.iter().filter(|(_, ranges)| !ranges.done.is_empty());
-        going
-            .map(|(&class, ranges)| {
-                let frames = ranges.done.clone();
-                match removal {
-                    Removal::Old(ages) => {
-                        let before = before(now, ages.get(&class).copied().unwrap_or_default());
-                        Deed::Retain { class, before, frames }
-                    }
-                    Removal::Subject { name, .. } => Deed::Erase { subject: name.clone(), class, frames },
+    /// The acts that say so, one for each class; of an erasure also for a class of which no frame goes yet: those that are
+    /// left are sealed under a secret that goes.
+    pub(super) fn deeds(&self, removal: &Removal, now: Time, shred: &[(KeyId, Class)], secrets: bool) -> Vec<Deed> {
+        let going = self.ranges.iter().filter(|(_, ranges)| !ranges.done.is_empty()).map(|(class, _)| *class);
+        let mut classes: BTreeSet<Class> = going.chain(shred.iter().map(|(_, class)| *class)).collect();
+        if secrets {
+            classes.extend(removal.classes());
+        }
+        let deed = |class: Class| {
+            let frames = self.ranges.get(&class).map(|ranges| ranges.done.clone()).unwrap_or_default();
+            match removal {
+                Removal::Old(ages) => {
+                    let before = before(now, ages.get(&class).copied().unwrap_or_default());
+                    Deed::Retain { class, before, frames }
                 }
-            })
-            .collect()
+                Removal::Subject { name, .. } => Deed::Erase { subject: name.clone(), class, frames },
+            }
+        };
+        classes.into_iter().map(deed).collect()
     }
 }
 
@@ -277,34 +289,52 @@ fn before(now: Time, age: std::time::Duration) -> Time {
     Time::from_unix_ns(now.unix_ns().saturating_sub(age))
 }
 
-/// Of the keys whose contents were removed, those that nothing needs any more and that are still there.
+/// Of the keys of these classes, those that nothing needs any more and that are still there.
 pub(super) fn unneeded(
     keys: &Path,
-    removed: HashMap<(KeyId, Class), bool>,
+    needed: &HashMap<(KeyId, Class), bool>,
+    classes: &[Class],
 ) -> Result<Vec<(KeyId, Class)>, RetainError> {
     let dir = epochs_dir(keys);
     let there = match std::fs::read_dir(&dir) {
         Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<HashSet<_>>(),
         Err(e) => return Err(ReadError::io("readdir", &dir, e).into()),
     };
-    let mut unneeded: Vec<_> = removed
-        .into_iter()
-        .filter(|((id, _), needed)| !needed && there.contains(&format!("{}.key", hex::encode(id))))
-        .map(|(key, _)| key)
+    let mut unneeded: Vec<_> = needed
+        .iter()
+        .filter(|((_, class), needed)| !**needed && classes.contains(class))
+        .map(|(key, _)| *key)
+        .filter(|(id, _)| there.contains(&format!("{}.key", hex::encode(id))))
         .collect();
     unneeded.retain(|(id, class)| WrappedKeys::read(keys, id).is_ok_and(|wrapped| wrapped.has(*class)));
     unneeded.sort_unstable();
     Ok(unneeded)
 }
 
-/// The record that an opening frame has, unless that was removed.
-fn record(file: &mut SegmentFile, at: u64, head: &Head) -> Result<Option<Record>, RetainError> {
-    let Some((row, _)) = stored(head).find(|(_, content)| *content == Content::Json) else { return Ok(None) };
+/// Of exchanges whose JSON is in part frames, what came of it so far.
+type Parts = HashMap<ExchangeId, Vec<u8>>;
+
+/// The JSON of the record that an opening frame begins, unless that was removed. Parts come before the frame that refers to
+/// them.
+fn json(parts: &mut Parts, file: &mut SegmentFile, at: u64, head: &Head) -> Result<Option<Vec<u8>>, RetainError> {
+    let Some(row) = head.entry.sections.iter().position(|section| section.content == Content::Json) else {
+        return Ok(None);
+    };
+    if head.removed.contains(row) {
+        return Ok(None);
+    }
+    let exchange = head.entry.exchange;
     let range = head.section_range(row);
-    let path = file.path.clone();
-    let bytes = file.bytes(at + range.start as u64, range.len()).map_err(ReadError::from_log)?;
-    let record = serde_json::from_slice(bytes);
-    record.map(Some).map_err(|source| ReadError::Json { path, offset: at, source }.into())
+    let stored = file.bytes(at + range.start as u64, range.len()).map_err(ReadError::from_log)?;
+    let whole = match head.entry.kind {
+        Kind::Part => {
+            parts.entry(exchange).or_default().extend_from_slice(stored);
+            return Ok(None);
+        }
+        _ if head.entry.sections[row].holding == Holding::Parts => parts.remove(&exchange),
+        _ => Some(stored.to_vec()),
+    };
+    Ok(whole.filter(|_| matches!(head.entry.kind, Kind::Request | Kind::Refusal)))
 }
 
 fn open(path: &Path) -> Result<SegmentFile, RetainError> {

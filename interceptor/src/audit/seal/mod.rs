@@ -40,6 +40,8 @@ pub(crate) use wrapped::{WrappedKeys, epochs_dir};
 pub(crate) const EPOCH: Duration = Duration::from_secs(300);
 /// How long before that it is replaced.
 const MARGIN: Duration = Duration::from_secs(30);
+/// The file of a data key, which has two lines for each auditor, is read whole.
+const MAX_AUDITORS: usize = 128;
 const AAD: &[u8] = b"interceptor-seal-v2";
 const TAG: usize = 16;
 /// Bytes before the ciphertext of a sealed section.
@@ -107,8 +109,12 @@ impl Sealer {
         if given == 0 {
             return Err(Error::NoAuditor);
         }
-        if needed == 0 || usize::from(needed) > given || given > usize::from(u8::MAX) {
+        if needed == 0 || usize::from(needed) > given || given > MAX_AUDITORS {
             return Err(Error::Threshold { needed, given });
+        }
+        let keys_given = &auditors.keys;
+        if let Some((_, twice)) = keys_given.iter().enumerate().find(|(n, key)| keys_given[..*n].contains(key)) {
+            return Err(Error::SameAuditor(twice.fingerprint()));
         }
         let dir = epochs_dir(keys);
         make_dir(keys, 0o700)?;

@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 
 use super::open::UnsealError;
 use crate::audit::Error;
-use crate::audit::auditor::{open, read_text, refuse_loose, write_new};
-use crate::audit::destroy::overwrite;
+use crate::audit::auditor::{open, read_text, refuse_loose, store_new};
+use crate::audit::destroy::{is_blank, overwrite};
 use crate::audit::log::make_dir;
 use crate::audit::tree::sha256;
 
@@ -98,8 +98,7 @@ impl Subjects {
         let path = file_of(&self.dir, &id);
         let encoded = Zeroizing::new(STANDARD.encode(*secret));
         let text = Zeroizing::new(format!("{FILE}\nsubject {name}\nsecret {}\n", encoded.as_str()));
-        write_new(&path, 0o600, text.as_bytes())?;
-        fs::File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", &self.dir, e))?;
+        store_new(&path, text.as_bytes())?;
         let inode = fs::symlink_metadata(&path).map_err(|e| Error::io("stat", &path, e))?.ino();
         let subject = Arc::new(Subject { id, secret, inode });
         self.lock().insert(name.to_owned(), Arc::clone(&subject));
@@ -115,8 +114,9 @@ impl Subjects {
 pub(super) fn secret(keys: &Path, id: &SubjectId) -> Result<Zeroizing<[u8; 32]>, UnsealError> {
     let path = file_of(&subjects_dir(keys), id);
     match read(&path) {
-        Ok((_, subject)) if subject.id == *id => Ok(subject.secret),
-        Ok(_) => Err(UnsealError::Epoch { path, reason: "it is the file of another subject".into() }),
+        Ok(Some((_, subject))) if subject.id == *id => Ok(subject.secret),
+        Ok(None) => Err(UnsealError::Erased(hex::encode(id))),
+        Ok(Some(_)) => Err(UnsealError::Epoch { path, reason: "it is the file of another subject".into() }),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Err(UnsealError::Erased(hex::encode(id)))
         }
@@ -141,17 +141,26 @@ fn list(dir: &Path) -> Result<Vec<(String, Subject)>, Error> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if path.extension().is_some_and(|extension| extension == "key") {
-            found.push(read(&path)?);
+            match read(&path) {
+                Ok(subject) => found.extend(subject),
+                // One subject's trouble: nothing of others waits for it.
+                Err(error @ Error::KeyFile { .. }) => log::warn!("audit log: passed over: {error}"),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<(String, Subject), Error> {
+/// Nothing of a secret that was being destroyed, or never got to the disk.
+fn read(path: &Path) -> Result<Option<(String, Subject)>, Error> {
     let file = open(path)?;
     refuse_loose(&file, path)?;
     let inode = file.metadata().map_err(|e| Error::io("fstat", path, e))?.ino();
     let text = Zeroizing::new(read_text(&file, path)?);
+    if is_blank(&text) {
+        return Ok(None);
+    }
     let malformed = || Error::key_file(path, format!("is no {FILE} file: restore it from a backup"));
     let mut lines = text.lines();
     let mut next = |name: &str| lines.next()?.strip_prefix(name);
@@ -160,5 +169,5 @@ fn read(path: &Path) -> Result<(String, Subject), Error> {
     };
     let secret = Zeroizing::new(STANDARD.decode(secret).map_err(|_| malformed())?);
     let secret = Zeroizing::new(<[u8; 32]>::try_from(secret.as_slice()).map_err(|_| malformed())?);
-    Ok((name.to_owned(), Subject { id: id_of(name, &secret), secret, inode }))
+    Ok(Some((name.to_owned(), Subject { id: id_of(name, &secret), secret, inode })))
 }

@@ -20,7 +20,6 @@
 //! key)`; the id is the first 16 bytes of `SHA-256("interceptor data key v2" || commitments)`. Entries of the log name the
 //! id, so nobody can put other keys in the place of these. Destroying a class removes its `wrapped` lines.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -32,9 +31,9 @@ use zeroize::Zeroizing;
 
 use super::open::UnsealError;
 use super::{Auditors, ClassKey, KeyId};
-use crate::audit::auditor::{AuditorPublic, AuditorSecret, open, read_text, write_new};
+use crate::audit::auditor::{AuditorPublic, AuditorSecret, open, read_text, store_new};
 use crate::audit::class::Class;
-use crate::audit::destroy::overwrite;
+use crate::audit::destroy::{is_blank, overwrite};
 use crate::audit::tree::{Hash, sha256};
 use crate::audit::{Error, Time};
 
@@ -84,9 +83,7 @@ pub(super) fn store(dir: &Path, keys: &[ClassKey; Class::SEALED.len()], auditors
             file.wrapped.push(Wrapped::new(class, &id, auditor, share)?);
         }
     }
-    write_new(&file.path, 0o600, file.text().as_bytes())?;
-    let dir_file = fs::File::open(dir).map_err(|e| Error::io("open", dir, e))?;
-    dir_file.sync_all().map_err(|e| Error::io("fsync", dir, e))?;
+    store_new(&file.path, file.text().as_bytes())?;
     Ok(id)
 }
 
@@ -169,6 +166,9 @@ impl WrappedKeys {
             e => UnsealError::File(e),
         })?;
         let text = read_text(&file, &path)?;
+        if is_blank(&text) {
+            return Err(UnsealError::Shredded { key: hex::encode(id) });
+        }
         Self::parse(&text, id, &path).map_err(|reason| UnsealError::Epoch { path: path.clone(), reason })
     }
 
@@ -274,7 +274,7 @@ impl WrappedKeys {
     }
 
     /// Destroys the key of `class`: writes the file without it, then overwrites the old one. What was sealed under it
-    /// cannot be opened by anyone any more. The directory is the caller's to sync.
+    /// cannot be opened by anyone any more.
     pub(crate) fn shred(mut self, class: Class) -> Result<(), Error> {
         self.wrapped.retain(|wrapped| wrapped.class != class);
         if self.wrapped.is_empty() {

@@ -5,7 +5,13 @@ use std::slice::from_ref;
 use std::time::Duration;
 
 use super::super::act::acts;
-use super::super::{Act, Acts, Ages, Author, Class, Deed, Done, ReadError, Removal, Retention, RetentionPlan};
+use super::super::frame::{EncodedHead, frame_length, trailer};
+use super::super::header::HEADER;
+use super::super::scan::{Depth, SegmentFile, Step};
+use super::super::tree::{chain, sha256};
+use super::super::{
+    Act, Acts, Ages, Author, Begun, Class, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
+};
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -19,6 +25,10 @@ fn who() -> Author {
 async fn by(worker: &Worker, uid: u32) -> ExchangeId {
     let mut record = Record::new(ExchangeId::new());
     record.caller.uid = Some(uid);
+    one(worker, record).await
+}
+
+async fn one(worker: &Worker, record: Record) -> ExchangeId {
     let id = record.id;
     let body = [BODY, &vec![b' '; 3000]].concat();
     let (mut exchange, _) = worker.begin(record, ORIGINAL, Outgoing { head: HEAD, body: &body }).await.unwrap();
@@ -46,6 +56,40 @@ fn days(ages: &[(Class, u32)]) -> Removal {
     Removal::Old(ages.iter().map(|&(class, days)| (class, DAY * days)).collect::<Ages>())
 }
 
+/// An erasure of these of uid 1000.
+fn erase(classes: &[Class]) -> Removal {
+    Removal::Subject { name: "uid:1000".into(), classes: classes.to_vec() }
+}
+
+/// Appends an act with these contents to the access log, as whoever can who has no key.
+fn append(place: &Place, sections: &[&[u8]]) {
+    let path = scan::segments(&place.audit(), Stream::Access).unwrap().pop().unwrap();
+    let mut file = SegmentFile::open(&path).unwrap();
+    let (mut at, mut last) = (HEADER as u64, None);
+    while let Step::Frame(head) = file.step(at, Depth::Bodies).unwrap() {
+        at += head.length as u64;
+        last = Some(head);
+    }
+    let last = last.unwrap();
+    let mut entry = last.entry;
+    (entry.kind, entry.sequence, entry.leaf_index) = (Kind::Act, entry.sequence + 1, entry.leaf_index + 1);
+    let section = |bytes: &&[u8]| Section {
+        content: Content::Json,
+        holding: Holding::Plain,
+        length: u32::try_from(bytes.len()).unwrap(),
+        digest: sha256(bytes),
+    };
+    entry.sections = sections.iter().map(section).collect();
+    let body = sections.concat();
+    let head = EncodedHead::new(&entry);
+    let link = chain(&last.chain, &head.leaf());
+    let head = head.finish(file.seed, frame_length(sections.len(), body.len()), &link);
+    let (end, length) = trailer(file.seed, head.bytes().len(), body.len(), crc32c::crc32c(&body));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(usize::try_from(at).unwrap());
+    fs::write(&path, [&bytes, head.bytes(), &body, &end[..length]].concat()).unwrap();
+}
+
 impl Place {
     /// Does it as if `later` had passed since.
     fn retain(&self, removal: &Removal, later: Duration) -> (RetentionPlan, Done) {
@@ -58,16 +102,26 @@ impl Place {
         later: Duration,
         held: &dyn Fn(&Record) -> bool,
     ) -> (RetentionPlan, Done) {
+        self.begun(later, |begun| {
+            let begun = begun.unwrap();
+            let plan = begun.plan(removal, held).unwrap();
+            let done = begun.apply(&plan, &who(), &|| ()).unwrap();
+            (plan, done)
+        })
+    }
+
+    fn begun<T>(&self, later: Duration, then: impl FnOnce(Result<Begun<'_>, RetainError>) -> T) -> T {
         let now = Time::from_unix_ns(Time::now().unix_ns() + u64::try_from(later.as_nanos()).unwrap());
         let (dir, keys) = (self.audit(), self.keys());
-        let retention = Retention { dir: &dir, keys: &keys, now };
-        let plan = retention.plan(removal, &self.acts(), held).unwrap();
-        let done = retention.apply(&plan, &who(), &|| ()).unwrap();
-        (plan, done)
+        then(Retention { dir: &dir, keys: &keys, now }.begin())
+    }
+
+    fn planned(&self, removal: &Removal, later: Duration) -> RetentionPlan {
+        self.begun(later, |begun| begun.unwrap().plan(removal, &|_| false).unwrap())
     }
 
     fn acts(&self) -> Acts {
-        acts(&self.audit()).unwrap()
+        acts(&self.audit(), &self.trust()).unwrap()
     }
 
     fn hold(&self, deed: Deed) {
@@ -273,11 +327,7 @@ fn an_act_covers_no_more_than_it_says() {
     place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
     // The responses of the first segment go without a record of it.
     let segments = place.segments();
-    let (dir, keys) = (place.audit(), place.keys());
-    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
-    let plan = Retention { dir: &dir, keys: &keys, now }
-        .plan(&days(&[(Class::Responses, 1)]), &place.acts(), &|_| false)
-        .unwrap();
+    let plan = place.planned(&days(&[(Class::Responses, 1)]), DAY * 2);
     plan.rewrite(&segments[0]);
     let fault = place.faulty();
     assert!(fault.reason.contains("its responses were removed"), "{fault}");
@@ -301,9 +351,7 @@ fn what_is_removed_cannot_be_changed_to_be_there() {
 fn a_run_that_was_stopped_is_ended_by_the_next() {
     let (place, ids) = filled();
     let ages = days(&[(Class::Prompts, 1)]);
-    let (dir, keys) = (place.audit(), place.keys());
-    let now = Time::from_unix_ns(Time::now().unix_ns() + 2 * 86_400_000_000_000);
-    let plan = Retention { dir: &dir, keys: &keys, now }.plan(&ages, &place.acts(), &|_| false).unwrap();
+    let plan = place.planned(&ages, DAY * 2);
     // Stopped when the act was on record, and one segment rewritten.
     plan.record(&place, &who());
     plan.rewrite(&place.segments()[1]);
@@ -316,12 +364,10 @@ fn a_run_that_was_stopped_is_ended_by_the_next() {
 #[test]
 fn nothing_outlives_what_says_whose_it_is() {
     let (place, _) = filled();
-    let (dir, keys) = (place.audit(), place.keys());
-    let retention = Retention { dir: &dir, keys: &keys, now: Time::now() };
     for wrong in
         [days(&[(Class::Prompts, 90), (Class::Responses, 90), (Class::Decisions, 30)]), days(&[(Class::Decisions, 30)])]
     {
-        let error = retention.plan(&wrong, &place.acts(), &|_| false).unwrap_err();
+        let error = place.begun(DAY, |begun| begun.unwrap().plan(&wrong, &|_| false).unwrap_err());
         assert!(error.to_string().contains("keep decisions for as long at least"), "{error}");
     }
 }
@@ -354,6 +400,180 @@ fn it_takes_as_many_auditors_as_the_threshold_says() {
         let error = Log::open(Settings { threshold, ..settings.clone() }).unwrap_err().to_string();
         assert!(error.contains("audit.threshold"), "{error}");
     }
+}
+
+#[test]
+fn an_act_that_is_not_signed_excuses_nothing_and_is_never_adopted() {
+    let (place, ids) = filled();
+    place.hold(Deed::Hold { name: "x".into(), records: vec![format!("id={}", ids[0])] });
+    let forge = |place: &Place, deed: Deed| append(place, &[&serde_json::to_vec(&who().act(deed)).unwrap()]);
+    // Whoever may write the log's files removes contents, and says that retention did.
+    let plan = place.planned(&days(&[(Class::Prompts, 1)]), DAY * 2);
+    forge(&place, Deed::Retain { class: Class::Prompts, before: Time::now(), frames: vec![(0, 1 << 40)] });
+    assert_eq!((place.intact().acts, place.acts().all().len()), (1, 1));
+    plan.rewrite(&place.segments()[0]);
+    assert!(place.faulty().reason.contains("no act on record"));
+    // The next genuine act does not sign it.
+    place.hold(Deed::Release { name: "y".into() });
+    assert_eq!(place.acts().all().len(), 2);
+    assert!(place.faulty().reason.contains("no act on record"));
+    assert!(names(&place.audit()).iter().any(|name| name.ends_with(".quarantine")));
+    let refused = place.begun(DAY * 2, |begun| begun.err().map(|error| error.to_string())).unwrap();
+    assert!(refused.contains("not intact") && refused.contains("nothing was removed"), "{refused}");
+}
+
+#[test]
+fn a_release_that_is_not_signed_releases_nothing() {
+    let (place, ids) = filled();
+    place.hold(Deed::Hold { name: "case".into(), records: vec![format!("id={}", ids[7])] });
+    append(&place, &[&serde_json::to_vec(&who().act(Deed::Release { name: "case".into() })).unwrap()]);
+    place.retain_unless(&days(&[(Class::Prompts, 1)]), DAY * 2, &|record| record.id == ids[7]);
+    assert_eq!([ids[7], ids[8]].map(|id| place.opens(id)[0]), [true, false]);
+}
+
+#[test]
+fn an_act_that_says_nothing_is_a_fault_and_no_panic() {
+    let (place, _) = filled();
+    place.hold(Deed::Hold { name: "case".into(), records: vec!["caller=alice".into()] });
+    append(&place, &[]);
+    assert!(place.faulty().reason.contains("says nothing"));
+    assert!(acts(&place.audit(), &place.trust()).is_err());
+}
+
+#[test]
+fn an_access_log_whose_checkpoint_was_put_back_is_not_cut() {
+    let (place, _) = filled();
+    place.hold(Deed::Hold { name: "a".into(), records: vec!["caller=alice".into()] });
+    let checkpoint = place.audit().join("access.checkpoint");
+    let earlier = fs::read(&checkpoint).unwrap();
+    place.hold(Deed::Hold { name: "b".into(), records: vec!["caller=bob".into()] });
+    let newest = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, earlier).unwrap();
+    let act = who().act(Deed::Release { name: "a".into() });
+    act.record(&place.audit(), &place.keys()).unwrap_err();
+    fs::write(&checkpoint, newest).unwrap();
+    assert_eq!(place.acts().holds().len(), 2, "nothing was cut off");
+}
+
+#[test]
+fn an_erasure_is_on_record_though_no_segment_can_be_rewritten_yet() {
+    let place = Place::new();
+    let log = place.open();
+    let id = run(by(&log.worker().unwrap(), 1000));
+    let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), Duration::ZERO);
+    log.close().unwrap();
+    assert_eq!((plan.keys(), place.opens(id)), (1, [false; 2]));
+    let deeds = place.acts().all().iter().map(|act| act.deed.to_string()).collect::<Vec<_>>();
+    assert_eq!(deeds, ["erased prompts of uid:1000", "erased responses of uid:1000"]);
+}
+
+#[test]
+fn what_was_not_to_be_erased_still_opens() {
+    let (place, ids) = filled();
+    place.retain(&erase(&[Class::Responses]), Duration::ZERO);
+    assert_eq!(place.opens(ids[0]), [true, false]);
+    for wrong in [&[Class::Decisions][..], &[Class::Decisions, Class::Prompts]] {
+        let error = place.begun(DAY, |begun| begun.unwrap().plan(&erase(wrong), &|_| false).unwrap_err());
+        assert!(matches!(error, RetainError::Whose(_)), "{error}");
+    }
+}
+
+#[test]
+fn no_hold_is_placed_while_something_is_removed() {
+    let (place, _) = filled();
+    place.begun(DAY, |begun| {
+        let _begun = begun.unwrap();
+        assert!(matches!(lock(&place.audit()), Err(RetainError::Busy(_))));
+    });
+    let _hold = lock(&place.audit()).unwrap();
+    place.begun(DAY, |begun| assert!(matches!(begun.err(), Some(RetainError::Busy(_)))));
+}
+
+#[test]
+fn a_key_that_may_still_seal_is_kept() {
+    let place = Place::new();
+    let log = place.open();
+    let worker = log.worker().unwrap();
+    run(by(&worker, 1000));
+    log.close_if_old(Duration::ZERO);
+    // The segment is closed when another begins that is signed.
+    run(by(&log.worker().unwrap(), 3000));
+    log.close().unwrap();
+    let (plan, done) = place.retain(&erase(&[Class::Prompts, Class::Responses]), Duration::ZERO);
+    // The subject's secret, and no data key.
+    assert_eq!((plan.keys(), done.segments), (1, 1));
+    let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), DAY);
+    assert_eq!(plan.keys(), 2);
+    place.intact();
+}
+
+#[test]
+fn a_record_in_parts_is_held_and_erased_like_others() {
+    let place = Place::new();
+    let log = place.open();
+    let mut record = Record::new(ExchangeId::new());
+    record.caller.uid = Some(1000);
+    let part = |n| Part { path: format!("messages[{n}]"), bytes: Some(1), status: "scanned".into(), reason: None };
+    record.coverage.parts = (0..200).map(part).collect();
+    let id = run(one(&log.worker().unwrap(), record));
+    log.close().unwrap();
+    place.write(&[&[]]);
+    place.hold(Deed::Hold { name: "case".into(), records: vec![format!("id={id}")] });
+    let (plan, _) = place.retain_unless(&days(&[(Class::Prompts, 1)]), DAY * 2, &|record| record.id == id);
+    assert_eq!((plan.held, place.opens(id)), (1, [true; 2]));
+    place.hold(Deed::Release { name: "case".into() });
+    let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), DAY);
+    assert!(plan.counts[&Class::Prompts].frames > 0);
+    assert_eq!(place.opens(id), [false; 2]);
+}
+
+#[test]
+fn a_secret_that_did_not_get_to_the_disk_stops_nobody() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (place, _) = filled();
+    for (name, bytes) in [("ab", &b""[..]), ("cd", &[0; 90]), ("ef", b"interceptor-subject-v1\nsub")] {
+        let path = place.keys().join("subjects").join(format!("{}.key", name.repeat(16)));
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    place.write(&[&[]]);
+}
+
+#[test]
+fn one_auditor_does_not_count_as_two() {
+    let place = Place::new();
+    let public = place.secret.public();
+    let settings = Settings { auditors: vec![public, public], threshold: 2, ..place.settings() };
+    assert!(matches!(Log::open(settings).err(), Some(super::super::Error::SameAuditor(_))));
+}
+
+#[test]
+fn as_many_auditors_as_there_may_be_can_open_it() {
+    let place = Place::new();
+    let auditors: Vec<_> = (0..128).map(|_| AuditorSecret::generate()).collect();
+    let publics: Vec<_> = auditors.iter().map(AuditorSecret::public).collect();
+    let settings = Settings { auditors: publics.clone(), ..place.settings() };
+    let log = Log::open(settings.clone()).unwrap();
+    let id = run(by(&log.worker().unwrap(), 1000));
+    log.close().unwrap();
+    let mut reader = place.reader();
+    let at = find(&mut reader, &id).unwrap();
+    assert_eq!(reader.original(&at, &mut Opener::new(&place.keys(), &auditors[..1])).unwrap().unwrap(), ORIGINAL);
+    let more = publics.into_iter().chain([place.secret.public()]).collect();
+    assert!(Log::open(Settings { auditors: more, ..settings }).is_err());
+}
+
+#[test]
+fn a_class_that_was_destroyed_without_an_act_is_missing() {
+    let (place, _) = filled();
+    for file in fs::read_dir(place.keys().join("epochs")).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let kept = text.lines().filter(|line| !line.starts_with("wrapped prompts") && !line.starts_with("sha256"));
+        let kept: String = kept.map(|line| format!("{line}\n")).collect();
+        fs::write(&path, format!("{kept}sha256 {}\n", hex::encode(sha256(kept.as_bytes())))).unwrap();
+    }
+    assert!(place.intact().missing_keys.is_some_and(|missing| missing > 0));
 }
 
 #[test]

@@ -294,11 +294,12 @@ fn retention_leaves_tiles_as_they_are() {
     let before = files(&place.audit().join("tile"));
     let now = Time::from_unix_ns(Time::now().unix_ns() + 40 * 86_400_000_000_000);
     let (dir, keys) = (place.audit(), place.keys());
-    let retention = Retention { dir: &dir, keys: &keys, now };
+    let begun = Retention { dir: &dir, keys: &keys, now }.begin().unwrap();
     let ages: Ages = [Class::Prompts, Class::Responses].map(|class| (class, Duration::from_secs(86_400))).into();
-    let plan = retention.plan(&Removal::Old(ages), &acts(&dir).unwrap(), &|_| false).unwrap();
+    let plan = begun.plan(&Removal::Old(ages), &|_| false).unwrap();
     let who = Author { uid: 0, user: None, reason: "test".into() };
-    retention.apply(&plan, &who, &|| ()).unwrap();
+    begun.apply(&plan, &who, &|| ()).unwrap();
+    drop(begun);
     let report = place.intact();
     assert!(report.reduced_frames > 0);
     assert_eq!(files(&place.audit().join("tile")), before);

@@ -10,9 +10,9 @@ use super::super::Failure;
 use super::accesses::user_or_uid;
 use super::filter::{Filter, HELP};
 use super::find;
-use super::retain::author;
+use super::retain::{acts, author};
 use super::table::{clean, millis};
-use crate::audit::{Acts, Deed, Reader, Record, Select, acts};
+use crate::audit::{self, Acts, Deed, Reader, Record, Select};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log hold`.
@@ -72,7 +72,12 @@ struct Release {
 }
 
 pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
-    let known = acts(&paths.audit())?;
+    // What is being removed was chosen without it.
+    let _lock = match &args.command {
+        Command::List { .. } => None,
+        Command::Place(_) | Command::Release(_) => Some(audit::lock(&paths.audit())?),
+    };
+    let known = acts(paths)?;
     let holds = known.holds();
     let (name, reason, deed) = match &args.command {
         Command::List { json } => return list(&known, *json),

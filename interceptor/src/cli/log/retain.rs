@@ -12,8 +12,10 @@ use super::accesses::user_or_uid;
 use super::hold::Held;
 use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
+use super::verify::kept_key;
 use crate::audit::{
-    Acts, Ages, Author, Class, Counts, Done, Reader, Record, Removal, RetainError, Retention, RetentionPlan, Time, acts,
+    self, Acts, Ages, Author, Class, Counts, Done, Reader, Record, Removal, RetainError, Retention, RetentionPlan,
+    Time, Trust,
 };
 use crate::config::{Age, StatePaths};
 
@@ -34,7 +36,10 @@ the log either; then the contents are cut out of the segments. Entries, hashes a
 valid, and the act is on record. Records on hold are kept: `interceptor log hold`.
 
 A subject is a caller: `uid:1000`, or the subject of its identity. --erase takes everything of theirs
-up to now; their records keep who, where, when and what was decided, unless --class decisions is given.
+up to now; their records keep who, where, when and what was decided, unless --class decisions is given
+beside the others. Their secret is destroyed with prompts and responses both, which share it.
+
+The log is verified first: nothing is destroyed on the word of one that is not intact.
 
 Needs the rights to write the audit log, and its signing key.
 
@@ -44,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Keep a class for this long, whatever the configuration says: `prompts=90d`, `decisions=7y`
-    #[arg(long, value_name = "CLASS=AGE", conflicts_with = "erase")]
+    #[arg(long, value_name = "CLASS=AGE", conflicts_with = "erase", requires = "reason")]
     keep: Vec<Keep>,
     /// Instead, destroy what is this subject's
     #[arg(long, value_name = "SUBJECT", requires = "reason")]
@@ -80,9 +85,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let (config, paths) = global.loaded()?;
     // A missing log has a better message than a missing checkpoint.
     Reader::open(&paths.audit())?;
-    let acts = acts(&paths.audit())?;
     if args.acts {
-        return list(&acts, args.json);
+        return list(&acts(&paths)?, args.json);
     }
     let removal = match &args.erase {
         Some(subject) => Removal::Subject { name: subject.clone(), classes: classes(&args.class) },
@@ -90,7 +94,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     };
     let reason = args.reason.as_deref().unwrap_or("as configured");
     let author = author(reason)?;
-    let (plan, done) = retain(&paths, &removal, &acts, (!args.dry_run).then_some(&author))?;
+    let (plan, done) = retain(&paths, &removal, (!args.dry_run).then_some(&author))?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", document(&removal, &plan, done))?;
@@ -100,21 +104,27 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was done so far, and holds: what of it is signed with the log's key.
+pub(super) fn acts(paths: &StatePaths) -> Result<Acts, Failure> {
+    let trust = Trust { key: kept_key(paths)?, checkpoint: None, keys: Some(paths.keys()) };
+    Ok(audit::acts(&paths.audit(), &trust)?)
+}
+
 /// Plans, and does it when there is someone who does.
 pub(crate) fn retain(
     paths: &StatePaths,
     removal: &Removal,
-    acts: &Acts,
     author: Option<&Author>,
 ) -> Result<(RetentionPlan, Option<Done>), Failure> {
     let (audit, keys) = (paths.audit(), paths.keys());
     let retention = Retention { dir: &audit, keys: &keys, now: Time::now() };
-    let holds = Held::of(acts)?;
+    let begun = retention.begin().map_err(explain)?;
+    let holds = Held::of(begun.acts())?;
     let held = |record: &Record| holds.iter().any(|hold| hold.holds(record));
-    let plan = retention.plan(removal, acts, &held)?;
+    let plan = begun.plan(removal, &held)?;
     let Some(author) = author else { return Ok((plan, None)) };
     let bar = progress::of(plan.segments(), "segments");
-    let done = retention.apply(&plan, author, &|| bar.inc(1)).map_err(explain)?;
+    let done = begun.apply(&plan, author, &|| bar.inc(1)).map_err(explain)?;
     bar.finish_and_clear();
     Ok((plan, Some(done)))
 }
@@ -169,6 +179,16 @@ fn report(out: &mut impl Write, removal: &Removal, plan: &RetentionPlan, done: O
             writeln!(out, "the subject's secret is kept for that: run this again when the hold is released")?;
         }
     }
+    if plan.unreadable > 0 {
+        writeln!(
+            out,
+            "{} kept because they cannot be read: they may be on hold",
+            count(plan.unreadable, "record is", "records are")
+        )?;
+    }
+    if matches!(removal, Removal::Subject { .. }) && !removal.takes_secrets() {
+        writeln!(out, "the subject's secret is kept: prompts and responses share it, and not both go")?;
+    }
     if plan.waiting > 0 {
         let due = count(plan.waiting, "frame is", "frames are");
         let what = "the newest segment, which is left alone: the daemon begins another when it starts, and every day";
@@ -205,6 +225,7 @@ fn document(removal: &Removal, plan: &RetentionPlan, done: Option<Done>) -> serd
         "subject": subject,
         "removed": counts,
         "held_records": plan.held,
+        "unreadable_records": plan.unreadable,
         "waiting_frames": plan.waiting,
         "keys": plan.keys(),
         "segments": plan.segments(),

@@ -148,6 +148,11 @@ fn key(args: &Args, paths: &StatePaths) -> Result<VerifyingKey, Failure> {
     if let Some(path) = &args.key {
         return Ok(VerifyingKey::read(path)?);
     }
+    kept_key(paths)
+}
+
+/// The log's public key as the state directory has it.
+pub(super) fn kept_key(paths: &StatePaths) -> Result<VerifyingKey, Failure> {
     // The audit role may not look into keys/; the log keeps a copy for it.
     let kept = VerifyingKey::read(&paths.keys().join("log-signing.pub"));
     match kept.or_else(|_| VerifyingKey::read(&paths.audit().join("log-signing.pub"))) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use nix::unistd::{User, getuid};
 
 use super::Failure;
-use crate::audit::{Author, Removal, acts};
+use crate::audit::{Author, Removal};
 use crate::cli::log::retain::retain;
 use crate::config::{Retention, StatePaths};
+use crate::sys::yield_to_others;
 
 /// After the start of the daemon, which has other things to do first.
 const FIRST: Duration = Duration::from_secs(10 * 60);
@@ -29,6 +30,9 @@ impl Daily {
         let (stop, stopped) = channel();
         let (removal, paths) = (Removal::Old(retention.ages()), paths.clone());
         std::thread::Builder::new().name("audit-retention".into()).spawn(move || {
+            if let Err(error) = yield_to_others() {
+                log::warn!("audit log: retention runs at the priority of everything else: {error}");
+            }
             let mut wait = FIRST;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 match once(&removal, &paths) {
@@ -46,7 +50,7 @@ fn once(removal: &Removal, paths: &StatePaths) -> Result<(), Failure> {
     let uid = getuid();
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let author = Author { uid: uid.as_raw(), user, reason: "as configured".to_owned() };
-    let (plan, done) = retain(paths, removal, &acts(&paths.audit())?, Some(&author))?;
+    let (plan, done) = retain(paths, removal, Some(&author))?;
     if let Some(done) = done.filter(|_| !plan.is_empty()) {
         let (keys, segments) = (plan.keys(), done.segments);
         log::info!(

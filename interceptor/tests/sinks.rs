@@ -114,7 +114,8 @@ fn check(kind: receivers::Kind, recorded: &Recorded, taken: &[String]) {
     let name = kind.name();
     let mut first = HashMap::new();
     let records: Vec<&String> = taken.iter().filter(|id| *id != "checkpoint").collect();
-    for (place, id) in records.iter().enumerate() {
+    for id in &records {
+        let place = first.len();
         first.entry((*id).clone()).or_insert(place);
     }
     for id in &recorded.begun {

@@ -18,8 +18,9 @@ from ocsf.v1_7_0 import events, objects
 from pydantic import ValidationError
 
 # Members that pydantic-ocsf takes for something else than the schema does: any JSON for an object, an enumeration of
-# texts for one of numbers. The other validator looks at them.
-MISTAKEN = {("api", "request", "data"), ("http_request", "http_method")}
+# texts for one of numbers, one that is added to for one that replaces (so that 0, unknown, is missing). The other
+# validator looks at them.
+MISTAKEN = {("api", "request", "data"), ("http_request", "http_method"), ("activity_id",)}
 MODELS = {0: events.BaseEvent, 6003: events.ApiActivity}
 events.BaseEvent.model_rebuild(_types_namespace={name: getattr(objects, name) for name in ("Enrichment",)})
 

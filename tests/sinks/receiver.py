@@ -158,7 +158,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # The sender was killed in the middle of it.
+            self.close_connection = True
+            return
         trouble = random.choice(["drop", "503", "late", "stored", "lost ack"]) if random.random() < TROUBLE else None
         if trouble == "drop":
             self.close_connection = True

@@ -15,7 +15,6 @@
 
 mod access;
 mod act;
-mod ahead;
 mod alert;
 mod auditor;
 mod bench;
@@ -49,7 +48,6 @@ mod scan;
 mod seal;
 mod segment;
 mod subtrees;
-mod suspect;
 mod tiles;
 mod time;
 mod tree;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use interceptor::flow::ExchangeId;
 
-use super::forge::{Effort, HEADER, frames, rebuild, reseal};
+use super::forge::{Effort, HEADER, frames, rebuild, reseal, reseal_index};
 use super::place::Place;
 
 pub(crate) struct Attack {
@@ -49,6 +49,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Attack { name: "access log: put back to an earlier state", run: rollback_accesses },
     Attack { name: "access log: a reason edited, recomputed", run: edit_access },
     Attack { name: "hidden: bytes behind the last record", run: hide_bytes },
+    Attack { name: "hidden: a record from those who read through an index", run: lie_in_index },
 ];
 
 fn name(path: &Path) -> String {
@@ -256,5 +257,22 @@ fn hide_bytes(place: &Place) -> String {
     bytes.extend_from_slice(&[0; 64]);
     bytes.extend_from_slice(b"hidden");
     place.write(&path, &bytes);
+    name(&path)
+}
+
+/// Changes the id of a record in an index, so that nobody who asks for it finds it.
+fn lie_in_index(place: &Place) -> String {
+    let (segment, bytes) = middle(place);
+    let hidden = frames(&bytes).into_iter().find(|frame| bytes[frame.start + 41] == 1).expect("a request");
+    let hidden = id(&bytes[hidden]);
+    assert!(place.shows(&hidden), "it is found as long as the index is right");
+    let path = segment.with_extension("idx");
+    let mut index = fs::read(&path).expect("the reader has made it, if nobody had");
+    let wanted = hidden.parse::<ExchangeId>().expect("an id");
+    let at = index.windows(16).rposition(|window| window == wanted.as_bytes()).expect("the index has it");
+    index[at + 15] ^= 1;
+    reseal_index(&mut index);
+    place.write(&path, &index);
+    assert!(!place.shows(&hidden), "the index is believed");
     name(&path)
 }

@@ -92,6 +92,16 @@ impl Place {
         Verdict { status: output.status.code(), said: String::from_utf8(said).expect("text") }
     }
 
+    /// Whether `interceptor log show` finds a record.
+    pub(crate) fn shows(&self, id: &str) -> bool {
+        let output = Command::new(env!("CARGO_BIN_EXE_interceptor"))
+            .args(["log", "show", id, "--state"])
+            .arg(self.state())
+            .output()
+            .expect("the program runs");
+        output.status.success()
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.segments("log").iter().map(|path| path.metadata().expect("its size").len()).sum()
     }

@@ -168,3 +168,16 @@ pub fn reseal(segment: &mut [u8], effort: Effort) {
         segment[frame.end - 4..frame.end].copy_from_slice(&body.to_le_bytes());
     }
 }
+
+/// Makes the checksums of an index right again.
+pub fn reseal_index(index: &mut [u8]) {
+    const HEADER: usize = 1024;
+    const BLOCK: usize = 16 << 10;
+    let table = HEADER + number(index, 156);
+    let sums: Vec<u8> = index[table..].chunks(BLOCK).flat_map(|block| crc32c(block).to_le_bytes()).collect();
+    index[HEADER..table].copy_from_slice(&sums);
+    let of_sums = crc32c(&index[HEADER..table]).to_le_bytes();
+    index[HEADER - 8..HEADER - 4].copy_from_slice(&of_sums);
+    let of_header = crc32c(&index[..HEADER - 4]).to_le_bytes();
+    index[HEADER - 4..HEADER].copy_from_slice(&of_header);
+}

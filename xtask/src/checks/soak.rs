@@ -17,6 +17,8 @@ struct Soak {
     variable: (&'static str, &'static str),
     /// Whether it is run on one transport after the other, rather than on the one that the daemon chooses.
     on_each_transport: bool,
+    /// Whether it measures the product, and so the release build of it.
+    release: bool,
 }
 
 const SOAKS: [Soak; 10] = [
@@ -27,6 +29,7 @@ const SOAKS: [Soak; 10] = [
         filter: "storm::",
         variable: ("INTERCEPTOR_TEST_PROCESSES", "40000"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "lifecycle",
@@ -35,6 +38,7 @@ const SOAKS: [Soak; 10] = [
         filter: "lifecycle::",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "hostile",
@@ -43,6 +47,7 @@ const SOAKS: [Soak; 10] = [
         filter: "hostile::nothing_arrives",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "20"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "streams",
@@ -51,6 +56,7 @@ const SOAKS: [Soak; 10] = [
         filter: "load::idle_streams",
         variable: ("INTERCEPTOR_TEST_STREAMS", "5000 600"),
         on_each_transport: true,
+        release: false,
     },
     Soak {
         name: "silence",
@@ -59,6 +65,7 @@ const SOAKS: [Soak; 10] = [
         filter: "disconnects::",
         variable: ("INTERCEPTOR_TEST_SILENCE", "3600"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "log-reader",
@@ -67,6 +74,7 @@ const SOAKS: [Soak; 10] = [
         filter: "",
         variable: ("INTERCEPTOR_TEST_RECORDS", "10000000"),
         on_each_transport: false,
+        release: true,
     },
     Soak {
         name: "sinks",
@@ -75,6 +83,7 @@ const SOAKS: [Soak; 10] = [
         filter: "",
         variable: ("INTERCEPTOR_TEST_ROUNDS", "100"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "tls",
@@ -83,6 +92,7 @@ const SOAKS: [Soak; 10] = [
         filter: "tls_scanners::",
         variable: ("INTERCEPTOR_TEST_TLS_ALL", "1"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "log-crash",
@@ -91,6 +101,7 @@ const SOAKS: [Soak; 10] = [
         filter: "crash",
         variable: ("INTERCEPTOR_TEST_AUDIT", "crash"),
         on_each_transport: false,
+        release: false,
     },
     Soak {
         name: "log-attack",
@@ -99,6 +110,7 @@ const SOAKS: [Soak; 10] = [
         filter: "attack",
         variable: ("INTERCEPTOR_TEST_AUDIT", "attack"),
         on_each_transport: false,
+        release: true,
     },
 ];
 
@@ -132,11 +144,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     setup::run(&setup::Args { clients: true })?;
     let before = Traces::look()?;
-    workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
+    let profile = if soak.release { &["--release"][..] } else { &[] };
+    if !soak.release {
+        // The lab's tests start programs of the whole workspace.
+        workspace::run_visibly(workspace::cargo().args(["build", "--workspace", "--bins", "--tests"]))?;
+    }
     let (variable, value) = soak.variable;
     let run = |transport: Option<&str>| {
         let harness = ["--test-threads", "1", "--nocapture"];
-        let mut command = cargo_test(soak.targets, &harness, Some(soak.filter));
+        let mut command = cargo_test(&[profile, soak.targets].concat(), &harness, Some(soak.filter));
         command.env(variable, value).envs(transport.map(|transport| (lab::TRANSPORT, transport)));
         workspace::run_visibly(&mut command)
     };

@@ -20,6 +20,7 @@ use super::super::walk::Damage;
 use super::{PartRow, Rest, Row, Visitor};
 
 pub(super) const MAGIC: [u8; 8] = *b"\x89AIDX\r\n\x1a";
+/// Higher with each change of what is made from the same frames, too: the verifier compares all bytes.
 pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER: usize = 1024;
 /// Bytes that one checksum covers.

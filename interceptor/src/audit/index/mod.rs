@@ -2,9 +2,10 @@
 //!
 //! An index is a cache. It is made from its segment by whoever closes or reads it, and made again whenever it is not there,
 //! is damaged, or is of a segment that has changed since. Nothing that must be proven is taken from it: the verifier
-//! does not look at indexes. `docs/log-format.md` has the layout.
+//! looks at indexes only to tell whether they say what their segments do. `docs/log-format.md` has the layout.
 
 mod build;
+mod compare;
 mod encode;
 mod file;
 mod fuzz;
@@ -13,6 +14,7 @@ mod select;
 mod store;
 
 pub(super) use build::part as part_of;
+pub(super) use compare::compare;
 pub(super) use file::SegmentIndex;
 pub use fuzz::fuzz_index;
 pub(super) use store::{make_anew as make, open};

@@ -78,7 +78,7 @@ pub(super) fn kept(segment: &Path, stamp: Stamp) -> Result<SegmentIndex, Unfit> 
         _ => Unfit::Damaged("it cannot be opened"),
     })?;
     let len = file.metadata().map_err(|e| Unfit::Io(e.kind()))?.len();
-    if len > stamp.length.saturating_mul(LARGEST).saturating_add(1 << 20) {
+    if len > largest(stamp) {
         return Err(Unfit::Damaged("it is too large"));
     }
     let index = SegmentIndex::from_file(file)?;
@@ -90,6 +90,11 @@ pub(super) fn kept(segment: &Path, stamp: Stamp) -> Result<SegmentIndex, Unfit> 
         return Err(Unfit::Changed);
     }
     Ok(index)
+}
+
+/// Bytes that no index of a segment is larger than.
+pub(super) fn largest(segment: Stamp) -> u64 {
+    segment.length.saturating_mul(LARGEST).saturating_add(1 << 20)
 }
 
 /// Puts an index in its place. Nothing is synced: what a loss of power leaves is checked like everything else.

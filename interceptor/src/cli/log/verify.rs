@@ -187,6 +187,9 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if report.tiles > 0 {
         writeln!(out, "  tiles     {} say the same", report.tiles)?;
     }
+    if report.indexes > 0 {
+        writeln!(out, "  indexes   {} say the same{}", report.indexes, took(report.index_seconds))?;
+    }
     for note in &report.notes {
         writeln!(out, "  note      {}", clean(&note.to_string()))?;
     }
@@ -216,6 +219,11 @@ fn speed(report: &Report) -> String {
     }
     let seconds = report.seconds.max(1e-9);
     format!(", {megabytes:.1} MB in {seconds:.2} s ({:.0} MB/s)", megabytes / seconds)
+}
+
+/// How long something took, where that is worth a word.
+fn took(seconds: f64) -> String {
+    if seconds < 0.1 { String::new() } else { format!(", in {seconds:.2} s") }
 }
 
 fn faulty(out: &mut impl Write, fault: &Fault, json: bool) -> Result<ExitCode, Failure> {

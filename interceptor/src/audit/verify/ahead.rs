@@ -6,27 +6,27 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 
-use super::frame::{Head, Holding};
-use super::header::HEADER;
-use super::scan::{Depth, SegmentFile, Step};
-use super::tree::sha256;
+use super::super::frame::{Head, Holding};
+use super::super::header::HEADER;
+use super::super::scan::{Depth, SegmentFile, Step};
+use super::super::tree::sha256;
 
 /// Threads beyond which the disk or the one that goes in order is what takes the time.
 const MOST: usize = 8;
 
 /// Frames at the beginning of a segment of which everything is right that can be told from each alone; the first starts
 /// behind the header, and each where the one before it ends.
-pub(crate) type Looked = Vec<Head>;
+pub(super) type Looked = Vec<Head>;
 
 /// Segments that are looked through ahead, in the order of the log.
-pub(crate) struct Ahead {
+pub(super) struct Ahead {
     coming: std::vec::IntoIter<Receiver<Looked>>,
 }
 
 impl Ahead {
     /// Starts to look through `paths`, except the last: that may be written meanwhile. No more segments are ahead than
     /// there are threads.
-    pub(crate) fn start<'scope>(scope: &'scope Scope<'scope, '_>, paths: &[PathBuf]) -> Self {
+    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, paths: &[PathBuf]) -> Self {
         let full = &paths[..paths.len().saturating_sub(1)];
         // Of no size: a thread goes on when its segment has been asked for.
         let (todo, coming): (Vec<_>, Vec<_>) = full
@@ -53,7 +53,7 @@ impl Ahead {
     }
 
     /// What was found in the next segment; nothing of one that is not looked at ahead.
-    pub(crate) fn next(&mut self) -> Looked {
+    pub(super) fn next(&mut self) -> Looked {
         self.coming.next().and_then(|looked| looked.recv().ok()).unwrap_or_default()
     }
 }

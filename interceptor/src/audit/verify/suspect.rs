@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 
-use super::Error;
-use super::frame::{MAX_HEAD, MIN_HEAD, parse_head};
-use super::scan::SegmentFile;
+use super::super::Error;
+use super::super::frame::{MAX_HEAD, MIN_HEAD, parse_head};
+use super::super::scan::SegmentFile;
 use crate::flow::ExchangeId;
 
 /// Where a head has its exchange id.
 const EXCHANGE: usize = 72;
 
 /// The exchange that the frame at `at` belongs to, as far as its bytes tell; `known` are exchanges that were open.
-pub(crate) fn exchange(
+pub(super) fn exchange(
     file: &mut SegmentFile,
     at: u64,
     known: &HashSet<ExchangeId>,

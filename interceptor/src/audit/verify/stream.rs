@@ -1,270 +1,40 @@
-//! Verification: reads everything and believes nothing but a public key.
+//! The verification of one stream, frame by frame.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use serde::Serialize;
-
-use super::Error;
-use super::access::{MARKER, marker};
-use super::act::{Act, Acts};
+use super::super::act::{Act, Acts};
+use super::super::checkpoint::Checkpoint;
+use super::super::class::Class;
+use super::super::frame::{Content, EncodedHead, Entry, Head, Holding, Kind};
+use super::super::header::{HEADER, Stream};
+use super::super::lock::WriterLock;
+use super::super::reader::ReadError;
+use super::super::record::Note;
+use super::super::scan::{Depth, SegmentFile, Step, segments};
+use super::super::seal::{KeyId, UnsealError, WrappedKeys};
+use super::super::tiles::TileCheck;
+use super::super::tree::{Hash, chain, parts, sha256};
+use super::super::writer::Extent;
 use super::ahead::{Ahead, Looked};
-use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
-use super::class::Class;
-use super::frame::{Content, EncodedHead, Entry, Head, Holding, Kind};
-use super::header::{HEADER, Stream};
-use super::lock::WriterLock;
-use super::reader::ReadError;
-use super::record::Note;
-use super::scan::{Depth, SegmentFile, Step, segments};
-use super::seal::{KeyId, UnsealError, WrappedKeys};
-use super::suspect;
-use super::tiles::TileCheck;
-use super::tree::{Hash, chain, parts, sha256};
-use super::writer::Extent;
+use super::fault::{Fault, Stop, fault, in_frame, name};
+use super::{Report, Trust, access_acts, suspect};
 use crate::flow::ExchangeId;
 
-/// What is wrong with a log, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// The file.
-    pub file: String,
-    /// Where in it, when it is about a place.
-    pub offset: Option<u64>,
-    /// The frame that is wrong or missing.
-    pub sequence: Option<u64>,
-    /// The record it belongs to.
-    pub id: Option<ExchangeId>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(offset) = self.offset {
-            write!(f, " at byte {offset}")?;
-        }
-        if let Some(sequence) = self.sequence {
-            write!(f, ", frame {sequence}")?;
-        }
-        if let Some(id) = self.id {
-            write!(f, ", record {id}")?;
-        }
-        write!(f, ": {}", self.reason)
-    }
-}
-
-/// What was verified.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// Exchanges and refusals.
-    pub records: u64,
-    /// Accesses to sealed content, refused attempts included.
-    pub accesses: u64,
-    /// Acts that changed what the log keeps: retention, erasures, legal holds.
-    pub acts: u64,
-    /// Frames from which such an act removed contents.
-    pub reduced_frames: u64,
-    /// Whether the access log reaches the marker in the keys directory; false when there is no marker (nothing was ever
-    /// unsealed), null when the keys could not be looked at.
-    pub accesses_anchored: Option<bool>,
-    /// Frames of both streams.
-    pub frames: u64,
-    /// Leaves of the exchanges' Merkle tree.
-    pub leaves: u64,
-    /// Root of that tree, in hexadecimal.
-    pub root: String,
-    /// Leaves that the signed checkpoint covers.
-    pub signed_leaves: u64,
-    /// Frames after the last signed checkpoint: linked by the chain alone.
-    pub unsigned_frames: u64,
-    /// Segments of both streams.
-    pub segments: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Data keys that sealed something and whose wrapped form, or that of a class, is not there; null when the keys could
-    /// not be looked at.
-    pub missing_keys: Option<u64>,
-    /// What the log says about itself: recoveries, starts without a checkpoint.
-    pub notes: Vec<Note>,
-    /// Alerts, which are notes about the host.
-    pub alerts: u64,
-    /// Tiles that were there and say what the log does.
-    pub tiles: u64,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// What to verify against.
-#[derive(Clone, Debug)]
-pub struct Trust {
-    /// The public half of the log's signing key.
-    pub key: VerifyingKey,
-    /// A signed checkpoint kept elsewhere: the log must still contain what it covers.
-    pub checkpoint: Option<String>,
-    /// Where the wrapped data keys are, to check those.
-    pub keys: Option<PathBuf>,
-}
-
-/// What a verification comes to.
-#[derive(Debug)]
-pub enum Verdict {
-    /// Nothing is wrong.
-    Intact(Report),
-    /// The first thing that is.
-    Faulty(Box<Fault>),
-}
-
-enum Stop {
-    Fault(Box<Fault>),
-    Read(ReadError),
-}
-
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Header { path, source } => fault(&path, Some(0), source.to_string()),
-            other => Self::Read(ReadError::from_log(other)),
-        }
-    }
-}
-
-fn fault(path: &Path, offset: Option<u64>, reason: impl Into<String>) -> Stop {
-    Stop::Fault(Box::new(Fault { file: name(path), offset, sequence: None, id: None, reason: reason.into() }))
-}
-
-fn in_frame(path: &Path, at: u64, entry: &Entry, reason: String) -> Stop {
-    Stop::Fault(Box::new(Fault {
-        file: name(path),
-        offset: Some(at),
-        sequence: Some(entry.sequence),
-        id: Some(entry.exchange),
-        reason,
-    }))
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Verifies both streams of the log in `dir`.
-///
-/// # Errors
-/// When the log cannot be read; damage is a [`Verdict`].
-pub fn verify(dir: &Path, trust: &Trust) -> Result<Verdict, ReadError> {
-    Ok(match sound(dir, trust)? {
-        Ok(sound) => Verdict::Intact(sound.report),
-        Err(fault) => Verdict::Faulty(fault),
-    })
-}
-
-/// A log in which nothing is wrong.
-pub(crate) struct Sound {
-    report: Report,
-    /// Those that are signed.
-    pub(crate) acts: Acts,
-    /// Frames that the signed checkpoint covers.
-    pub(crate) signed: u64,
-}
-
-/// As [`verify`], for who goes on with what the log says.
-pub(crate) fn sound(dir: &Path, trust: &Trust) -> Result<Result<Sound, Box<Fault>>, ReadError> {
-    let started = Instant::now();
-    let sound = verify_all(dir, trust).map(|mut sound| {
-        sound.report.seconds = started.elapsed().as_secs_f64();
-        sound
-    });
-    or_fault(sound)
-}
-
-/// The acts that the access log in `dir` has, signed ones alone; none when there is no access log.
-pub(crate) fn signed_acts(dir: &Path, trust: &Trust) -> Result<Result<Acts, Box<Fault>>, ReadError> {
-    or_fault(access_acts(dir, trust, None, &mut Report::default()))
-}
-
-fn or_fault<T>(result: Result<T, Stop>) -> Result<Result<T, Box<Fault>>, ReadError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(Stop::Fault(fault)) => Ok(Err(fault)),
-        Err(Stop::Read(error)) => Err(error),
-    }
-}
-
 /// A checkpoint that the log must contain, and how to name it.
-type Known = (&'static str, Checkpoint);
-
-fn access_acts(dir: &Path, trust: &Trust, saved: Option<Known>, report: &mut Report) -> Result<Acts, Stop> {
-    let marker = access_marker(trust, report)?;
-    let kept = saved.into_iter().chain(marker).collect();
-    let access = StreamCheck::run(dir, Stream::Access, trust, kept, Acts::default(), report)?;
-    Ok(access.map(|access| Acts::new(access.acts)).unwrap_or_default())
-}
-
-fn verify_all(dir: &Path, trust: &Trust) -> Result<Sound, Stop> {
-    let mut report = Report::default();
-    let saved = trust.checkpoint.as_deref().map(|note| saved(note, &trust.key)).transpose()?;
-    let saved_for = |stream| {
-        let ours = saved.as_ref().filter(|(of, _)| *of == stream);
-        ours.map(|(_, checkpoint)| ("the given checkpoint", checkpoint.clone()))
-    };
-    // First the access log: it says which contents may be missing from the other.
-    let acts = access_acts(dir, trust, saved_for(Stream::Access), &mut report)?;
-    let kept = saved_for(Stream::Log).into_iter().collect();
-    let Some(log) = StreamCheck::run(dir, Stream::Log, trust, kept, acts.clone(), &mut report)? else {
-        return Err(ReadError::Missing(dir.to_path_buf()).into());
-    };
-    report.leaves = log.extent.tree.size();
-    report.root = hex::encode(log.extent.tree.root());
-    Ok(Sound { report, acts, signed: log.signed })
-}
-
-/// The newest checkpoint of the access log that the keys directory knows of.
-fn access_marker(trust: &Trust, report: &mut Report) -> Result<Option<Known>, Stop> {
-    let Some(keys) = &trust.keys else { return Ok(None) };
-    if std::fs::read_dir(keys).is_err() {
-        return Ok(None);
-    }
-    let marker = marker(keys, &trust.key).map_err(|reason| fault(&Path::new("keys").join(MARKER), None, reason))?;
-    report.accesses_anchored = Some(marker.is_some());
-    Ok(marker.map(|checkpoint| ("the marker in the keys directory", checkpoint)))
-}
-
-/// A checkpoint from elsewhere, and the stream it is of. What is none, or another log's, proves nothing about this one.
-fn saved(note: &str, key: &VerifyingKey) -> Result<(Stream, Checkpoint), Stop> {
-    let malformed = CheckpointError::Malformed("its lines are not those of a checkpoint");
-    let peeked = Checkpoint::peek(note).ok_or(ReadError::Checkpoint(malformed))?;
-    let expected = key.name(Stream::Log);
-    if peeked.origin != expected && peeked.origin != key.name(Stream::Access) {
-        return Err(ReadError::Checkpoint(CheckpointError::Origin { found: peeked.origin, expected }).into());
-    }
-    let log = Checkpoint::verify(note, key, Stream::Log);
-    if let Err(CheckpointError::Unsigned(_)) = log
-        && let Ok(checkpoint) = Checkpoint::verify(note, key, Stream::Access)
-    {
-        return Ok((Stream::Access, checkpoint));
-    }
-    let file = Path::new("the given checkpoint");
-    log.map(|checkpoint| (Stream::Log, checkpoint)).map_err(|e| fault(file, None, e.to_string()))
-}
+pub(super) type Known = (&'static str, Checkpoint);
 
 /// A stream in which nothing is wrong.
-struct Checked {
-    extent: Extent,
+pub(super) struct Checked {
+    pub(super) extent: Extent,
     /// Frames that the signed checkpoint covers.
-    signed: u64,
-    acts: Vec<Act>,
+    pub(super) signed: u64,
+    pub(super) acts: Vec<Act>,
 }
 
 /// The verification of one stream.
-struct StreamCheck<'a> {
+pub(super) struct StreamCheck<'a> {
     dir: &'a Path,
     stream: Stream,
     trust: &'a Trust,
@@ -289,7 +59,7 @@ struct StreamCheck<'a> {
 
 impl<'a> StreamCheck<'a> {
     /// Verifies one stream; `None` when there is nothing of it.
-    fn run(
+    pub(super) fn run(
         dir: &'a Path,
         stream: Stream,
         trust: &'a Trust,

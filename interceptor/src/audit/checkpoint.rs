@@ -13,6 +13,7 @@
 //! <https://c2sp.org/signed-note>.
 
 use std::fmt;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -21,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::auditor::{one_line, open, read_text, refuse_loose, store_new};
+use super::auditor::{one_line, open, open_regular, read_text, refuse_loose, store_new};
 use super::header::Stream;
 use super::tree::{Hash, sha256};
 use super::{Error, UnusableKey};
@@ -122,6 +123,22 @@ impl Checkpoint {
             return Err(CheckpointError::Origin { found: checkpoint.origin, expected: name });
         }
         Ok(checkpoint)
+    }
+}
+
+/// Bytes of the largest note that is read: a checkpoint with the cosignatures of more witnesses than anybody has.
+const LARGEST_NOTE: u64 = 64 << 10;
+
+/// The text of a note. Whoever may write beside the log may have put anything in its place.
+///
+/// # Errors
+/// Of the kind `InvalidData` when it can be no note.
+pub(super) fn read_note(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.take(LARGEST_NOTE + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LARGEST_NOTE {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large")),
+        false => Ok(text),
     }
 }
 

@@ -384,6 +384,10 @@ impl Shared {
             shared.note(&unsigned)?;
             log::warn!("audit log: no checkpoint vouches for it: {unsigned:?}");
         }
+        if let Some(late) = recovered.late {
+            shared.note(&late)?;
+            log::info!("audit log: {late:?}");
+        }
         if let Some(torn) = recovered.torn {
             if recovered.unused {
                 // Else a second crash, before the checkpoint below, would leave a note that no checkpoint vouches for.

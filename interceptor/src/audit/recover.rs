@@ -7,6 +7,10 @@
 //! The access log is signed before anything of it is acknowledged, so what follows its checkpoint never was: it is cut off
 //! like a torn tail, whole or not. Whoever can write the file but not sign could have appended it.
 //!
+//! What follows the checkpoint of the other log goes on to be part of it, and that is noted: the daemon that ended may not have signed its
+//! last frames, but whoever can write the file could have appended some, and the next checkpoint is signed over them. All of
+//! it is made durable before anything is signed or acknowledged: the process that wrote it may have been killed before it did so.
+//!
 //! A checkpoint is signed before the first frame is acknowledged, so frames without a checkpoint are no crash: refuse,
 //! unless told to go on, which is noted in the log.
 
@@ -16,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::checkpoint::{Checkpoint, VerifyingKey};
+use super::checkpoint::{Checkpoint, VerifyingKey, read_note};
 use super::disk::Disk;
 use super::frame::FrameError;
 use super::header::{HEADER, Stream};
@@ -34,6 +38,8 @@ pub(crate) struct Recovered {
     pub(crate) torn: Option<Torn>,
     /// A checkpoint that was not there, or not believed.
     pub(crate) unsigned: Option<Unsigned>,
+    /// Frames that the checkpoint does not cover.
+    pub(crate) late: Option<SignedLate>,
     /// No checkpoint was ever signed, and so nothing acknowledged.
     pub(crate) unused: bool,
 }
@@ -46,6 +52,35 @@ pub(crate) struct Unsigned {
     reason: String,
     frames: u64,
     leaves: u64,
+}
+
+/// Frames that are signed by another start than the one that wrote them, if a start wrote them: the content of the note about it.
+#[derive(Debug, Serialize)]
+pub(crate) struct SignedLate {
+    event: &'static str,
+    time: Time,
+    reason: String,
+    /// The first of them.
+    sequence: u64,
+    frames: u64,
+}
+
+impl SignedLate {
+    fn new(extent: &Extent, checkpoint: &Checkpoint) -> Option<Self> {
+        let frames = extent.frames.checked_sub(checkpoint.frames).filter(|&frames| frames > 0)?;
+        Some(Self {
+            event: "signed-late",
+            time: Time::now(),
+            reason: format!(
+                "frames {} to {} were not signed when the log was opened: whoever wrote them ended before the next checkpoint, or was not \
+                 the daemon",
+                checkpoint.frames,
+                extent.frames - 1
+            ),
+            sequence: checkpoint.frames,
+            frames,
+        })
+    }
 }
 
 /// What to do with frames that no checkpoint vouches for.
@@ -73,6 +108,8 @@ pub(crate) struct Torn {
 struct Walk {
     extent: Extent,
     newest: [u8; 16],
+    /// The first segment that was walked through.
+    first: usize,
     /// The segment and offset behind the last valid frame, and what stands there.
     end: Option<(usize, u64, Option<FrameError>)>,
     /// The first segment that was not walked through.
@@ -114,6 +151,7 @@ pub(crate) fn recover(
             },
         });
     }
+    paths[walk.first..walk.next].iter().try_for_each(|path| sync(disk, path))?;
     let torn = cut(disk, dir, &paths, &walk)?;
     let newest = remove_if_empty(disk, &paths, walk.end.map(|(index, offset, _)| (index, offset)), walk.newest)?;
     let unsigned = distrust.map(|reason| Unsigned {
@@ -124,18 +162,19 @@ pub(crate) fn recover(
         leaves: walk.extent.tree.size(),
     });
     let unused = checkpoint.is_none() && unsigned.is_none();
-    Ok(Recovered { extent: walk.extent, newest, torn, unsigned, unused })
+    let late = checkpoint.and_then(|checkpoint| SignedLate::new(&walk.extent, &checkpoint));
+    Ok(Recovered { extent: walk.extent, newest, torn, unsigned, late, unused })
 }
 
 pub(super) fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Result<Checkpoint, Error> {
     let path = dir.join(stream.checkpoint());
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_note(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::NoCheckpoint { path, reason: "the signed checkpoint is missing".into() });
         }
         Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-            return Err(Error::NoCheckpoint { path, reason: "it is no checkpoint: not UTF-8".into() });
+            return Err(Error::NoCheckpoint { path, reason: format!("it is no checkpoint: {e}") });
         }
         Err(e) => return Err(Error::io("read", &path, e)),
     };
@@ -237,10 +276,14 @@ fn start(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<(usize, W
         let header = SegmentFile::open(path)?.header;
         if header.first_sequence < covered {
             let extent = Extent { frames: header.first_sequence, chain: header.chain, tree: header.tree };
-            return Ok((index, Walk { extent, newest: header.previous_id, end: None, next: index, unsigned: false }));
+            return Ok((
+                index,
+                Walk { first: index, extent, newest: header.previous_id, end: None, next: index, unsigned: false },
+            ));
         }
     }
-    Ok((0, Walk { extent: Extent::default(), newest: [0; 16], end: None, next: 0, unsigned: false }))
+    let extent = Extent::default();
+    Ok((0, Walk { first: 0, extent, newest: [0; 16], end: None, next: 0, unsigned: false }))
 }
 
 fn advance(extent: &mut Extent, head: &super::frame::Head, chain: super::tree::Hash) {
@@ -327,6 +370,10 @@ fn refuse_if_durable(
         });
     }
     Ok(later.len() as u64)
+}
+
+fn sync(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    disk.sync(&super::auditor::open(path)?).map_err(|e| Error::io("fsync", path, e))
 }
 
 fn truncate(disk: &dyn Disk, dir: &Path, path: &Path, length: u64) -> Result<(), Error> {

@@ -38,7 +38,7 @@ pub(crate) fn consistency(old: u64, size: u64) -> Vec<Range<u64>> {
 
 /// Where a tree divides: behind the largest power of two that is smaller than it.
 fn middle(way: &Range<u64>) -> u64 {
-    way.start + (way.end - way.start).next_power_of_two() / 2
+    way.start + (1 << (way.end - way.start - 1).ilog2())
 }
 
 /// Goes on to the left or to the right. Returns the other side.
@@ -110,6 +110,14 @@ mod tests {
         assert_eq!(consistency(4, 7), std::slice::from_ref(&(4..7)));
         assert_eq!(consistency(6, 7), [4..6, 6..7, 0..4]);
         assert!(inclusion(0, 1).is_empty() && consistency(7, 7).is_empty() && consistency(0, 7).is_empty());
+    }
+
+    #[test]
+    fn the_largest_tree_has_an_end() {
+        let leaves = |beside: Vec<Range<u64>>| beside.iter().map(|beside| beside.end - beside.start).sum::<u64>();
+        for size in [u64::MAX, u64::MAX - 1, (1 << 63) + 1, 1 << 63] {
+            assert_eq!((leaves(inclusion(size - 1, size)), leaves(consistency(1, size))), (size - 1, size - 1));
+        }
     }
 
     #[test]

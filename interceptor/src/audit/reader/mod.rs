@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, read_note};
 use super::frame::Content;
 use super::header::Stream;
 use super::index::{self, SegmentIndex, Unfit};
@@ -160,7 +160,7 @@ impl Reader {
     }
 
     fn read_checkpoint(&self) -> Option<String> {
-        std::fs::read_to_string(self.dir.join(self.stream.checkpoint())).ok()
+        read_note(&self.dir.join(self.stream.checkpoint())).ok()
     }
 
     /// The index of a segment.

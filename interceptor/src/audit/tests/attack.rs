@@ -10,6 +10,7 @@ use super::super::tree::{chain, sha256};
 use super::*;
 
 /// One frame taken apart.
+#[derive(Clone)]
 struct Piece {
     head: Head,
     bytes: Vec<u8>,
@@ -208,6 +209,39 @@ fn the_writer_refuses_to_go_on_after_tampering() {
 }
 
 /// Removing the checkpoint and then records must not end in a log that says it is intact.
+#[test]
+fn frames_that_somebody_adds_while_nobody_writes_are_signed_with_a_note() {
+    let (place, path) = three_records();
+    let (file, mut pieces) = take_apart(&path);
+    let sequence = pieces.len() as u64;
+    pieces.extend(pieces[..2].to_vec());
+    forge(&path, &file, &pieces);
+    assert_eq!((place.intact().unsigned_frames, place.intact().notes), (2, Vec::new()));
+    place.open().close().unwrap();
+    let report = place.intact();
+    assert_eq!(report.unsigned_frames, 0);
+    let [note] = &report.notes[..] else { panic!("{:?}", report.notes) };
+    let said = ["event", "sequence", "frames"].map(|member| &note.content[member]);
+    assert_eq!(serde_json::json!(said), serde_json::json!(["signed-late", sequence, 2]), "{note}");
+    // Only once.
+    place.open().close().unwrap();
+    assert_eq!(place.intact().notes, report.notes);
+}
+
+#[test]
+fn a_pipe_or_an_endless_file_in_the_place_of_another_is_no_reason_to_wait() {
+    let (place, path) = three_records();
+    let checkpoint = place.audit().join("checkpoint");
+    let kept = fs::read(&checkpoint).unwrap();
+    fs::File::create(&checkpoint).unwrap().set_len(1 << 40).unwrap();
+    assert!(place.faulty().reason.contains("too large"), "{}", place.faulty());
+    fs::write(&checkpoint, kept).unwrap();
+    fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let error = verify(&place.audit(), &place.trust()).unwrap_err();
+    assert!(error.to_string().contains("no regular file"), "{error}");
+}
+
 #[test]
 fn a_start_does_not_replace_a_missing_or_foreign_checkpoint() {
     let foreign = Place::new();

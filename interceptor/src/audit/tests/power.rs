@@ -47,6 +47,12 @@ struct Moment {
     kept: Kept,
 }
 
+/// What a process that was killed leaves: the directory as it was, not all of which is durable.
+struct After {
+    durable: Durable,
+    removed: HashMap<Inode, Vec<u8>>,
+}
+
 struct Model {
     durable: Durable,
     /// Last contents of files that were removed: the name may come back.
@@ -81,9 +87,14 @@ impl Recorder {
             durable.names.insert(name, inode);
             durable.bytes.insert(inode, bytes);
         }
+        Self::going_on(dir, kept, seed, After { durable, removed: HashMap::new() })
+    }
+
+    /// Watches `dir`, of which only so much is durable.
+    fn going_on(dir: &Path, kept: Arc<Mutex<Kept>>, seed: u64, after: After) -> Arc<Self> {
         let model = Model {
-            durable,
-            removed: HashMap::new(),
+            durable: after.durable,
+            removed: after.removed,
             mapped: HashMap::new(),
             moments: Vec::new(),
             seen: 0,
@@ -247,6 +258,36 @@ fn apply(names: &mut BTreeMap<String, Inode>, changes: &[Change]) {
 }
 
 impl Moment {
+    /// The process is killed and the power stays: everything that was written is there, and durable is what was.
+    fn kill(&self, dir: &Path) -> After {
+        fs::remove_dir_all(dir).unwrap();
+        fs::create_dir(dir).unwrap();
+        let mut names = self.durable.names.clone();
+        apply(&mut names, &self.durable.changes);
+        let mut copies = HashMap::new();
+        for (name, inode) in names {
+            fs::write(dir.join(&name), self.written.get(&inode).map_or(&[][..], Vec::as_slice)).unwrap();
+            copies.insert(inode, fs::metadata(dir.join(name)).unwrap().ino());
+        }
+        // Files that have no name any more have none of the numbers that the copies have.
+        let now = |inode: &Inode| copies.get(inode).copied().unwrap_or(inode | 1 << 63);
+        let durable = Durable {
+            names: self.durable.names.iter().map(|(name, inode)| (name.clone(), now(inode))).collect(),
+            changes: self
+                .durable
+                .changes
+                .iter()
+                .map(|change| match change {
+                    Change::Link(name, inode) => Change::Link(name.clone(), now(inode)),
+                    Change::Unlink(name) => Change::Unlink(name.clone()),
+                })
+                .collect(),
+            bytes: self.durable.bytes.iter().map(|(inode, bytes)| (now(inode), bytes.clone())).collect(),
+        };
+        let removed = self.written.iter().filter(|(inode, _)| !copies.contains_key(inode));
+        After { durable, removed: removed.map(|(inode, bytes)| (now(inode), bytes.clone())).collect() }
+    }
+
     /// What a disk might have after a crash at this moment. Returns how many dirty pages reached it, and how many not.
     fn restore(&self, dir: &Path, random: &mut Random) -> (usize, usize) {
         fs::remove_dir_all(dir).unwrap();
@@ -322,21 +363,28 @@ fn powered(seed: u64) -> Powered {
     Powered { place, moments }
 }
 
-/// Opens the log after a crash and goes on with it; sometimes the power goes again meanwhile. Returns the number of crashes.
-fn recovers(place: &Place, kept: &Kept, case: &str, random: &mut Random) -> usize {
+/// Opens the log after a crash and goes on with it; the power sometimes goes meanwhile, and half of the time after the writer
+/// was killed and the power had stayed. Returns the number of crashes.
+fn recovers(place: &Place, kept: &Kept, case: &str, random: &mut Random, killed: Option<After>) -> usize {
     let shared = Arc::new(Mutex::new(kept.clone()));
-    let recorder = Recorder::new(&place.audit(), Arc::clone(&shared), random.next());
+    let again = if killed.is_some() { 2 } else { 4 };
+    let recorder = match killed {
+        Some(after) => Recorder::going_on(&place.audit(), Arc::clone(&shared), random.next(), after),
+        None => Recorder::new(&place.audit(), Arc::clone(&shared), random.next()),
+    };
     let log = Log::open_on(place.settings(), Arc::clone(&recorder) as Arc<dyn Disk>)
         .unwrap_or_else(|e| panic!("{case}: {e}"));
     let mut own = Kept::default();
     load(&log, &mut own, 1, 3_000);
-    log.close().unwrap();
     assert_eq!(own.ended.len(), 1, "{case}");
-    let mut all = kept.clone();
-    all.begun.append(&mut own.begun);
-    all.ended.append(&mut own.ended);
-    all.check(place, case);
-    if !random.next().is_multiple_of(4) {
+    {
+        let mut all = shared.lock().unwrap();
+        all.begun.append(&mut own.begun);
+        all.ended.append(&mut own.ended);
+    }
+    log.close().unwrap();
+    shared.lock().unwrap().check(place, case);
+    if !random.next().is_multiple_of(again) {
         return 1;
     }
     let moments = std::mem::take(&mut recorder.model().moments);
@@ -344,7 +392,7 @@ fn recovers(place: &Place, kept: &Kept, case: &str, random: &mut Random) -> usiz
     moment.restore(&place.audit(), random);
     let log = Log::open(place.settings()).unwrap_or_else(|e| panic!("{case}, and again during recovery: {e}"));
     log.close().unwrap();
-    kept.check(place, &format!("{case}, and again during recovery"));
+    moment.kept.check(place, &format!("{case}, and again during recovery"));
     2
 }
 
@@ -360,10 +408,13 @@ fn a_crash_suite_simulator_persists_any_subset_of_dirty_pages() {
         }
         let mut random = Random(seed);
         let moment = &load.moments[random.next() as usize % load.moments.len()];
-        let (reached, lost) = moment.restore(&load.place.audit(), &mut random);
-        pages = (pages.0 + reached, pages.1 + lost);
         acknowledged += moment.kept.begun.len() + moment.kept.ended.len();
-        crashes += recovers(&load.place, &moment.kept, &format!("seed {seed}"), &mut random);
+        let killed = random.next().is_multiple_of(4).then(|| moment.kill(&load.place.audit()));
+        if killed.is_none() {
+            let (reached, lost) = moment.restore(&load.place.audit(), &mut random);
+            pages = (pages.0 + reached, pages.1 + lost);
+        }
+        crashes += recovers(&load.place, &moment.kept, &format!("seed {seed}"), &mut random, killed);
     }
     report(&format!(
         "power: {seeds} seeds, {crashes} crashes, {} dirty pages kept and {} lost, {acknowledged} acknowledgements, none lost or altered",

@@ -10,6 +10,9 @@ use super::super::tree::Hash;
 use super::growth::Growth;
 use super::{DIRECTORY, HASH, PARTIAL, Row, Tile, WIDTH};
 
+/// Directories that the number of a tile may take: three digits each, of at most twenty.
+const DEPTH: usize = 6;
+
 /// Compares tiles with the leaves as they pass by. Tiles that are missing are no fault.
 #[derive(Debug)]
 pub(in crate::audit) struct TileCheck {
@@ -114,7 +117,7 @@ fn largest(dir: &Path) -> Option<(u64, PathBuf)> {
 /// The last tile of a row, and the size of its tree.
 fn last(dir: &Path, row: Row) -> Option<(u64, PathBuf)> {
     let first = Tile::full(row, 0).path(dir);
-    let found = last_below(first.parent()?, 0);
+    let found = last_below(first.parent()?, 0, DEPTH);
     let forms = found.into_iter().filter_map(|(number, path)| {
         let tile = Tile::full(row, number);
         let full = path.extension().is_none();
@@ -129,7 +132,7 @@ fn last(dir: &Path, row: Row) -> Option<(u64, PathBuf)> {
 }
 
 /// Of the names below a directory, those with the greatest number: a full tile, the forms of one that is not, or both.
-fn last_below(dir: &Path, before: u64) -> Vec<(u64, PathBuf)> {
+fn last_below(dir: &Path, before: u64, depth: usize) -> Vec<(u64, PathBuf)> {
     let mut found: Vec<(u64, PathBuf)> = Vec::new();
     let mut deeper = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -140,6 +143,11 @@ fn last_below(dir: &Path, before: u64) -> Vec<(u64, PathBuf)> {
             before.checked_mul(1000)?.checked_add(value)
         };
         if let Some(number) = name.strip_prefix('x').and_then(number) {
+            // A link may lead back to where it is.
+            let goes_on = depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !goes_on {
+                continue;
+            }
             deeper.push((number, entry.path()));
         } else if let Some(number) = number(name.strip_suffix(&format!(".{PARTIAL}")).unwrap_or(&name)) {
             found.push((number, entry.path()));
@@ -147,7 +155,7 @@ fn last_below(dir: &Path, before: u64) -> Vec<(u64, PathBuf)> {
     }
     deeper.sort();
     while let Some((number, path)) = deeper.pop() {
-        let below = last_below(&path, number);
+        let below = last_below(&path, number, depth - 1);
         if !below.is_empty() {
             return below;
         }
@@ -172,6 +180,17 @@ mod tests {
     fn widths_are_written_in_one_way() {
         let widths = ["1", "255", "0", "256", "007", "+1", "1.tmp", ""].map(width);
         assert_eq!(widths, [Some(1), Some(255), None, None, None, None, None, None]);
+    }
+
+    #[test]
+    fn links_that_lead_back_are_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let row = Tile::full(Row::Hashes(0), 0).path(place.path()).parent().unwrap().to_owned();
+        fs::create_dir_all(&row).unwrap();
+        for number in 0..50 {
+            std::os::unix::fs::symlink(".", row.join(format!("x{number:03}"))).unwrap();
+        }
+        assert_eq!(last(place.path(), Row::Hashes(0)), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::super::Error;
 use super::super::auditor::{make_readable_dirs, readable};
-use super::super::checkpoint::Checkpoint;
+use super::super::checkpoint::{Checkpoint, read_note};
 use super::super::frame::EncodedHead;
 use super::super::header::{HEADER, Stream};
 use super::super::reader::ReadError;
@@ -104,7 +104,7 @@ impl TileKeeper {
     /// Makes the tiles of the tree that the checkpoint in `dir` signs.
     fn keep(&mut self, dir: &Path, go_on: &dyn Fn() -> bool) -> Result<(), KeepError> {
         // What is on the disk, not what the writer has in memory: it is signed, and so is what it covers durable.
-        let note = fs::read_to_string(dir.join(Stream::Log.checkpoint())).ok();
+        let note = read_note(&dir.join(Stream::Log.checkpoint())).ok();
         let Some(checkpoint) = note.as_deref().and_then(Checkpoint::peek).filter(|c| c.size > 0) else { return Ok(()) };
         // After a failure, from what is on the disk.
         let mut work = match self.work.take() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::act::{Act, Acts};
-use super::super::checkpoint::Checkpoint;
+use super::super::checkpoint::{Checkpoint, read_note};
 use super::super::class::Class;
 use super::super::frame::{Content, EncodedHead, Entry, Head, Holding, Kind};
 use super::super::header::{HEADER, Stream};
@@ -69,9 +69,12 @@ impl<'a> StreamCheck<'a> {
     ) -> Result<Option<Checked>, Stop> {
         // Before the segments: a running writer only adds to what the checkpoint covers.
         let path = dir.join(stream.checkpoint());
-        let note = match std::fs::read(&path) {
+        let note = match read_note(&path) {
             Ok(note) => Some(note),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(fault(&path, None, format!("it is no checkpoint: {e}")));
+            }
             Err(e) => return Err(ReadError::io("read", &path, e).into()),
         };
         let paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;
@@ -82,7 +85,6 @@ impl<'a> StreamCheck<'a> {
             let known = kept.iter().map(|(name, c)| format!(", but {name} covers {} frames", c.frames));
             fault(&path, None, format!("the signed checkpoint is missing{}", known.collect::<String>()))
         })?;
-        let note = String::from_utf8(note).map_err(|_| fault(&path, None, "it is no checkpoint: not UTF-8"))?;
         let current = Checkpoint::verify(&note, &trust.key, stream).map_err(|e| fault(&path, None, e.to_string()))?;
         report.signed_leaves += if stream == Stream::Log { current.size } else { 0 };
         let signed = current.frames;
@@ -262,7 +264,8 @@ impl<'a> StreamCheck<'a> {
                 Holding::Plain | Holding::Sealed => {
                     // Shorter only when the file is being cut under us: then the digest does not match.
                     let stored = frame.get(head.section_range(row)).unwrap_or_default();
-                    if !looked && sha256(stored) != section.digest {
+                    // What is read again may be something else by now.
+                    if (!looked || said_here) && sha256(stored) != section.digest {
                         return Ok(Err("its content does not match its digest".into()));
                     }
                     if entry.kind == Kind::Note {

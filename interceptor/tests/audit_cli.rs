@@ -1,5 +1,7 @@
 //! `interceptor log` and `interceptor keys` as people and scripts call them.
 
+mod forge;
+
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -303,6 +305,43 @@ fn unseal_refuses_without_a_reason_a_fitting_key_or_a_place_for_the_access() {
     let out = state.unseal(&["--reason", "no place"]);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", stdout(&out));
     assert!(stderr(&out).contains("nothing is shown"), "{}", stderr(&out));
+}
+
+#[test]
+fn an_access_that_somebody_added_to_the_file_is_told_from_those_that_are_signed() {
+    let state = State::new();
+    assert!(state.unseal(&["--reason", "case 17"]).status.success());
+    let signed = || -> Vec<bool> {
+        state.lines(&["log", "accesses", "--json"]).iter().map(|access| access["signed"].as_bool().unwrap()).collect()
+    };
+    assert_eq!(signed(), [true]);
+    let quiet = state.run(&["log", "accesses"]);
+    assert_eq!(stderr(&quiet), "");
+    assert!(stdout(&quiet).contains("  opened   yes     "), "{}", stdout(&quiet));
+
+    let path = state.path("audit/access-00000000000000000000.alog");
+    let genuine = std::fs::read(&path).unwrap();
+    let frame = forge::frames(&genuine)[0].clone();
+    let mut segment = genuine[..frame.end].to_vec();
+    segment.extend_from_slice(&genuine[frame.clone()]);
+    forge::reseal(&mut segment, forge::Effort::Chain);
+    std::fs::write(&path, &segment).unwrap();
+    assert_eq!(signed(), [true, false]);
+    let told = state.run(&["log", "accesses"]);
+    assert!(stdout(&told).contains("  opened   no      "), "{}", stdout(&told));
+    assert!(stderr(&told).contains("1 of 2 accesses are not signed"), "{}", stderr(&told));
+    let card = stdout(&state.run(&["log", "show", "latest"]));
+    assert_eq!((card.matches("case 17").count(), card.matches("(not signed)").count()), (2, 1), "{card}");
+
+    // In the place of a signed one: checksums are right, the signed digests are not.
+    let mut segment = genuine[..frame.end].to_vec();
+    let reason = segment.windows(7).position(|window| window == b"case 17").unwrap();
+    segment[reason] = b'C';
+    forge::reseal(&mut segment, forge::Effort::Checksums);
+    std::fs::write(&path, &segment).unwrap();
+    assert_eq!(signed(), [false]);
+    let told = state.run(&["log", "accesses"]);
+    assert!(stderr(&told).contains("the access log is not intact"), "{}", stderr(&told));
 }
 
 #[test]

@@ -58,7 +58,7 @@ mod walk;
 mod witnessed;
 mod writer;
 
-pub use access::{Access, Outcome};
+pub use access::{Access, Outcome, signed_accesses};
 pub use act::{Act, Acts, Deed, acts};
 pub use alert::Alert;
 pub use auditor::{AuditorPublic, AuditorSecret};

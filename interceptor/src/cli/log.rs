@@ -28,6 +28,7 @@ use clap::Subcommand;
 use super::pager::{Pager, Paging};
 use super::{Failure, Global};
 use crate::audit::{Damage, Found, Located, Reader};
+use crate::config::StatePaths;
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let pager = args.command.paging().and_then(Pager::start);
     let result = match &args.command {
         Command::List(args) => list::list(args, &audit()?),
-        Command::Show(args) => show(args, &audit()?),
+        Command::Show(args) => show(args, &global.paths()?),
         Command::Tail(args) => list::tail(args, &audit()?),
         Command::Grep(args) => grep::run(args, &audit()?),
         Command::Stats(args) => stats::run(args, &audit()?),
@@ -113,7 +114,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args, global),
         Command::Prove(args) => prove::run(args, &audit()?),
         Command::Unseal(args) => unseal::run(args, &global.paths()?),
-        Command::Accesses(args) => accesses::run(args, &audit()?),
+        Command::Accesses(args) => accesses::run(args, &global.paths()?),
         Command::Alerts(args) => alerts::run(args, &audit()?),
         Command::Retain(args) => retain::run(args, global),
         Command::Hold(args) => hold::run(args, &global.paths()?),
@@ -132,8 +133,8 @@ fn is_broken_pipe(failure: &Failure) -> bool {
     failure.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
-    let mut reader = Reader::open(audit)?;
+fn show(args: &ShowArgs, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    let mut reader = Reader::open(&paths.audit())?;
     let at = find(&mut reader, &args.id)?;
     let record = reader.record(&at)?;
     report_damage(reader.damage());
@@ -142,7 +143,7 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
         serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        let accesses = accesses::of(audit, record.id)?;
+        let accesses = accesses::of(paths, record.id)?;
         card::write(&mut out, &record, &accesses)?;
     }
     Ok(ExitCode::SUCCESS)

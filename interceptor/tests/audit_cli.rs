@@ -436,6 +436,38 @@ fn damage_is_told_and_marked_and_does_not_stop_the_list() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_is_named_once_and_the_others_are_shown() {
+    let state = State::new();
+    let log = open(&state.settings());
+    let worker = log.worker().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let id = runtime.block_on(worker.refuse(record(), None, b"")).unwrap().to_string();
+    log.close().unwrap();
+    let name = "log-00000000000000000000.alog";
+    let mut bytes = std::fs::read(state.path("audit").join(name)).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(state.path("audit").join(name), bytes).unwrap();
+    for (command, status) in [
+        (&["log", "list"][..], 0),
+        (&["log", "list", "--json", "--limit", "5"], 0),
+        (&["log", "show", "latest"], 0),
+        (&["log", "tail"], 0),
+        (&["log", "stats"], 0),
+        (&["log", "export"], 0),
+        (&["log", "grep", "nothing like it"], 1),
+        (&["log", "alerts"], 0),
+    ] {
+        let out = state.run(command);
+        assert_eq!(out.status.code(), Some(status), "{command:?}: {}", stderr(&out));
+        let told = stderr(&out);
+        let expected = format!("{name} cannot be read (the header's checksum does not match)");
+        assert_eq!((told.matches(&expected).count(), told.matches(name).count()), (1, 1), "{command:?}: {told}");
+        assert!(told.contains("interceptor log verify"), "{told}");
+    }
+    assert!(stdout(&state.run(&["log", "list"])).contains(&id[..18]));
+}
+
+#[test]
 fn an_empty_list_says_so_and_a_time_that_is_none_is_refused() {
     let state = State { dir: tempfile::tempdir().unwrap() };
     assert!(state.run(&["keys", "generate", "--out", state.key().to_str().unwrap()]).status.success());

@@ -152,11 +152,7 @@ fn show(args: &ShowArgs, paths: &StatePaths) -> Result<ExitCode, Failure> {
 /// Tells of places that are not what was written. Reading goes on: it is `verify` that gives a verdict.
 fn report_damage(damage: &[Damage]) {
     for damage in damage {
-        let file = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        tell(format_args!(
-            "frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
-            damage.sequence, damage.offset, damage.reason
-        ));
+        tell(format_args!("{damage}: run `interceptor log verify`"));
     }
 }
 

@@ -240,7 +240,11 @@ impl Reader {
 
     /// The frame of a part.
     fn part(&mut self, at: &Located, part: &Part) -> Result<Frame, ReadError> {
-        let frame = self.files.frame(Use::Rest, &part.path, part.row.offset)?;
+        // What cannot be read is missing.
+        let frame = match self.files.frame(Use::Rest, &part.path, part.row.offset) {
+            Err(error) if error.of_segment().is_some() => None,
+            frame => frame?,
+        };
         let frame = frame.filter(|frame| frame.head.entry.exchange == at.id() && frame.head.entry.kind == Kind::Part);
         let frame = frame.ok_or(ReadError::Incomplete(at.id()))?;
         self.note_damage(&frame);

@@ -9,7 +9,7 @@ use super::super::Failure;
 use super::table::{Style, clean, colour, millis};
 use super::verify::kept_key;
 use super::{report_damage, tell};
-use crate::audit::{self, Access, Everything, Outcome, Query, Reader, RetainError, Stream, Trust};
+use crate::audit::{self, Access, Everything, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 
@@ -72,7 +72,11 @@ fn all(paths: &StatePaths) -> Result<Vec<Listed>, Failure> {
         let signed = signed(paths)?;
         let mut query = Query::oldest_first(&Everything);
         while let Some(at) = query.located(&mut reader)? {
-            accesses.push(Listed { access: reader.access(&at)?, signed: at.sequence() < signed });
+            match reader.access(&at) {
+                Ok(access) => accesses.push(Listed { access, signed: at.sequence() < signed }),
+                Err(error @ ReadError::Json { .. }) => tell(error),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     report_damage(reader.damage());

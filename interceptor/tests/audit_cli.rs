@@ -246,6 +246,30 @@ fn a_proof_that_the_log_goes_on_is_checked_without_it_and_another_log_has_none()
 }
 
 #[test]
+fn a_proof_is_written_over_nothing_and_through_no_link() {
+    let state = State::new();
+    let at = |name: &str| state.dir.path().join(name);
+    let kept = at("kept");
+    std::fs::copy(state.path("audit/checkpoint"), &kept).unwrap();
+    std::fs::write(at("there"), "precious").unwrap();
+    std::os::unix::fs::symlink(at("there"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+    for what in [&["latest"][..], &["--since", kept.to_str().unwrap()]] {
+        let prove = |out: PathBuf| {
+            state.run(&[&["log", "prove"], what, &["--out", out.to_str().unwrap()]].concat())
+        };
+        for name in ["there", "link", "dangling"] {
+            let refused = prove(at(name));
+            assert_eq!(refused.status.code(), Some(2), "{name}");
+            assert!(stderr(&refused).contains("not there yet"), "{name}: {}", stderr(&refused));
+        }
+        assert!(!at("nowhere").exists() && std::fs::read(at("there")).unwrap() == b"precious");
+        assert!(prove(at("proof")).status.success());
+        std::fs::remove_file(at("proof")).unwrap();
+    }
+}
+
+#[test]
 fn unseal_shows_the_original_after_the_access_is_on_record() {
     let state = State::new();
     let id = state.lines(&["log", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();

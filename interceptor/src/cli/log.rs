@@ -19,8 +19,10 @@ mod texts;
 mod unseal;
 mod verify;
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -173,6 +175,12 @@ fn find(reader: &mut Reader, id: &str) -> Result<Located, Failure> {
         Found::None => Err(format!("no record's id starts with {id:?}: `interceptor log list` shows the ids").into()),
         Found::Several(count) => Err(format!("{count} records' ids start with {id:?}: give more of the id").into()),
     }
+}
+
+/// The file that `--out` names: it must not be there yet, nor a link in its place.
+fn new_file(path: &Path, mode: u32) -> Result<File, Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    file.map_err(|e| format!("--out {}: {e}: name a file that is not there yet", path.display()).into())
 }
 
 /// Reads a signed file given by the user: what is signed is its bytes.

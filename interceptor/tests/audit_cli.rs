@@ -286,6 +286,26 @@ fn unseal_shows_the_original_after_the_access_is_on_record() {
 }
 
 #[test]
+fn unseal_says_when_a_response_is_not_all_there_was() {
+    let state = State::new();
+    let log = open(&state.settings());
+    let worker = log.worker().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
+        exchange.chunk(b"data: half of").await.unwrap();
+        exchange.complete(&Completion::aborted("the client went away")).await.unwrap().await.unwrap();
+    });
+    log.close().unwrap();
+    let out = stdout(&state.unseal(&["--reason", "case 17"]));
+    assert!(out.contains("--- the request as the client sent it\n"), "{out}");
+    assert!(out.contains("--- the response, incomplete: the client went away\ndata: half of\n"), "{out}");
+    let json: Value = serde_json::from_str(&stdout(&state.unseal(&["--reason", "case 17", "--json"]))).unwrap();
+    assert_eq!(json["response"]["incomplete"], "the client went away");
+    assert_eq!(json["request"]["incomplete"], Value::Null);
+}
+
+#[test]
 fn unseal_works_beside_the_running_writer() {
     let state = State::new();
     let log = open(&state.settings());

@@ -10,7 +10,7 @@ use super::super::header::HEADER;
 use super::super::scan::{Depth, SegmentFile, Step};
 use super::super::tree::{chain, sha256};
 use super::super::{
-    Act, Acts, Ages, Author, Begun, Class, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
+    Act, Acts, Ages, Author, Begun, Class, Clocks, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
 };
 use super::*;
 
@@ -113,7 +113,7 @@ impl Place {
     fn begun<T>(&self, later: Duration, then: impl FnOnce(Result<Begun<'_>, RetainError>) -> T) -> T {
         let now = Time::from_unix_ns(Time::now().unix_ns() + u64::try_from(later.as_nanos()).unwrap());
         let (dir, keys) = (self.audit(), self.keys());
-        then(Retention { dir: &dir, keys: &keys, now }.begin())
+        then(Retention { dir: &dir, keys: &keys, now, clocks: None }.begin())
     }
 
     fn planned(&self, removal: &Removal, later: Duration) -> RetentionPlan {
@@ -596,4 +596,35 @@ fn a_segment_that_is_old_is_closed_though_it_is_not_full() {
     place.intact();
     place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
     assert!(ids.iter().chain([&last]).all(|id| !place.opens(*id)[0]));
+}
+
+#[test]
+fn nothing_is_removed_by_a_clock_that_was_set_ahead() {
+    let (place, _) = filled();
+    let (dir, keys) = (place.audit(), place.keys());
+    let plan = |removal: &Removal, change: &dyn Fn(&mut Clocks)| {
+        let mut clocks = Clocks::now();
+        change(&mut clocks);
+        let now = Time::from_unix_ns(clocks.wall_ns);
+        let begun = Retention { dir: &dir, keys: &keys, now, clocks: Some(clocks) }.begin().unwrap();
+        begun.plan(removal, &|_| false).map(|plan| plan.is_empty())
+    };
+    const YEAR: u64 = 365 * DAY.as_nanos() as u64;
+    let ages = days(&[(Class::Prompts, 90)]);
+    let refused = plan(&ages, &|clocks| clocks.wall_ns += YEAR).unwrap_err();
+    assert!(matches!(refused, RetainError::Clock { .. }), "{refused}");
+    assert!(refused.to_string().contains("364 days") || refused.to_string().contains("365 days"), "{refused}");
+    // As long as it has been up, a correction, another boot, and a clock that was set so a week ago.
+    let passed = |clocks: &mut Clocks| {
+        clocks.wall_ns += YEAR;
+        clocks.boottime_ns += YEAR;
+    };
+    assert!(!plan(&ages, &passed).unwrap());
+    assert!(plan(&ages, &|clocks| clocks.wall_ns += YEAR / 365 / 48).unwrap());
+    let another_boot = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boot_id) = (clocks.wall_ns + YEAR, [9; 16]);
+    assert!(!plan(&ages, &another_boot).unwrap());
+    let a_week = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365);
+    assert!(!plan(&ages, &a_week).unwrap());
+    // Whose it is does not depend on a clock.
+    assert!(!plan(&erase(&[Class::Prompts]), &|clocks| clocks.wall_ns += YEAR).unwrap());
 }

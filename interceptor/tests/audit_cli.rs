@@ -255,9 +255,7 @@ fn a_proof_is_written_over_nothing_and_through_no_link() {
     std::os::unix::fs::symlink(at("there"), at("link")).unwrap();
     std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
     for what in [&["latest"][..], &["--since", kept.to_str().unwrap()]] {
-        let prove = |out: PathBuf| {
-            state.run(&[&["log", "prove"], what, &["--out", out.to_str().unwrap()]].concat())
-        };
+        let prove = |out: PathBuf| state.run(&[&["log", "prove"], what, &["--out", out.to_str().unwrap()]].concat());
         for name in ["there", "link", "dangling"] {
             let refused = prove(at(name));
             assert_eq!(refused.status.code(), Some(2), "{name}");

@@ -253,7 +253,11 @@ impl Walk {
                     let lost = later.as_ref().map_or(0, |(_, head)| head.entry.sequence.saturating_sub(self.expected));
                     match &later {
                         Some((at, _)) if lost > 1 => {
-                            self.note(&cursor, self.expected, format!("{error}; up to byte {at} {lost} frames are lost"));
+                            self.note(
+                                &cursor,
+                                self.expected,
+                                format!("{error}; up to byte {at} {lost} frames are lost"),
+                            );
                         }
                         _ => self.note(&cursor, self.expected, error.to_string()),
                     }

@@ -150,7 +150,9 @@ impl Reader {
             return Ok(None);
         }
         match self.json::<Completion>(at, Use::Rest, end) {
-            Ok(Completion { state: State::Aborted, reason, .. }) => Ok(Some(reason.unwrap_or_else(|| "aborted".into()))),
+            Ok(Completion { state: State::Aborted, reason, .. }) => {
+                Ok(Some(reason.unwrap_or_else(|| "aborted".into())))
+            }
             Ok(_) | Err(ReadError::Removed(..)) => Ok(None),
             Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => Ok(Some("how it ended cannot be read".into())),
             Err(error) => Err(error),

@@ -137,7 +137,11 @@ impl Reader {
         let Some(end) = rest.end else { return Ok(()) };
         let frame = self.files.frame(Use::Rest, &path, end);
         let id = located.id();
-        if let Some(frame) = self.unless_unreadable(segment, frame)?.flatten().filter(|f| f.head.entry.kind == Kind::Completion && f.head.entry.exchange == id) {
+        if let Some(frame) = self
+            .unless_unreadable(segment, frame)?
+            .flatten()
+            .filter(|f| f.head.entry.kind == Kind::Completion && f.head.entry.exchange == id)
+        {
             self.note_damage(&frame);
             located.end = Some(frame);
         }

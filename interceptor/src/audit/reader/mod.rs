@@ -255,13 +255,15 @@ impl Reader {
     /// is where a segment ends.
     fn note_gap(&self, segment: usize, index: &SegmentIndex, damage: &mut Vec<Damage>) {
         let (found, covered) = (index.next_sequence(), self.checkpoint.as_ref().map_or(0, |c| c.frames));
-        let next = self.segments.get(segment + 1).map_or(Some(covered), |path| first_sequence(path)).unwrap_or_default();
+        let next =
+            self.segments.get(segment + 1).map_or(Some(covered), |path| first_sequence(path)).unwrap_or_default();
         if next <= found {
             return;
         }
         let place = damage.iter().position(|place| place.sequence == found).map(|place| damage.swap_remove(place));
         let (offset, why) = place.map_or((index.end(), String::new()), |d| (d.offset, format!("{}; ", d.reason)));
-        let reason = format!("{why}from there on nothing of this segment can be read, frames {found} to {} are lost", next - 1);
+        let reason =
+            format!("{why}from there on nothing of this segment can be read, frames {found} to {} are lost", next - 1);
         damage.push(Damage { path: self.segments[segment].to_path_buf(), offset, sequence: found, reason });
     }
 

@@ -10,11 +10,14 @@ use super::super::header::HEADER;
 use super::super::scan::{Depth, SegmentFile, Step};
 use super::super::tree::{chain, sha256};
 use super::super::{
-    Act, Acts, Ages, Author, Begun, Class, Clocks, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
+    Act, Acts, Ages, Author, Begun, Class, Clocks, Deed, Done, ReadError, Removal, RetainError, Retention,
+    RetentionPlan, lock,
 };
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// In nanoseconds.
+const YEAR: u64 = 365 * 86_400_000_000_000;
 const RESPONSE: &[u8] = b"data: the answer\n\n";
 
 fn who() -> Author {
@@ -609,7 +612,6 @@ fn nothing_is_removed_by_a_clock_that_was_set_ahead() {
         let begun = Retention { dir: &dir, keys: &keys, now, clocks: Some(clocks) }.begin().unwrap();
         begun.plan(removal, &|_| false).map(|plan| plan.is_empty())
     };
-    const YEAR: u64 = 365 * DAY.as_nanos() as u64;
     let ages = days(&[(Class::Prompts, 90)]);
     let refused = plan(&ages, &|clocks| clocks.wall_ns += YEAR).unwrap_err();
     assert!(matches!(refused, RetainError::Clock { .. }), "{refused}");
@@ -623,7 +625,9 @@ fn nothing_is_removed_by_a_clock_that_was_set_ahead() {
     assert!(plan(&ages, &|clocks| clocks.wall_ns += YEAR / 365 / 48).unwrap());
     let another_boot = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boot_id) = (clocks.wall_ns + YEAR, [9; 16]);
     assert!(!plan(&ages, &another_boot).unwrap());
-    let a_week = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365);
+    let a_week = |clocks: &mut Clocks| {
+        (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365)
+    };
     assert!(!plan(&ages, &a_week).unwrap());
     // Whose it is does not depend on a clock.
     assert!(!plan(&erase(&[Class::Prompts]), &|clocks| clocks.wall_ns += YEAR).unwrap());

@@ -34,9 +34,8 @@ fn a_response_of_which_the_end_is_missing_is_not_taken_for_all_of_it() {
     // Frames: the request, two parts, the end. The head of the second part is damaged.
     let path = place.segments().remove(0);
     let mut bytes = std::fs::read(&path).unwrap();
-    let part = (0..2).fold(header::HEADER, |at, _| {
-        at + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
-    });
+    let part =
+        (0..2).fold(header::HEADER, |at, _| at + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize);
     bytes[part + 50] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let cut = "1 of its 2 parts are missing in the log".to_owned();

@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
         None => drop(export(args, &mut reader, io::stdout().lock())?),
         Some(path) => {
             // What the audit role may read is nobody else's to read: the log's own files are no wider.
-            let count = export(args, &mut reader, new_file(path, 0o600)?).map_err(|e| format!("--out {}: {e}", path.display()))?;
+            let count = export(args, &mut reader, new_file(path, 0o600)?)
+                .map_err(|e| format!("--out {}: {e}", path.display()))?;
             eprintln!("interceptor: {count} {} in {}", if count == 1 { "record" } else { "records" }, path.display());
         }
     }

@@ -14,8 +14,8 @@ use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
 use super::verify::kept_key;
 use crate::audit::{
-    self, Acts, Ages, Author, Class, Clocks, Counts, Done, Reader, Record, Removal, RetainError, Retention, RetentionPlan,
-    Time, Trust,
+    self, Acts, Ages, Author, Class, Clocks, Counts, Done, Reader, Record, Removal, RetainError, Retention,
+    RetentionPlan, Time, Trust,
 };
 use crate::config::{Age, StatePaths};
 

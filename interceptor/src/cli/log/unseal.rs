@@ -10,7 +10,9 @@ use serde_json::json;
 use super::super::Failure;
 use super::table::{Style, clean, colour};
 use super::{find, report_damage};
-use crate::audit::{Access, AuditorSecret, Content, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time};
+use crate::audit::{
+    Access, AuditorSecret, Content, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time,
+};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 

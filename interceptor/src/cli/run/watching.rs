@@ -13,7 +13,8 @@ use crate::watch::{Error, Place, Prepared, Watch};
 
 /// What is configured, if anything: watching costs a look at each record, and is done where someone would hear of it.
 pub(super) fn prepare(config: &Config, paths: &StatePaths, net: Net) -> Result<Option<Prepared>, Error> {
-    if !config.metrics.is_wanted() && config.alerts.is_empty() && config.sinks.is_empty() {
+    let others = config.alerts.is_empty() && config.sinks.is_empty() && config.audit.witnesses.is_empty();
+    if !config.metrics.is_wanted() && others {
         return Ok(None);
     }
     let place = Place { audit: paths.audit(), cursors: paths.sinks(), host: host(), net };

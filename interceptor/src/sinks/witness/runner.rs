@@ -125,7 +125,7 @@ impl Runner {
             };
             log::log!(level, "witness {}: {why}", self.settings.name);
         }
-        self.shared.failed(&why, wait);
+        self.shared.failed(&why, matches!(error, Unwitnessed::Contradiction(_)), wait);
         self.error = Some(why);
         wait
     }

@@ -543,6 +543,39 @@ fn keys_generate_overwrites_nothing() {
 }
 
 #[test]
+fn a_configuration_whose_metrics_cannot_be_is_refused_before_it_is_used() {
+    let state = State::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (free, taken_at) = ("127.0.0.1:9464", taken.local_addr().unwrap());
+    let config = state.dir.path().join("interceptor.toml");
+    let check = |metrics: &str| {
+        let auditor = state.dir.path().join("auditor.key.pub");
+        let text = format!("[audit]\nauditors = [{auditor:?}]\n[metrics]\n{metrics}");
+        std::fs::write(&config, text).unwrap();
+        state.run(&["--config", config.to_str().unwrap(), "run", "--check"])
+    };
+    let otlp =
+        |token: &Path| format!("[metrics.otlp]\nurl = \"https://127.0.0.1:1/v1/metrics\"\ntoken_file = {token:?}");
+    let token = state.dir.path().join("token");
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&token).unwrap();
+    std::fs::write(&token, "secret\n").unwrap();
+    let fine = check(&format!("{}\n", otlp(&token)));
+    assert_eq!(fine.status.code(), Some(0), "{}", stderr(&fine));
+    let missing = check(&otlp(&state.dir.path().join("missing")));
+    assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("metrics.otlp") && stderr(&missing).contains("missing"), "{}", stderr(&missing));
+    // An address of no interface of this host (TEST-NET-1).
+    let elsewhere = check("listen = \"192.0.2.1:9464\"\npublic = true");
+    assert_eq!(elsewhere.status.code(), Some(2), "{}", stderr(&elsewhere));
+    assert!(stderr(&elsewhere).contains("metrics.listen 192.0.2.1:9464"), "{}", stderr(&elsewhere));
+    assert_eq!(check(&format!("listen = \"{free}\"").replace("9464", "nowhere")).status.code(), Some(2));
+    if nix::unistd::geteuid().is_root() {
+        let refused = check(&format!("listen = \"{taken_at}\""));
+        assert!(stderr(&refused).contains("metrics.listen"), "{}", stderr(&refused));
+    }
+}
+
+#[test]
 fn verify_and_list_show_that_a_log_was_gone_on_with_unsigned() {
     let state = State::new();
     std::fs::remove_file(state.path("audit/checkpoint")).unwrap();

@@ -20,12 +20,13 @@ mod unseal;
 mod verify;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::pager::{Pager, Paging};
 use super::{Failure, Global};
@@ -161,6 +162,28 @@ fn report_damage(damage: &[Damage]) {
 /// Says something on standard error. A pager that shows it may be gone.
 fn tell(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "interceptor: {what}");
+}
+
+/// Writes what was found: JSON Lines, or else a table. `nothing` says that there is none.
+fn write_all<T: Serialize>(
+    found: &[T],
+    json: bool,
+    nothing: &str,
+    table: impl FnOnce(&mut dyn Write, &[T]) -> io::Result<()>,
+) -> Result<ExitCode, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match found {
+        [] => tell(nothing),
+        found if json => {
+            for one in found {
+                serde_json::to_writer(&mut out, one).map_err(io::Error::from)?;
+                writeln!(out)?;
+            }
+        }
+        found => table(&mut out, found)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The one record that `id` names.

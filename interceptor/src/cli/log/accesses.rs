@@ -1,6 +1,6 @@
 //! `interceptor log accesses`: who unsealed which record, when and why.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::table::{Style, clean, colour, millis};
 use super::verify::kept_key;
-use super::{report_damage, tell};
+use super::{report_damage, tell, write_all};
 use crate::audit::{self, Access, Everything, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
@@ -44,20 +44,7 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     // A missing log has a better message than a missing access log.
     Reader::open(&paths.audit())?;
     let accesses = all(paths)?;
-    if accesses.is_empty() {
-        eprintln!("interceptor: nothing was ever unsealed");
-    }
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        for access in &accesses {
-            serde_json::to_writer(&mut out, access).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
-    } else if !accesses.is_empty() {
-        table(&mut out, &accesses)?;
-    }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    write_all(&accesses, args.json, "nothing was ever unsealed", table)
 }
 
 /// Accesses to one record, oldest first.
@@ -121,7 +108,7 @@ pub(crate) fn outcome(access: &Access) -> &'static str {
     }
 }
 
-fn table(out: &mut impl Write, accesses: &[Listed]) -> io::Result<()> {
+fn table(out: &mut dyn Write, accesses: &[Listed]) -> io::Result<()> {
     let width = accesses.iter().map(|listed| who(&listed.access).chars().count()).max().unwrap_or(0).max(4);
     let headings = format!(
         "{:<23}  {:<width$}  {:<36}  {:<7}  {:<6}  {:<16}  REASON",

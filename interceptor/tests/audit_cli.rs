@@ -576,6 +576,22 @@ fn a_configuration_whose_metrics_cannot_be_is_refused_before_it_is_used() {
 }
 
 #[test]
+fn retention_by_hand_wants_a_reason_and_a_clock_that_is_right() {
+    let state = State::new();
+    let asked = |args: &[&str]| state.run(&[&["log", "retain", "--dry-run"], args].concat());
+    for args in [&["--keep", "prompts=1d"][..], &["--erase", "uid:1000"]] {
+        let refused = asked(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&refused).contains("--reason"), "{args:?}: {}", stderr(&refused));
+        assert_eq!(asked(&[args, &["--reason", "new policy"]].concat()).status.code(), Some(0), "{args:?}");
+    }
+    let empty = state.run(&["log", "retain", "--keep", "prompts=1d", "--reason", " "]);
+    assert!(empty.status.code() == Some(2) && stderr(&empty).contains("the reason is empty"), "{}", stderr(&empty));
+    assert_eq!(asked(&["--keep", "prompts=1d", "--reason", "new policy", "--clock-is-right"]).status.code(), Some(0));
+    assert_eq!(asked(&["--erase", "uid:1000", "--reason", "r", "--clock-is-right"]).status.code(), Some(2));
+}
+
+#[test]
 fn verify_and_list_show_that_a_log_was_gone_on_with_unsigned() {
     let state = State::new();
     std::fs::remove_file(state.path("audit/checkpoint")).unwrap();

@@ -9,6 +9,7 @@ use super::super::frame::{EncodedHead, frame_length, trailer};
 use super::super::header::HEADER;
 use super::super::scan::{Depth, SegmentFile, Step};
 use super::super::tree::{chain, sha256};
+use super::super::writer::{Plan, Wanted};
 use super::super::{
     Act, Acts, Ages, Author, Begun, Class, Clocks, Deed, Done, ReadError, Removal, RetainError, Retention,
     RetentionPlan, lock,
@@ -528,6 +529,33 @@ fn a_record_in_parts_is_held_and_erased_like_others() {
     let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), DAY);
     assert!(plan.counts[&Class::Prompts].frames > 0);
     assert_eq!(place.opens(id), [false; 2]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_may_be_on_hold_and_stays() {
+    let place = Place::new();
+    let log = place.open();
+    let id = ExchangeId::new();
+    let plan = Plan::new(Kind::Refusal, id).plain(Content::Json, b"no record").plain(Content::MaskedBody, BODY);
+    run(log.context.sink.append(&plan, Wanted::Appended)).unwrap();
+    let other = run(by(&log.worker().unwrap(), 1000));
+    log.close().unwrap();
+    place.write(&[&[]]);
+    place.intact();
+    let is_there = |id| place.record_of(id).request.masked.is_some();
+    let ages = days(&[(Class::Prompts, 1)]);
+    place.hold(Deed::Hold { name: "case".into(), records: vec!["caller=nobody".into()] });
+    let (plan, _) = place.retain(&ages, DAY * 2);
+    assert_eq!((plan.unreadable, plan.held), (1, 1));
+    assert_eq!((is_there(id), is_there(other)), (true, false));
+    // Nor is it known whose it is.
+    let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), DAY * 2);
+    assert_eq!((plan.unreadable, is_there(id)), (1, true));
+    // Where nothing is on hold, age alone counts.
+    place.hold(Deed::Release { name: "case".into() });
+    let (plan, _) = place.retain(&ages, DAY * 2);
+    assert_eq!((plan.unreadable, is_there(id)), (0, false));
+    place.intact();
 }
 
 #[test]

@@ -171,6 +171,7 @@ pub fn fuzz_consistency(data: &[u8]) {
 mod tests {
     use tlog_tiles::tlog;
 
+    use super::super::proof::hash;
     use super::super::subtrees::{consistency, roots};
     use super::super::tree::{self, leaf_hash};
     use super::*;

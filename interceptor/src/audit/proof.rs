@@ -119,7 +119,7 @@ pub(super) fn hashes<'a>(lines: impl Iterator<Item = &'a str>, most: usize) -> R
 }
 
 /// A SHA-256 in base64.
-fn hash(line: &str) -> Option<Hash> {
+pub(super) fn hash(line: &str) -> Option<Hash> {
     STANDARD.decode(line).ok().and_then(|bytes| Hash::try_from(bytes).ok())
 }
 

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn times_are_said_in_words() {
-        let words = |minutes| in_words(Duration::from_secs(minutes * 60));
+        let words = |minutes: u64| in_words(Duration::from_secs(minutes * 60));
         assert_eq!((words(61).as_str(), words(60 * 49).as_str()), ("1 h 1 min", "2 days"));
     }
 }

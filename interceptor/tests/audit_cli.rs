@@ -1,5 +1,7 @@
 //! `interceptor log` and `interceptor keys` as people and scripts call them.
 
+mod forge;
+
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -244,6 +246,28 @@ fn a_proof_that_the_log_goes_on_is_checked_without_it_and_another_log_has_none()
 }
 
 #[test]
+fn a_proof_is_written_over_nothing_and_through_no_link() {
+    let state = State::new();
+    let at = |name: &str| state.dir.path().join(name);
+    let kept = at("kept");
+    std::fs::copy(state.path("audit/checkpoint"), &kept).unwrap();
+    std::fs::write(at("there"), "precious").unwrap();
+    std::os::unix::fs::symlink(at("there"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+    for what in [&["latest"][..], &["--since", kept.to_str().unwrap()]] {
+        let prove = |out: PathBuf| state.run(&[&["log", "prove"], what, &["--out", out.to_str().unwrap()]].concat());
+        for name in ["there", "link", "dangling"] {
+            let refused = prove(at(name));
+            assert_eq!(refused.status.code(), Some(2), "{name}");
+            assert!(stderr(&refused).contains("not there yet"), "{name}: {}", stderr(&refused));
+        }
+        assert!(!at("nowhere").exists() && std::fs::read(at("there")).unwrap() == b"precious");
+        assert!(prove(at("proof")).status.success());
+        std::fs::remove_file(at("proof")).unwrap();
+    }
+}
+
+#[test]
 fn unseal_shows_the_original_after_the_access_is_on_record() {
     let state = State::new();
     let id = state.lines(&["log", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
@@ -257,6 +281,26 @@ fn unseal_shows_the_original_after_the_access_is_on_record() {
     let card = stdout(&state.run(&["log", "show", &id]));
     assert_eq!(card.matches("case 17").count(), 2, "{card}");
     assert_eq!(state.lines(&["log", "verify", "--json"])[0]["report"]["accesses"], 2);
+}
+
+#[test]
+fn unseal_says_when_a_response_is_not_all_there_was() {
+    let state = State::new();
+    let log = open(&state.settings());
+    let worker = log.worker().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (mut exchange, _) = worker.begin(record(), ORIGINAL, OUTGOING).await.unwrap();
+        exchange.chunk(b"data: half of").await.unwrap();
+        exchange.complete(&Completion::aborted("the client went away")).await.unwrap().await.unwrap();
+    });
+    log.close().unwrap();
+    let out = stdout(&state.unseal(&["--reason", "case 17"]));
+    assert!(out.contains("--- the request as the client sent it\n"), "{out}");
+    assert!(out.contains("--- the response, incomplete: the client went away\ndata: half of\n"), "{out}");
+    let json: Value = serde_json::from_str(&stdout(&state.unseal(&["--reason", "case 17", "--json"]))).unwrap();
+    assert_eq!(json["response"]["incomplete"], "the client went away");
+    assert_eq!(json["request"]["incomplete"], Value::Null);
 }
 
 #[test]
@@ -303,6 +347,43 @@ fn unseal_refuses_without_a_reason_a_fitting_key_or_a_place_for_the_access() {
     let out = state.unseal(&["--reason", "no place"]);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", stdout(&out));
     assert!(stderr(&out).contains("nothing is shown"), "{}", stderr(&out));
+}
+
+#[test]
+fn an_access_that_somebody_added_to_the_file_is_told_from_those_that_are_signed() {
+    let state = State::new();
+    assert!(state.unseal(&["--reason", "case 17"]).status.success());
+    let signed = || -> Vec<bool> {
+        state.lines(&["log", "accesses", "--json"]).iter().map(|access| access["signed"].as_bool().unwrap()).collect()
+    };
+    assert_eq!(signed(), [true]);
+    let quiet = state.run(&["log", "accesses"]);
+    assert_eq!(stderr(&quiet), "");
+    assert!(stdout(&quiet).contains("  opened   yes     "), "{}", stdout(&quiet));
+
+    let path = state.path("audit/access-00000000000000000000.alog");
+    let genuine = std::fs::read(&path).unwrap();
+    let frame = forge::frames(&genuine)[0].clone();
+    let mut segment = genuine[..frame.end].to_vec();
+    segment.extend_from_slice(&genuine[frame.clone()]);
+    forge::reseal(&mut segment, forge::Effort::Chain);
+    std::fs::write(&path, &segment).unwrap();
+    assert_eq!(signed(), [true, false]);
+    let told = state.run(&["log", "accesses"]);
+    assert!(stdout(&told).contains("  opened   no      "), "{}", stdout(&told));
+    assert!(stderr(&told).contains("1 of 2 accesses are not signed"), "{}", stderr(&told));
+    let card = stdout(&state.run(&["log", "show", "latest"]));
+    assert_eq!((card.matches("case 17").count(), card.matches("(not signed)").count()), (2, 1), "{card}");
+
+    // In the place of a signed one: checksums are right, the signed digests are not.
+    let mut segment = genuine[..frame.end].to_vec();
+    let reason = segment.windows(7).position(|window| window == b"case 17").unwrap();
+    segment[reason] = b'C';
+    forge::reseal(&mut segment, forge::Effort::Checksums);
+    std::fs::write(&path, &segment).unwrap();
+    assert_eq!(signed(), [false]);
+    let told = state.run(&["log", "accesses"]);
+    assert!(stderr(&told).contains("the access log is not intact"), "{}", stderr(&told));
 }
 
 #[test]
@@ -397,6 +478,38 @@ fn damage_is_told_and_marked_and_does_not_stop_the_list() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_read_is_named_once_and_the_others_are_shown() {
+    let state = State::new();
+    let log = open(&state.settings());
+    let worker = log.worker().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let id = runtime.block_on(worker.refuse(record(), None, b"")).unwrap().to_string();
+    log.close().unwrap();
+    let name = "log-00000000000000000000.alog";
+    let mut bytes = std::fs::read(state.path("audit").join(name)).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(state.path("audit").join(name), bytes).unwrap();
+    for (command, status) in [
+        (&["log", "list"][..], 0),
+        (&["log", "list", "--json", "--limit", "5"], 0),
+        (&["log", "show", "latest"], 0),
+        (&["log", "tail"], 0),
+        (&["log", "stats"], 0),
+        (&["log", "export"], 0),
+        (&["log", "grep", "nothing like it"], 1),
+        (&["log", "alerts"], 0),
+    ] {
+        let out = state.run(command);
+        assert_eq!(out.status.code(), Some(status), "{command:?}: {}", stderr(&out));
+        let told = stderr(&out);
+        let expected = format!("{name} cannot be read (the header's checksum does not match)");
+        assert_eq!((told.matches(&expected).count(), told.matches(name).count()), (1, 1), "{command:?}: {told}");
+        assert!(told.contains("interceptor log verify"), "{told}");
+    }
+    assert!(stdout(&state.run(&["log", "list"])).contains(&id[..18]));
+}
+
+#[test]
 fn an_empty_list_says_so_and_a_time_that_is_none_is_refused() {
     let state = State { dir: tempfile::tempdir().unwrap() };
     assert!(state.run(&["keys", "generate", "--out", state.key().to_str().unwrap()]).status.success());
@@ -427,6 +540,55 @@ fn keys_generate_overwrites_nothing() {
     let nowhere = state.dir.path().join("missing/auditor.key");
     let out = state.run(&["keys", "generate", "--out", nowhere.to_str().unwrap()]);
     assert!(stderr(&out).contains("create it"), "{}", stderr(&out));
+}
+
+#[test]
+fn a_configuration_whose_metrics_cannot_be_is_refused_before_it_is_used() {
+    let state = State::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (free, taken_at) = ("127.0.0.1:9464", taken.local_addr().unwrap());
+    let config = state.dir.path().join("interceptor.toml");
+    let check = |metrics: &str| {
+        let auditor = state.dir.path().join("auditor.key.pub");
+        let text = format!("[audit]\nauditors = [{auditor:?}]\n[metrics]\n{metrics}");
+        std::fs::write(&config, text).unwrap();
+        state.run(&["--config", config.to_str().unwrap(), "run", "--check"])
+    };
+    let otlp =
+        |token: &Path| format!("[metrics.otlp]\nurl = \"https://127.0.0.1:1/v1/metrics\"\ntoken_file = {token:?}");
+    let token = state.dir.path().join("token");
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&token).unwrap();
+    std::fs::write(&token, "secret\n").unwrap();
+    let fine = check(&format!("{}\n", otlp(&token)));
+    assert_eq!(fine.status.code(), Some(0), "{}", stderr(&fine));
+    let missing = check(&otlp(&state.dir.path().join("missing")));
+    assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("metrics.otlp") && stderr(&missing).contains("missing"), "{}", stderr(&missing));
+    // An address of no interface of this host (TEST-NET-1).
+    let elsewhere = check("listen = \"192.0.2.1:9464\"\npublic = true");
+    assert_eq!(elsewhere.status.code(), Some(2), "{}", stderr(&elsewhere));
+    assert!(stderr(&elsewhere).contains("metrics.listen 192.0.2.1:9464"), "{}", stderr(&elsewhere));
+    assert_eq!(check(&format!("listen = \"{free}\"").replace("9464", "nowhere")).status.code(), Some(2));
+    if nix::unistd::geteuid().is_root() {
+        let refused = check(&format!("listen = \"{taken_at}\""));
+        assert!(stderr(&refused).contains("metrics.listen"), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn retention_by_hand_wants_a_reason_and_a_clock_that_is_right() {
+    let state = State::new();
+    let asked = |args: &[&str]| state.run(&[&["log", "retain", "--dry-run"], args].concat());
+    for args in [&["--keep", "prompts=1d"][..], &["--erase", "uid:1000"]] {
+        let refused = asked(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&refused).contains("--reason"), "{args:?}: {}", stderr(&refused));
+        assert_eq!(asked(&[args, &["--reason", "new policy"]].concat()).status.code(), Some(0), "{args:?}");
+    }
+    let empty = state.run(&["log", "retain", "--keep", "prompts=1d", "--reason", " "]);
+    assert!(empty.status.code() == Some(2) && stderr(&empty).contains("the reason is empty"), "{}", stderr(&empty));
+    assert_eq!(asked(&["--keep", "prompts=1d", "--reason", "new policy", "--clock-is-right"]).status.code(), Some(0));
+    assert_eq!(asked(&["--erase", "uid:1000", "--reason", "r", "--clock-is-right"]).status.code(), Some(2));
 }
 
 #[test]

@@ -125,6 +125,11 @@ fn says(status: &WitnessStatus, what: &str) -> bool {
     status.error.as_deref().is_some_and(|error| error.contains(what))
 }
 
+/// As [`says`], of what is evidence.
+fn contradicts(status: &WitnessStatus, what: &str) -> bool {
+    status.contradicts && says(status, what)
+}
+
 /// The witness as a program.
 struct Witness {
     port: u16,
@@ -267,10 +272,14 @@ fn a_log_that_was_put_back_or_written_anew_is_refused() {
     // Put back: less than the witness has seen.
     state.put_back(&saved);
     let witnesses = state.show(&witness.settings());
-    until(&witnesses, "a log that is shorter", |status| says(status, "it has seen 16 leaves of this log, which has 6"));
+    until(&witnesses, "a log that is shorter", |status| {
+        contradicts(status, "it has seen 16 leaves of this log, which has 6")
+    });
     // And gone on from there, past what the witness has seen.
     state.write(20);
-    until(&witnesses, "another log", |status| says(status, "does not begin with the 16 leaves that it has seen"));
+    until(&witnesses, "another log", |status| {
+        contradicts(status, "does not begin with the 16 leaves that it has seen")
+    });
     witnesses.stop(PATIENCE);
     assert_eq!(witness.seen(), [(0, 16)]);
 
@@ -287,7 +296,9 @@ fn a_log_that_was_put_back_or_written_anew_is_refused() {
     fs::remove_dir_all(state.path("state")).unwrap();
     state.write(20);
     let witnesses = state.show(&witness.settings());
-    until(&witnesses, "a log of another key", |status| says(status, "it knows another key for this log"));
+    until(&witnesses, "a log of another key", |status| {
+        says(status, "it knows another key for this log") && !status.contradicts
+    });
     witnesses.stop(PATIENCE);
 }
 
@@ -342,9 +353,11 @@ fn a_directory_keeps_each_checkpoint_and_notices_another_log() {
     fs::write(kept.join("00000000000000000011.checkpoint"), "interceptor/wit").unwrap();
     state.put_back(&saved);
     let witnesses = state.show(&settings);
-    until(&witnesses, "a log that is shorter", |status| says(status, "it has seen 10 leaves of this log, which has 6"));
+    until(&witnesses, "a log that is shorter", |status| {
+        contradicts(status, "it has seen 10 leaves of this log, which has 6")
+    });
     state.write(2);
-    until(&witnesses, "another log of that size", |status| says(status, "does not begin with the 10"));
+    until(&witnesses, "another log of that size", |status| contradicts(status, "does not begin with the 10"));
     state.write(2);
     until(&witnesses, "another log", |status| says(status, "the log of 14 leaves does not begin with the 10"));
     witnesses.stop(PATIENCE);

@@ -13,8 +13,9 @@ use super::frame::{Content, Kind, frame_length};
 use super::header::{HEADER, Stream};
 use super::keeper::replace;
 use super::recover::{WithoutCheckpoint, read_checkpoint};
+use super::retain::RetainError;
 use super::writer::{Plan, Shared, Wanted};
-use super::{Error, Time};
+use super::{Error, ReadError, Time, Trust, acts};
 use crate::flow::ExchangeId;
 
 /// Below the keys directory: a copy of the access log's newest checkpoint. Whoever may write the log but not the keys
@@ -99,6 +100,22 @@ pub(crate) fn append(dir: &Path, keys: &Path, plan: &Plan<'_>) -> Result<(), Err
     let note = std::fs::read(&note).map_err(|e| Error::io("read", &note, e))?;
     replace(&path, &note)?;
     shared.finish()
+}
+
+/// Frames of the access log in `dir` that its checkpoint signs, once all of it was verified; those behind them anyone can have
+/// appended who may write the file.
+///
+/// # Errors
+/// [`RetainError::NotIntact`] when none can be told from a forged one; [`RetainError::Read`].
+pub fn signed_accesses(dir: &Path, trust: &Trust) -> Result<u64, RetainError> {
+    // Before the frames are verified, which a later checkpoint may cover more of.
+    let signed = match read_checkpoint(dir, Stream::Access, &trust.key) {
+        Ok(checkpoint) => checkpoint.frames,
+        Err(Error::NoCheckpoint { .. }) => 0,
+        Err(error) => return Err(ReadError::from_log(error).into()),
+    };
+    acts(dir, trust)?;
+    Ok(signed)
 }
 
 /// Where the access log had got to according to the keys directory, which whoever can only write the log cannot change.

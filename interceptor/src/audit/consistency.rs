@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 use super::header::Stream;
-use super::proof::{decimal, hash};
+use super::proof::{decimal, hashes};
 use super::tree::{Hash, node_hash, sha256};
 
 /// The most that a witness takes.
@@ -78,11 +78,7 @@ impl Consistency {
         let mut lines = head.split('\n');
         let old = lines.next().and_then(|line| line.strip_prefix("old ")).ok_or(malformed("no `old` line"))?;
         let old = decimal(old).ok_or(malformed("its old size is no number"))?;
-        let path = lines.take(MOST_HASHES + 1).map(hash).collect::<Option<Vec<_>>>();
-        let path = path.ok_or(malformed("a line behind the old size is no SHA-256 in base64"))?;
-        if path.len() > MOST_HASHES {
-            return Err(malformed("it has more hashes than a tree has levels"));
-        }
+        let path = hashes(lines, MOST_HASHES).map_err(malformed)?;
         Ok(Self { old, path, checkpoint: checkpoint.to_owned() })
     }
 
@@ -175,6 +171,7 @@ pub fn fuzz_consistency(data: &[u8]) {
 mod tests {
     use tlog_tiles::tlog;
 
+    use super::super::proof::hash;
     use super::super::subtrees::{consistency, roots};
     use super::super::tree::{self, leaf_hash};
     use super::*;

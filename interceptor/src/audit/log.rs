@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
 use super::checkpoint::{SIGNING_PUB, SigningKey};
+use super::clock::boot_id;
 use super::condition::{Probe, Tally};
 use super::disk::{Disk, Kernel};
 use super::exchange::Worker;
@@ -465,12 +466,4 @@ impl Shared {
         self.disk.remove(&segment.path).map_err(|e| Error::io("unlink", &segment.path, e))?;
         self.sync_directory()
     }
-}
-
-fn boot_id() -> [u8; 16] {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .and_then(|text| hex::decode(text.trim().replace('-', "")).ok())
-        .and_then(|bytes| bytes.try_into().ok())
-        .unwrap_or_default()
 }

@@ -73,11 +73,7 @@ impl Proof {
         let entry = STANDARD.decode(extra).map_err(|_| malformed("its extra data are not base64"))?;
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(malformed("no `index` line"))?;
         let index = decimal(index).ok_or(malformed("its index is no number"))?;
-        let path = lines.take(MOST_HASHES + 1).map(hash).collect::<Option<Vec<_>>>();
-        let path = path.ok_or(malformed("a line behind the index is no SHA-256 in base64"))?;
-        if path.len() > MOST_HASHES {
-            return Err(malformed("it has more hashes than a tree has levels"));
-        }
+        let path = hashes(lines, MOST_HASHES).map_err(malformed)?;
         Ok(Self { entry, index, path, checkpoint: checkpoint.to_owned() })
     }
 
@@ -113,6 +109,13 @@ impl fmt::Display for Proof {
 pub(super) fn decimal(text: &str) -> Option<u64> {
     let is_plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
     text.parse().ok().filter(|_| is_plain)
+}
+
+/// The hashes of a proof, a line each.
+pub(super) fn hashes<'a>(lines: impl Iterator<Item = &'a str>, most: usize) -> Result<Vec<Hash>, &'static str> {
+    let path = lines.take(most + 1).map(hash).collect::<Option<Vec<_>>>();
+    let path = path.ok_or("a line behind the first ones is no SHA-256 in base64")?;
+    if path.len() > most { Err("it has more hashes than a tree has levels") } else { Ok(path) }
 }
 
 /// A SHA-256 in base64.

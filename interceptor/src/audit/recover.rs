@@ -361,7 +361,8 @@ fn refuse_if_durable(
     walk: &Walk,
 ) -> Result<u64, Error> {
     let later = segment.later_frames(offset)?;
-    if later.iter().any(|(_, head)| head.entry.durable > walk.extent.frames) {
+    // No loss of power leaves so many heads without a body: what they hide was not looked for.
+    if segment.is_made_up()? || later.iter().any(|(_, head)| head.entry.durable > walk.extent.frames) {
         return Err(Error::Damaged {
             path: segment.path.clone(),
             offset,

@@ -69,6 +69,8 @@ pub(crate) struct SegmentFile {
     /// Whether each window is larger than the one before it as long as it follows that one.
     adapts: bool,
     known_len: u64,
+    /// Bytes of bodies that were read for heads which turned out to begin no frame.
+    in_vain: u64,
 }
 
 /// Tells a file from another that took its name: retention writes segments anew.
@@ -110,6 +112,7 @@ impl SegmentFile {
             ahead: WINDOW,
             adapts: false,
             known_len: 0,
+            in_vain: 0,
         })
     }
 
@@ -222,17 +225,30 @@ impl SegmentFile {
         Ok(found)
     }
 
-    /// The first valid frame at an aligned offset from `from` on.
+    /// The first valid frame at an aligned offset from `from` on. Heads may be made up, each with a body that reaches to the end
+    /// of the file: once there were [too many](Self::is_made_up), a head is believed, and what it claims is gone past.
     pub(crate) fn later_frame(&mut self, from: u64) -> Result<Option<(u64, Head)>, Error> {
-        let end = self.len()?;
+        let (end, seed) = (self.len()?, self.seed);
         let mut at = from.next_multiple_of(ALIGN as u64);
         while at + MIN_HEAD as u64 <= end {
-            if let Step::Frame(head) = self.step(at, Depth::Bodies)? {
-                return Ok(Some((at, head)));
+            let mut length = ALIGN;
+            if let Step::Frame(head) = self.step(at, Depth::Heads)? {
+                if check_body(seed, &head, self.bytes(at, head.length)?).is_ok() {
+                    return Ok(Some((at, head)));
+                }
+                self.in_vain += head.length as u64;
+                if self.is_made_up()? {
+                    length = head.length;
+                }
             }
-            at += ALIGN as u64;
+            at += length as u64;
         }
         Ok(None)
+    }
+
+    /// Whether more was claimed by heads without their body than the file has: frames do not overlap.
+    pub(crate) fn is_made_up(&self) -> Result<bool, Error> {
+        Ok(self.in_vain > 2 * self.len()?)
     }
 }
 
@@ -274,5 +290,98 @@ pub fn fuzz_frames(segment_id: &[u8; 16], bytes: &[u8]) {
             }
             Err(_) => at += ALIGN,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Content, EncodedHead, Entry, Holding, Kind, Section, frame_length, trailer};
+    use super::super::tree::Frontier;
+    use super::*;
+    use crate::flow::ExchangeId;
+
+    const SEGMENT: usize = 1 << 20;
+
+    fn header() -> Header {
+        Header {
+            stream: Stream::Log,
+            segment_id: [7; 16],
+            previous_id: [0; 16],
+            generation: [1; 16],
+            boot_id: [2; 16],
+            first_sequence: 0,
+            created_ns: 0,
+            allocated: SEGMENT as u64,
+            chain: [0; 32],
+            tree: Frontier::default(),
+        }
+    }
+
+    /// A head with this body, and the end of the frame.
+    fn frame(seed: Seed, body: usize) -> (Vec<u8>, Vec<u8>) {
+        let entry = Entry {
+            kind: Kind::Note,
+            sequence: 1,
+            leaf_index: 1,
+            durable: 0,
+            exchange: ExchangeId::from_bytes([0; 16]),
+            wall_ns: 0,
+            boottime_ns: 0,
+            key_id: [0; 16],
+            sections: vec![Section {
+                content: Content::Json,
+                holding: Holding::Plain,
+                length: u32::try_from(body).unwrap(),
+                digest: [0; 32],
+            }],
+        };
+        let head = EncodedHead::new(&entry).finish(seed, frame_length(1, body), &[0; 32]);
+        let (end, length) = trailer(seed, head.bytes().len(), body, crc32c::crc32c(&vec![0; body]));
+        (head.bytes().to_vec(), end[..length].to_vec())
+    }
+
+    /// A segment with as many heads as there is room for, each with a body up to the last frame, which is whole, or to the end.
+    fn made_up(heads: usize) -> (tempfile::TempDir, SegmentFile, u64) {
+        let header = header();
+        let seed = Seed::new(&header.segment_id);
+        let (head, end) = frame(seed, 0);
+        let last = SEGMENT - head.len() - end.len();
+        let mut bytes = vec![0; SEGMENT];
+        bytes[..HEADER].copy_from_slice(&header.encode());
+        bytes[last..last + head.len()].copy_from_slice(&head);
+        bytes[last + head.len()..].copy_from_slice(&end);
+        let mut at = HEADER;
+        for _ in 0..heads {
+            let overhead = frame_length(1, 0);
+            if at + 2 * overhead > last {
+                break;
+            }
+            let (head, _) = frame(seed, last - at - overhead);
+            bytes[at..at + head.len()].copy_from_slice(&head);
+            at += overhead;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(Stream::Log.segment_name(0));
+        std::fs::write(&path, bytes).unwrap();
+        let file = SegmentFile::open(&path).unwrap();
+        (dir, file, last as u64)
+    }
+
+    #[test]
+    fn heads_without_a_body_do_not_hide_the_frame_behind_them() {
+        let (_dir, mut file, last) = made_up(1);
+        let found: Vec<u64> = file.later_frames(HEADER as u64).unwrap().into_iter().map(|(at, _)| at).collect();
+        assert_eq!((found, file.is_made_up().unwrap()), (vec![last], false));
+    }
+
+    #[test]
+    fn what_made_up_heads_cost_does_not_grow_with_their_number() {
+        let (_dir, mut file, last) = made_up(usize::MAX);
+        let found: Vec<u64> = file.later_frames(HEADER as u64).unwrap().into_iter().map(|(at, _)| at).collect();
+        // Thousands of bodies of half a segment each, on average, without a bound.
+        assert!(file.in_vain <= 4 * SEGMENT as u64, "{} bytes were read in vain", file.in_vain);
+        assert_eq!((found, file.is_made_up().unwrap()), (vec![last], true));
+        assert_eq!(file.later_frame(HEADER as u64).unwrap().map(|(at, _)| at), Some(last));
+        assert!(file.in_vain <= 6 * SEGMENT as u64, "{} bytes were read in vain", file.in_vain);
     }
 }

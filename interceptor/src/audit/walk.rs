@@ -1,5 +1,7 @@
 //! Walking through the frames of a stream in order: across segments, past damage, beside a running writer.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,17 +20,40 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Read at once when looking for the end of damaged bytes.
 const WINDOW: usize = 1 << 20;
 
-/// A damaged place.
+/// A damaged place, or a segment that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The segment.
     pub path: PathBuf,
-    /// Where in it.
+    /// Where in it; 0, where no frame is, when nothing of it can be read.
     pub offset: u64,
     /// The frame that is damaged, or the first of those that cannot be found.
     pub sequence: u64,
     /// What is wrong.
     pub reason: String,
+}
+
+impl Damage {
+    /// A segment of which nothing can be read.
+    pub(crate) fn of_segment(path: &Path, reason: String) -> Self {
+        Self { path: path.to_path_buf(), offset: 0, sequence: first_sequence(path).unwrap_or_default(), reason }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, offset, sequence, reason } = self;
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        match offset {
+            0 => write!(f, "{file} cannot be read ({reason}): what it holds is left out"),
+            _ => write!(f, "frame {sequence} is damaged ({file} at byte {offset}: {reason})"),
+        }
+    }
+}
+
+/// The sequence number that a segment begins with: its name says it.
+pub(crate) fn first_sequence(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.rsplit('-').next()?.parse().ok()
 }
 
 /// A frame, and where it is.
@@ -59,6 +84,8 @@ pub(crate) struct Walk {
     bounds: Option<bool>,
     /// The segment to begin with: an index into `paths`.
     first: usize,
+    /// Where segments that cannot be read are left out: those that were.
+    left_out: Option<HashSet<PathBuf>>,
 }
 
 /// A place in a segment.
@@ -107,6 +134,7 @@ impl Walk {
             expected: 0,
             bounds: None,
             first: 0,
+            left_out: None,
         })
     }
 
@@ -133,6 +161,11 @@ impl Walk {
         self.paths = paths;
         self.cursor = Some(Cursor { segment, file, at });
         Ok(())
+    }
+
+    /// Goes on past segments that cannot be read, and tells of each once, but for those that are `known`.
+    pub(crate) fn leave_out_unreadable(&mut self, known: impl IntoIterator<Item = PathBuf>) {
+        self.left_out = Some(known.into_iter().collect());
     }
 
     /// Where the walk is; nowhere before the first segment.
@@ -200,7 +233,7 @@ impl Walk {
             match self.look(&mut cursor)? {
                 (Step::Frame(head), error) => {
                     if let Some(error) = error {
-                        self.note(&cursor, head.entry.sequence, error);
+                        self.note(&cursor, head.entry.sequence, error.to_string());
                     }
                     let frame = FrameRef {
                         segment: cursor.segment,
@@ -215,9 +248,20 @@ impl Walk {
                     return Ok(Some(frame));
                 }
                 (Step::Invalid(error), _) => {
-                    self.note(&cursor, self.expected, error);
                     // The first alone: a segment with many damaged places would else be read to its end for each.
-                    cursor.at = match cursor.file.later_frame(cursor.at + ALIGN as u64)? {
+                    let later = cursor.file.later_frame(cursor.at + ALIGN as u64)?;
+                    let lost = later.as_ref().map_or(0, |(_, head)| head.entry.sequence.saturating_sub(self.expected));
+                    match &later {
+                        Some((at, _)) if lost > 1 => {
+                            self.note(
+                                &cursor,
+                                self.expected,
+                                format!("{error}; up to byte {at} {lost} frames are lost"),
+                            );
+                        }
+                        _ => self.note(&cursor, self.expected, error.to_string()),
+                    }
+                    cursor.at = match later {
                         Some((at, _)) => at,
                         None => end_of_bytes(&mut cursor.file, cursor.at)?,
                     };
@@ -232,9 +276,9 @@ impl Walk {
         }
     }
 
-    fn note(&mut self, cursor: &Cursor, sequence: u64, error: FrameError) {
+    fn note(&mut self, cursor: &Cursor, sequence: u64, reason: String) {
         let path = cursor.file.path.clone();
-        self.damage.push(Damage { path, offset: cursor.at, sequence, reason: error.to_string() });
+        self.damage.push(Damage { path, offset: cursor.at, sequence, reason });
     }
 
     /// What stands at the cursor. What looks damaged may be a frame that is being written, read from memory that both
@@ -266,13 +310,13 @@ impl Walk {
             self.cursor = from;
             return Ok(false);
         }
-        if replaced || next >= self.paths.len() {
+        if replaced || self.paths.get(next..).unwrap_or_default().iter().all(|path| self.is_left_out(path)) {
             self.paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
         }
-        let Some(path) = self.paths.get(next) else {
+        if next >= self.paths.len() {
             self.cursor = from;
             return Ok(false);
-        };
+        }
         if let Some(mut from) = from {
             // The writer may have filled the segment up between our last look and its next segment.
             from.file.refresh();
@@ -282,19 +326,41 @@ impl Walk {
             }
             self.cursor = Some(from);
         }
-        match SegmentFile::open(path) {
-            Ok(file) => {
-                self.newest_generation = file.header.generation;
-                self.cursor = Some(Cursor { segment: next, file, at: HEADER as u64 });
-                Ok(true)
+        self.open_first(next)
+    }
+
+    /// Goes to the first segment from `next` on that can be read.
+    fn open_first(&mut self, next: usize) -> Result<bool, ReadError> {
+        for segment in next..self.paths.len() {
+            match SegmentFile::open(&self.paths[segment]) {
+                Ok(file) => {
+                    self.newest_generation = file.header.generation;
+                    self.cursor = Some(Cursor { segment, file, at: HEADER as u64 });
+                    return Ok(true);
+                }
+                // A writer that leaves removes the segment it has not used.
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    self.paths.truncate(segment);
+                    return Ok(false);
+                }
+                Err(error) => self.leave_out(segment, ReadError::from_log(error))?,
             }
-            // A writer that leaves removes the segment it has not used.
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                self.paths.truncate(next);
-                Ok(false)
-            }
-            Err(error) => Err(ReadError::from_log(error)),
         }
+        Ok(false)
+    }
+
+    /// Goes on without a segment, if that is what is wanted.
+    fn leave_out(&mut self, segment: usize, error: ReadError) -> Result<(), ReadError> {
+        let path = &self.paths[segment];
+        let (Some(left_out), Some(reason)) = (&mut self.left_out, error.of_segment()) else { return Err(error) };
+        if left_out.insert(path.clone()) {
+            self.damage.push(Damage::of_segment(path, reason));
+        }
+        Ok(())
+    }
+
+    fn is_left_out(&self, path: &Path) -> bool {
+        self.left_out.as_ref().is_some_and(|left_out| left_out.contains(path))
     }
 
     /// Whether a writer removed this segment unused, and the next one gave its name to another.

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, oneshot};
 
 use super::checkpoint::SigningKey;
+use super::clock::boottime_ns;
 use super::condition::Tally;
 use super::disk::Disk;
 use super::frame::{Content, EncodedHead, Entry, Holding, Kind, Section, frame_length, trailer};
@@ -380,9 +380,4 @@ pub(crate) fn random_id(dir: &std::path::Path) -> Result<[u8; 16], Error> {
     aws_lc_rs::rand::fill(&mut id)
         .map_err(|_| Error::io("getrandom", dir, std::io::Error::other("no random numbers")))?;
     Ok(id)
-}
-
-/// Nanoseconds since boot, suspended time included.
-fn boottime_ns() -> u64 {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }

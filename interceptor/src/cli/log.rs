@@ -19,15 +19,19 @@ mod texts;
 mod unseal;
 mod verify;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::pager::{Pager, Paging};
 use super::{Failure, Global};
 use crate::audit::{Damage, Found, Located, Reader};
+use crate::config::StatePaths;
 
 /// Arguments of `interceptor log`.
 #[derive(Debug, clap::Args)]
@@ -104,7 +108,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let pager = args.command.paging().and_then(Pager::start);
     let result = match &args.command {
         Command::List(args) => list::list(args, &audit()?),
-        Command::Show(args) => show(args, &audit()?),
+        Command::Show(args) => show(args, &global.paths()?),
         Command::Tail(args) => list::tail(args, &audit()?),
         Command::Grep(args) => grep::run(args, &audit()?),
         Command::Stats(args) => stats::run(args, &audit()?),
@@ -113,7 +117,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args, global),
         Command::Prove(args) => prove::run(args, &audit()?),
         Command::Unseal(args) => unseal::run(args, &global.paths()?),
-        Command::Accesses(args) => accesses::run(args, &audit()?),
+        Command::Accesses(args) => accesses::run(args, &global.paths()?),
         Command::Alerts(args) => alerts::run(args, &audit()?),
         Command::Retain(args) => retain::run(args, global),
         Command::Hold(args) => hold::run(args, &global.paths()?),
@@ -132,8 +136,8 @@ fn is_broken_pipe(failure: &Failure) -> bool {
     failure.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
-    let mut reader = Reader::open(audit)?;
+fn show(args: &ShowArgs, paths: &StatePaths) -> Result<ExitCode, Failure> {
+    let mut reader = Reader::open(&paths.audit())?;
     let at = find(&mut reader, &args.id)?;
     let record = reader.record(&at)?;
     report_damage(reader.damage());
@@ -142,7 +146,7 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
         serde_json::to_writer(&mut out, &record).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        let accesses = accesses::of(audit, record.id)?;
+        let accesses = accesses::of(paths, record.id)?;
         card::write(&mut out, &record, &accesses)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -151,17 +155,35 @@ fn show(args: &ShowArgs, audit: &std::path::Path) -> Result<ExitCode, Failure> {
 /// Tells of places that are not what was written. Reading goes on: it is `verify` that gives a verdict.
 fn report_damage(damage: &[Damage]) {
     for damage in damage {
-        let file = damage.path.file_name().unwrap_or_default().to_string_lossy();
-        tell(format_args!(
-            "frame {} is damaged ({file} at byte {}: {}): run `interceptor log verify`",
-            damage.sequence, damage.offset, damage.reason
-        ));
+        tell(format_args!("{damage}: run `interceptor log verify`"));
     }
 }
 
 /// Says something on standard error. A pager that shows it may be gone.
 fn tell(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "interceptor: {what}");
+}
+
+/// Writes what was found: JSON Lines, or else a table. `nothing` says that there is none.
+fn write_all<T: Serialize>(
+    found: &[T],
+    json: bool,
+    nothing: &str,
+    table: impl FnOnce(&mut dyn Write, &[T]) -> io::Result<()>,
+) -> Result<ExitCode, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match found {
+        [] => tell(nothing),
+        found if json => {
+            for one in found {
+                serde_json::to_writer(&mut out, one).map_err(io::Error::from)?;
+                writeln!(out)?;
+            }
+        }
+        found => table(&mut out, found)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The one record that `id` names.
@@ -176,6 +198,12 @@ fn find(reader: &mut Reader, id: &str) -> Result<Located, Failure> {
         Found::None => Err(format!("no record's id starts with {id:?}: `interceptor log list` shows the ids").into()),
         Found::Several(count) => Err(format!("{count} records' ids start with {id:?}: give more of the id").into()),
     }
+}
+
+/// The file that `--out` names: it must not be there yet, nor a link in its place.
+fn new_file(path: &Path, mode: u32) -> Result<File, Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    file.map_err(|e| format!("--out {}: {e}: name a file that is not there yet", path.display()).into())
 }
 
 /// Reads a signed file given by the user: what is signed is its bytes.

@@ -333,6 +333,10 @@ impl Found {
             let what = format!("the audit log takes no records: {why}");
             reasons.add(Concern::AuditLog, what, "requests are denied until it does");
         }
+        if let Some(why) = &self.facts.retention {
+            let what = format!("retention did not remove all that is old: {why}");
+            reasons.add(Concern::Retention, what, "tried again once a day; `interceptor log retain` does it now");
+        }
         if let Some(days) = self.facts.ca_days.filter(|days| *days < CA_DAYS) {
             let what = format!("the internal CA's certificate expires in {days} days");
             reasons.add(Concern::Ca, what, "replace it with overlap: interceptor ca rotate");
@@ -397,7 +401,7 @@ mod tests {
         let gauge = Gauge { name: "flows".to_owned(), used: 90, capacity: 100 };
         let unresolved = vec!["llm.corp.example: no such name".to_owned()];
         let callers = CallerFacts { stuck: 3, ..CallerFacts::default() };
-        let rows: [(Found, &str); 7] = [
+        let rows: [(Found, &str); 8] = [
             (
                 Found {
                     effective: Effective {
@@ -415,6 +419,13 @@ mod tests {
             (
                 Found { facts: Facts { audit: Some("no space".to_owned()), ..Facts::default() }, ..Found::default() },
                 "no space",
+            ),
+            (
+                Found {
+                    facts: Facts { retention: Some("the clock".to_owned()), ..Facts::default() },
+                    ..Found::default()
+                },
+                "the clock",
             ),
             (
                 Found {

@@ -41,6 +41,8 @@ pub enum Concern {
     Namespaces,
     /// The audit log takes no records.
     AuditLog,
+    /// What is older than it is to be kept was not removed.
+    Retention,
     /// A sink delivers nothing, or does not find all of the log.
     Sink,
     /// The internal CA's certificate expires soon.
@@ -57,7 +59,7 @@ pub enum Concern {
 
 impl Concern {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Daemon,
         Self::Programs,
         Self::SelfTest,
@@ -66,6 +68,7 @@ impl Concern {
         Self::Loss,
         Self::Namespaces,
         Self::AuditLog,
+        Self::Retention,
         Self::Sink,
         Self::Ca,
         Self::Callers,
@@ -86,6 +89,7 @@ impl Concern {
             Self::Loss => "loss",
             Self::Namespaces => "namespaces",
             Self::AuditLog => "audit_log",
+            Self::Retention => "retention",
             Self::Sink => "sink",
             Self::Ca => "ca",
             Self::Callers => "callers",

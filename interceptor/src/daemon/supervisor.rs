@@ -62,6 +62,8 @@ pub struct Facts {
     pub endpoints: Endpoints,
     /// Why the log takes no records now, if it does not.
     pub audit: Option<String>,
+    /// Why the last run of retention removed nothing, or not everything.
+    pub retention: Option<String>,
     /// Packets that the backstop refused, or why they cannot be counted; none without a backstop.
     pub backstop: Option<Result<u64, String>>,
     /// Days until the internal CA's certificate expires.

@@ -27,6 +27,7 @@ mod s3;
 mod settings;
 mod status;
 mod syslog;
+mod thread;
 mod webhook;
 mod witness;
 

@@ -5,25 +5,21 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::event::Event;
 use super::receiver::{Receiver, Refused};
 use super::settings::{Settings, Start};
 use super::status::Shared;
+use super::thread::{self, Stop, stopping};
 use super::{Cursor, CursorError, Place};
 use crate::audit::{FollowError, FollowPosition, Follower, Stream};
-use crate::sys::yield_to_others;
 
 /// The most events that are sent at once.
 const MOST_EVENTS: usize = 1000;
 /// How often a lock that another process has is asked for.
 const ASK_LOCK: Duration = Duration::from_millis(100);
-
-/// When the daemon wants to end, if it does.
-pub(super) type Stop = watch::Receiver<Option<std::time::Instant>>;
 
 /// What kept a sink from going on with its log.
 #[derive(Debug, thiserror::Error)]
@@ -77,23 +73,7 @@ impl Runner {
 
     /// Works until it is told to stop.
     pub(super) fn run(mut self, stop: Stop) {
-        // Traffic goes first.
-        if let Err(error) = yield_to_others() {
-            log::debug!("sink {}: runs at the priority of the others: {error}", self.settings.name);
-        }
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return log::error!("sink {}: cannot run: {error}", self.settings.name),
-        };
-        runtime.block_on(async {
-            let mut deadline = stop.clone();
-            tokio::select! {
-                () = self.work(stop) => {}
-                () = passed(&mut deadline) => {}
-            }
-        });
-        // A look-up of a name that hangs must not keep the daemon.
-        runtime.shutdown_background();
+        thread::run(&format!("sink {}", self.settings.name), stop, async |stop| self.work(stop).await);
     }
 
     async fn work(&mut self, mut stop: Stop) {
@@ -421,21 +401,4 @@ fn fill(
 
 fn of_log(events: &[Event]) -> u64 {
     events.iter().filter(|event| event.is_of_log()).count() as u64
-}
-
-/// Done when the daemon wants to end.
-pub(super) async fn stopping(stop: &mut Stop) {
-    if stop.wait_for(Option::is_some).await.is_err() {
-        // Nobody is there any more who could say so.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Done when the daemon has waited long enough.
-pub(super) async fn passed(stop: &mut Stop) {
-    stopping(stop).await;
-    let deadline = *stop.borrow();
-    if let Some(deadline) = deadline {
-        sleep_until(deadline.into()).await;
-    }
 }

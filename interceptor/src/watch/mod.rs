@@ -103,12 +103,12 @@ impl Prepared {
     /// # Errors
     /// The first thing that cannot work as it is configured.
     pub fn new(settings: &Settings, alerts: &[AlertRule], place: Place) -> Result<Self, Error> {
-        let bound = match settings.listen {
-            Some(address) => Some(Bound::new(address).map_err(|source| Error::Listen { address, source })?),
-            None => None,
-        };
         let push = match &settings.otlp {
             Some(otlp) => Some((Collector::new(otlp, &place.net)?, Duration::from_secs(settings.interval_s))),
+            None => None,
+        };
+        let bound = match settings.listen {
+            Some(address) => Some(Bound::new(address).map_err(|source| Error::Listen { address, source })?),
             None => None,
         };
         Ok(Self { place, alerts: alerts.to_vec(), bound, push })

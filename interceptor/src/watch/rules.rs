@@ -20,9 +20,11 @@ pub(super) const LOG_REPLACED: &str = "log_replaced";
 pub(super) const DEGRADED: &str = "degraded";
 /// A receiver refused something for good.
 pub(super) const UNDELIVERABLE: &str = "undeliverable";
+/// What a witness has seen is not how the log begins.
+pub(super) const WITNESS_CONTRADICTS: &str = "witness_contradicts";
 /// The names of the daemon's own rules.
-pub(super) const OWN: [&str; 6] =
-    [CLIENT_REFUSED, ENDPOINT_REFUSED, LOG_DAMAGED, LOG_REPLACED, DEGRADED, UNDELIVERABLE];
+pub(super) const OWN: [&str; 7] =
+    [CLIENT_REFUSED, ENDPOINT_REFUSED, LOG_DAMAGED, LOG_REPLACED, DEGRADED, UNDELIVERABLE, WITNESS_CONTRADICTS];
 
 /// Seconds that one of the daemon's own rules is quiet about a key after an alert.
 const OWN_WINDOW_S: u64 = 600;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::accesses::{Accesses, Trouble};
-use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE};
+use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE, WITNESS_CONTRADICTS};
 use super::totals::Totals;
 use super::{ANSWER, Stop, stopping};
 use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Said, Stream, Time};
 use crate::daemon::{Asks, Concern, Status};
+use crate::sinks::WitnessStatus;
 
 /// Between looks at a log in which nothing is new.
 const POLL: Duration = Duration::from_millis(200);
@@ -36,6 +37,7 @@ pub(super) struct Thread {
     /// What the last status said: what is new since is told.
     concerns: BTreeSet<Concern>,
     undeliverable: HashMap<String, u64>,
+    contradicting: BTreeSet<String>,
     /// What was last said to be wrong with the log.
     complaint: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Thread {
             asks,
             concerns: BTreeSet::new(),
             undeliverable: HashMap::new(),
+            contradicting: BTreeSet::new(),
             complaint: None,
         }
     }
@@ -149,6 +152,10 @@ impl Thread {
             }
         }
         self.look_at_sinks(&status, now);
+        for (name, reason) in new_contradictions(&mut self.contradicting, &status.witnesses) {
+            let told = self.rules.tell(WITNESS_CONTRADICTS, &name, 1, reason, now);
+            self.suppressed(told);
+        }
     }
 
     /// Tells accesses; says why it could not.
@@ -211,5 +218,42 @@ impl Thread {
 
     fn totals(&self) -> MutexGuard<'_, Totals> {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Witnesses that contradict the log and did not before, and what each says.
+fn new_contradictions(before: &mut BTreeSet<String>, witnesses: &[WitnessStatus]) -> Vec<(String, String)> {
+    let now = witnesses.iter().filter(|witness| witness.contradicts).map(|witness| witness.name.clone()).collect();
+    let before = std::mem::replace(before, now);
+    let new = witnesses.iter().filter(|witness| witness.contradicts && !before.contains(&witness.name));
+    new.map(|WitnessStatus { name, to, error, .. }| {
+        (name.clone(), format!("witness {name} ({to}): {}", error.as_deref().unwrap_or_default()))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_that_contradicts_the_log_is_told_of_when_it_begins_to() {
+        let witness = |name: &str, contradicts: bool| WitnessStatus {
+            name: name.to_owned(),
+            to: "directory /mnt".to_owned(),
+            error: Some("it has seen 16 leaves of this log, which has 6 now".to_owned()),
+            contradicts,
+            ..WitnessStatus::default()
+        };
+        let mut before = BTreeSet::new();
+        let mut told = |witnesses: &[WitnessStatus]| new_contradictions(&mut before, witnesses);
+        assert_eq!(told(&[witness("a", false), witness("b", false)]), []);
+        let [(name, reason)] = told(&[witness("a", false), witness("b", true)]).try_into().unwrap();
+        assert_eq!(name, "b");
+        assert_eq!(reason, "witness b (directory /mnt): it has seen 16 leaves of this log, which has 6 now");
+        assert_eq!(told(&[witness("a", false), witness("b", true)]), []);
+        assert_eq!(told(&[witness("a", true), witness("b", true)]).len(), 1);
+        assert_eq!(told(&[witness("a", false), witness("b", false)]), []);
+        assert_eq!(told(&[witness("a", false), witness("b", true)]).len(), 1);
     }
 }

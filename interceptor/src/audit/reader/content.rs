@@ -105,7 +105,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The request as the client sent it, opened with an auditor's key.
+    /// The request as the client sent it, opened with an auditor's key; see [`Reader::cut_off`].
     ///
     /// # Errors
     /// [`ReadError::Unseal`] when the key is not among those it was sealed to, or the data key is gone.
@@ -118,7 +118,7 @@ impl Reader {
         Ok(Some(original))
     }
 
-    /// The response as it came, opened with an auditor's key; where its end is missing, what there is of it.
+    /// The response as it came, opened with an auditor's key; what there is of it: see [`Reader::cut_off`].
     ///
     /// # Errors
     /// As [`Reader::original`].
@@ -127,6 +127,36 @@ impl Reader {
             return self.parts(at, Content::Response, None, &mut Some(opener)).map(Some);
         }
         self.section(at, &at.opening, Content::Response, &mut Some(opener))
+    }
+
+    /// Why there is less of what [`original`](Self::original) (of [`Content::Upload`]) or [`response`](Self::response) gives than was
+    /// sent; nothing when it is all.
+    ///
+    /// # Errors
+    /// When the frame of its end cannot be read.
+    pub fn cut_off(&mut self, at: &Located, content: Content) -> Result<Option<String>, ReadError> {
+        let (missing, found) = (at.missing_of(content), at.parts_of(content).count());
+        if missing > 0 {
+            return Ok(Some(format!("{missing} of its {} parts are missing in the log", missing + found)));
+        }
+        if at.opening.head.entry.kind != Kind::Request || (content != Content::Response && found == 0) {
+            return Ok(None);
+        }
+        let Some(end) = &at.end else {
+            let why = if self.is_open(at) { "the exchange has not ended" } else { "the daemon ended before it did" };
+            return Ok(Some(why.to_owned()));
+        };
+        if content != Content::Response {
+            return Ok(None);
+        }
+        match self.json::<Completion>(at, Use::Rest, end) {
+            Ok(Completion { state: State::Aborted, reason, .. }) => {
+                Ok(Some(reason.unwrap_or_else(|| "aborted".into())))
+            }
+            Ok(_) | Err(ReadError::Removed(..)) => Ok(None),
+            Err(ReadError::Json { .. } | ReadError::Incomplete(_)) => Ok(Some("how it ended cannot be read".into())),
+            Err(error) => Err(error),
+        }
     }
 
     /// The pieces of a response, in their order; opened if there is an opener. What retention removed is left out.
@@ -240,7 +270,11 @@ impl Reader {
 
     /// The frame of a part.
     fn part(&mut self, at: &Located, part: &Part) -> Result<Frame, ReadError> {
-        let frame = self.files.frame(Use::Rest, &part.path, part.row.offset)?;
+        // What cannot be read is missing.
+        let frame = match self.files.frame(Use::Rest, &part.path, part.row.offset) {
+            Err(error) if error.of_segment().is_some() => None,
+            frame => frame?,
+        };
         let frame = frame.filter(|frame| frame.head.entry.exchange == at.id() && frame.head.entry.kind == Kind::Part);
         let frame = frame.ok_or(ReadError::Incomplete(at.id()))?;
         self.note_damage(&frame);

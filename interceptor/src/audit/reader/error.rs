@@ -85,6 +85,17 @@ impl ReadError {
         }
     }
 
+    /// Why a segment cannot be read, if that is what is wrong: others may be.
+    pub(crate) fn of_segment(&self) -> Option<String> {
+        match self {
+            Self::Log(Error::Header { source, .. }) => Some(source.to_string()),
+            Self::Log(Error::Io { call, source, .. }) => Some(format!("{call}: {source}")),
+            Self::Log(Error::Inconsistent { reason, .. }) => Some(reason.clone()),
+            Self::Denied(_) => Some("this user may not read it".to_owned()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn from_log(error: Error) -> Self {
         match error {
             Error::Io { path, source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {

@@ -1,10 +1,10 @@
 //! Finding one record, and all of its frames.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::super::frame::Kind;
 use super::super::index::{Rest, Row};
+use super::super::walk::first_sequence;
 use super::located::{Frame, Located, Part, Use};
 use super::{ReadError, Reader};
 use crate::flow::ExchangeId;
@@ -43,6 +43,9 @@ impl Reader {
         let Some(range) = range(&prefix.to_ascii_lowercase()) else { return Ok(Found::None) };
         let (mut count, mut first) = (0, None);
         for segment in (0..self.segments.len()).rev() {
+            if !self.is_readable(segment)? {
+                continue;
+            }
             let index = self.index(segment)?;
             let (smallest, largest) = index.id_range();
             if index.rows() == 0 || largest < range.0 || smallest > range.1 {
@@ -70,7 +73,8 @@ impl Reader {
 
     fn latest(&mut self) -> Result<Found, ReadError> {
         for segment in (0..self.segments.len()).rev() {
-            for row in (0..self.index(segment)?.rows()).rev() {
+            let rows = if self.is_readable(segment)? { self.index(segment)?.rows() } else { 0 };
+            for row in (0..rows).rev() {
                 if let Some(located) = self.locate(segment, row)? {
                     return Ok(Found::One(Box::new(located)));
                 }
@@ -79,8 +83,14 @@ impl Reader {
         Ok(Found::None)
     }
 
-    /// The record of a row, with all its frames. Nothing when the writer has written it again further on.
+    /// The record of a row, with all its frames. Nothing when the writer has written it again further on, or it turns out that
+    /// the segment cannot be read.
     pub(super) fn locate(&mut self, segment: usize, row: u32) -> Result<Option<Located>, ReadError> {
+        let located = self.locate_in(segment, row);
+        Ok(self.unless_unreadable(segment, located)?.flatten())
+    }
+
+    fn locate_in(&mut self, segment: usize, row: u32) -> Result<Option<Located>, ReadError> {
         let mut found = self.ask(segment, |index| index.row(row))?;
         if self.is_superseded(segment, &found)? {
             return Ok(None);
@@ -125,9 +135,13 @@ impl Reader {
             located.add(Part { path: Arc::clone(&path), row });
         }
         let Some(end) = rest.end else { return Ok(()) };
-        let frame = self.files.frame(Use::Rest, &path, end)?;
+        let frame = self.files.frame(Use::Rest, &path, end);
         let id = located.id();
-        if let Some(frame) = frame.filter(|f| f.head.entry.kind == Kind::Completion && f.head.entry.exchange == id) {
+        if let Some(frame) = self
+            .unless_unreadable(segment, frame)?
+            .flatten()
+            .filter(|f| f.head.entry.kind == Kind::Completion && f.head.entry.exchange == id)
+        {
             self.note_damage(&frame);
             located.end = Some(frame);
         }
@@ -137,6 +151,9 @@ impl Reader {
     /// Adds parts of the request that earlier segments have.
     fn look_back(&mut self, located: &mut Located, from: usize) -> Result<(), ReadError> {
         for segment in (0..from).rev() {
+            if !self.is_readable(segment)? {
+                continue;
+            }
             if located.missing_parts() == 0 || !self.is_same_life(located, segment)? {
                 break;
             }
@@ -150,6 +167,9 @@ impl Reader {
     /// Adds parts of the response, and the end, that later segments have.
     fn look_ahead(&mut self, located: &mut Located, from: usize) -> Result<(), ReadError> {
         for segment in from + 1..self.segments.len() {
+            if !self.is_readable(segment)? {
+                continue;
+            }
             if located.has_ended() || !self.is_same_life(located, segment)? {
                 break;
             }
@@ -198,7 +218,7 @@ impl Reader {
             if self.first_sequence(later).is_none_or(|first| first > row.sequence) {
                 return Ok(false);
             }
-            if self.row_of(later, row.sequence)?.is_some() {
+            if self.is_readable(later)? && self.row_of(later, row.sequence)?.is_some() {
                 return Ok(true);
             }
         }
@@ -222,10 +242,6 @@ impl Reader {
             Ok(None)
         })
     }
-}
-
-fn first_sequence(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.rsplit('-').next()?.parse().ok()
 }
 
 /// The smallest and the largest id that begin with `prefix`, if ids can.

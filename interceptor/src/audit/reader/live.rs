@@ -48,13 +48,14 @@ impl Live {
     /// # Errors
     /// When the log cannot be read.
     pub fn new(reader: &mut Reader) -> Result<Self, ReadError> {
-        let walk = match reader.segments.len().checked_sub(1) {
+        let mut walk = match reader.last_readable()? {
             None => Walk::new(&reader.dir, reader.stream)?,
             Some(last) => {
                 let end = reader.index(last)?.end();
                 Walk::from(&reader.dir, reader.stream, &reader.segments[last], end)?
             }
         };
+        walk.leave_out_unreadable(reader.unreadable.iter().map(|&segment| reader.segments[segment].to_path_buf()));
         let open = reader.open_records()?;
         Ok(Self {
             dir: reader.dir.clone(),
@@ -71,10 +72,12 @@ impl Live {
     /// Every record of the log, from a walk through all of it.
     #[cfg(test)]
     pub(crate) fn everything(reader: &Reader) -> Result<Vec<Located>, ReadError> {
+        let mut walk = Walk::new(&reader.dir, reader.stream)?;
+        walk.leave_out_unreadable([]);
         let mut live = Self {
             dir: reader.dir.clone(),
             stream: reader.stream,
-            walk: Walk::new(&reader.dir, reader.stream)?,
+            walk,
             path: None,
             open: BTreeMap::new(),
             by_id: HashMap::new(),
@@ -197,7 +200,7 @@ impl Live {
         WriterLock::is_held(&self.dir, self.stream)
     }
 
-    /// Damaged places that were seen.
+    /// Damaged places that were seen, and segments that cannot be read.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         self.walk.damage()
@@ -209,10 +212,16 @@ impl Reader {
     fn open_records(&mut self) -> Result<Vec<Located>, ReadError> {
         let mut open: BTreeMap<ExchangeId, (usize, u32)> = BTreeMap::new();
         let mut first = self.segments.len();
-        while self.being_written && first > 0 && self.index(first - 1)?.generation() == self.generation {
+        while self.being_written && first > 0 {
+            if self.is_readable(first - 1)? && self.index(first - 1)?.generation() != self.generation {
+                break;
+            }
             first -= 1;
         }
         for segment in first..self.segments.len() {
+            if !self.is_readable(segment)? {
+                continue;
+            }
             for visitor in self.ask(segment, |index| index.visitors())? {
                 if visitor.rest.end.is_some() {
                     open.remove(&visitor.id);

@@ -71,7 +71,17 @@ impl Located {
 
     pub(super) fn is_damaged(&self) -> bool {
         let parts = || self.parts.iter().any(|part| part.row.damaged);
-        self.opening.damaged || self.end.as_ref().is_some_and(|end| end.damaged) || parts()
+        let missing = || Content::ALL.into_iter().any(|content| self.missing_of(content) > 0);
+        self.opening.damaged || self.end.as_ref().is_some_and(|end| end.damaged) || parts() || missing()
+    }
+
+    /// How many parts of a content are not there, of those that its other frames refer to.
+    pub(super) fn missing_of(&self, content: Content) -> usize {
+        let sections = [Some(&self.opening), self.end.as_ref()].into_iter().flatten();
+        let sections = sections.flat_map(|frame| &frame.head.entry.sections);
+        let referred = sections.filter(|section| section.content == content && section.holding == Holding::Parts);
+        let referred: usize = referred.map(|section| section.length as usize).sum();
+        referred.saturating_sub(self.parts_of(content).count())
     }
 
     /// Whether some content of `class` was removed from it.

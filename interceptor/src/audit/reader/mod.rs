@@ -21,6 +21,7 @@ use super::index::{self, SegmentIndex, Unfit};
 use super::lock::WriterLock;
 use super::record::Note;
 use super::scan::{SegmentFile, segments};
+use super::walk::first_sequence;
 use super::{Damage, Error};
 pub use content::Piece;
 pub use error::ReadError;
@@ -47,6 +48,8 @@ pub struct Reader {
     indexes: Vec<(usize, SegmentIndex)>,
     /// Offset and time of the notes of each segment that was looked at and has some.
     notes: BTreeMap<usize, Vec<(u64, u64)>>,
+    /// Of the segments that were looked at, those that cannot be read.
+    unreadable: HashSet<usize>,
     damage: Vec<Damage>,
     /// Places of `damage`.
     damaged: HashSet<(Arc<Path>, u64)>,
@@ -77,6 +80,7 @@ impl Reader {
             generation: [0; 16],
             indexes: Vec::new(),
             notes: BTreeMap::new(),
+            unreadable: HashSet::new(),
             damage: Vec::new(),
             damaged: HashSet::new(),
             checkpoint: None,
@@ -89,30 +93,81 @@ impl Reader {
     /// Looks at the log anew: what is asked after this is answered from the log as it is now.
     ///
     /// # Errors
-    /// When the directory cannot be read.
+    /// When the directory cannot be read, or no segment.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
         // Before the segments: a segment that is taken for closed must be.
         self.being_written = WriterLock::is_held(&self.dir, self.stream);
+        // Likewise: what it covers must be there.
+        self.checkpoint = self.read_checkpoint().as_deref().and_then(Checkpoint::peek);
         let paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
         self.segments = paths.into_iter().map(Arc::from).collect();
         self.indexes.clear();
         self.notes.clear();
+        self.unreadable.clear();
         self.files.refresh();
-        self.checkpoint = self.read_checkpoint().as_deref().and_then(Checkpoint::peek);
-        while let Some(last) = self.segments.last() {
-            match SegmentFile::open(last) {
+        let mut failed = Vec::new();
+        for segment in (0..self.segments.len()).rev() {
+            match SegmentFile::open(&self.segments[segment]) {
                 Ok(file) => {
                     self.generation = file.header.generation;
-                    break;
+                    failed.into_iter().for_each(|(segment, reason)| self.leave_out(segment, reason));
+                    return Ok(());
                 }
                 // A writer that leaves removes the segment it has not used.
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && segment + 1 == self.segments.len() =>
+                {
                     self.segments.pop();
                 }
-                Err(error) => return Err(ReadError::from_log(error)),
+                Err(error) => {
+                    let error = ReadError::from_log(error);
+                    match error.of_segment() {
+                        // With none that can be read there is nothing to go on with.
+                        Some(reason) if segment > 0 => failed.push((segment, reason)),
+                        _ => return Err(error),
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a segment can be read. One that cannot is told of, and left out.
+    fn is_readable(&mut self, segment: usize) -> Result<bool, ReadError> {
+        if self.unreadable.contains(&segment) || self.notes.contains_key(&segment) {
+            return Ok(!self.unreadable.contains(&segment));
+        }
+        // An index that is kept does not say what has become of its segment since.
+        let looked = SegmentFile::open(&self.segments[segment]).map_err(ReadError::from_log);
+        let looked = looked.and_then(|_| self.index(segment).map(drop));
+        Ok(self.unless_unreadable(segment, looked)?.is_some())
+    }
+
+    /// What was read of a segment; nothing when it turned out that it cannot be.
+    fn unless_unreadable<T>(&mut self, segment: usize, read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => {
+                let Some(reason) = error.of_segment() else { return Err(error) };
+                self.leave_out(segment, reason);
+                Ok(None)
+            }
+        }
+    }
+
+    fn leave_out(&mut self, segment: usize, reason: String) {
+        self.unreadable.insert(segment);
+        self.note_all(&[Damage::of_segment(&self.segments[segment], reason)]);
+    }
+
+    /// The last segment that can be read.
+    fn last_readable(&mut self) -> Result<Option<usize>, ReadError> {
+        for segment in (0..self.segments.len()).rev() {
+            if self.is_readable(segment)? {
+                return Ok(Some(segment));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the log has no record.
@@ -121,14 +176,14 @@ impl Reader {
     /// When it cannot be read.
     pub fn is_empty(&mut self) -> Result<bool, ReadError> {
         for segment in (0..self.segments.len()).rev() {
-            if self.index(segment)?.rows() > 0 {
+            if self.is_readable(segment)? && self.index(segment)?.rows() > 0 {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Damaged places in the segments that were looked at so far.
+    /// Damaged places in the segments that were looked at so far, and those segments that cannot be read.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
@@ -141,15 +196,14 @@ impl Reader {
     /// When a frame cannot be read.
     pub fn notes(&mut self, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<Note>, ReadError> {
         for segment in 0..self.segments.len() {
-            if !self.notes.contains_key(&segment) {
-                self.index(segment)?;
-            }
+            self.is_readable(segment)?;
         }
         let mut notes = Vec::new();
         for (segment, places) in self.notes.clone() {
             let path = Arc::clone(&self.segments[segment]);
             for (offset, _) in places.into_iter().filter(|(_, time)| is_wanted(*time)) {
-                let Some(frame) = self.files.frame(Use::Rest, &path, offset)? else { continue };
+                let frame = self.files.frame(Use::Rest, &path, offset);
+                let Some(frame) = self.unless_unreadable(segment, frame)?.flatten() else { continue };
                 if let Some(row) = frame.head.entry.sections.iter().position(|s| s.content == Content::Json) {
                     let json = self.bytes(Use::Rest, &frame, row)?;
                     notes.push(Note::new(&frame.head, &json));
@@ -190,10 +244,27 @@ impl Reader {
         }
         let path = Arc::clone(&self.segments[segment]);
         // What cannot be read is made again when it is asked for.
-        let damage = index.damage(&path).unwrap_or_default();
+        let mut damage = index.damage(&path).unwrap_or_default();
+        self.note_gap(segment, &index, &mut damage);
         self.damage.extend(damage.into_iter().filter(|d| self.damaged.insert((Arc::clone(&path), d.offset))));
         self.notes.insert(segment, index.notes().unwrap_or_default());
         self.indexes.push((segment, index));
+    }
+
+    /// Notes when frames that should follow the last one of a segment are not there: a length of zero, or the end of the file,
+    /// is where a segment ends.
+    fn note_gap(&self, segment: usize, index: &SegmentIndex, damage: &mut Vec<Damage>) {
+        let (found, covered) = (index.next_sequence(), self.checkpoint.as_ref().map_or(0, |c| c.frames));
+        let next =
+            self.segments.get(segment + 1).map_or(Some(covered), |path| first_sequence(path)).unwrap_or_default();
+        if next <= found {
+            return;
+        }
+        let place = damage.iter().position(|place| place.sequence == found).map(|place| damage.swap_remove(place));
+        let (offset, why) = place.map_or((index.end(), String::new()), |d| (d.offset, format!("{}; ", d.reason)));
+        let reason =
+            format!("{why}from there on nothing of this segment can be read, frames {found} to {} are lost", next - 1);
+        damage.push(Damage { path: self.segments[segment].to_path_buf(), offset, sequence: found, reason });
     }
 
     /// Asks the index of a segment; makes it again when it turns out to be damaged.

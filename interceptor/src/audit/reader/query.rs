@@ -89,6 +89,9 @@ impl<'q> Query<'q> {
             }
             self.segment = if self.newest_first { count - 1 - self.done } else { self.done };
             self.done += 1;
+            if !reader.is_readable(self.segment)? {
+                continue;
+            }
             self.rows = reader.ask(self.segment, |index| index.select(self.select))?.into();
         }
     }

@@ -11,6 +11,7 @@
 //! Entries stay: chain, Merkle tree, checkpoints and proofs are what they were. Whatever stops it in between, the next
 //! run finds what is left to do. Only closed segments that a signed checkpoint covers are touched.
 
+mod clock;
 mod plan;
 mod rewrite;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use super::act::{Act, Acts, Deed};
 use super::checkpoint::SigningKey;
 use super::class::Class;
+use super::clock::Clocks;
 use super::reader::ReadError;
 use super::record::Record;
 use super::seal::{KeyId, SubjectId, WrappedKeys};
@@ -103,6 +105,18 @@ pub enum RetainError {
         "decisions are kept for a shorter time than {0}: what says whose contents they are would go first; keep decisions for as long at least"
     )]
     Order(Class),
+    /// What is old cannot be told.
+    #[error(
+        "the wall clock has run ahead of the time since boot by {ahead} since frame {frame} of the log: it was set ahead, and \
+         what is not old would be destroyed as old; nothing was removed. Set it right, or run `interceptor log retain \
+         --clock-is-right` if it is right now and was wrong then"
+    )]
+    Clock {
+        /// By how much, in words.
+        ahead: String,
+        /// Since then.
+        frame: u64,
+    },
     /// Contents would stay without what says whose they are.
     #[error("decisions say whose {0} are: give --class {0} too, or leave decisions")]
     Whose(Class),
@@ -137,6 +151,8 @@ pub struct Retention<'a> {
     pub keys: &'a Path,
     /// From when ages count.
     pub now: Time,
+    /// Against which it is checked that the wall clock was not set ahead; none when somebody says that it is right.
+    pub clocks: Option<Clocks>,
 }
 
 /// What would be done.
@@ -254,13 +270,16 @@ impl Begun<'_> {
     /// is a hold.
     ///
     /// # Errors
-    /// [`RetainError::Read`], [`RetainError::Order`], [`RetainError::Whose`], [`RetainError::Damaged`].
+    /// [`RetainError::Read`], [`RetainError::Order`], [`RetainError::Clock`], [`RetainError::Whose`], [`RetainError::Damaged`].
     pub fn plan(&self, removal: &Removal, held: &dyn Fn(&Record) -> bool) -> Result<Plan, RetainError> {
         match removal {
-            Removal::Old(ages) => check_ages(ages)?,
+            Removal::Old(ages) => {
+                check_ages(ages)?;
+                self.retention.clocks.map_or(Ok(()), |clocks| clock::check(self.retention.dir, &clocks))?;
+            }
             Removal::Subject { classes, .. } => check_classes(classes)?,
         }
-        let Retention { dir, keys, now } = self.retention;
+        let Retention { dir, keys, now, .. } = self.retention;
         let mut scan = Scan::new(dir, self.sound.signed)?;
         let held = if self.acts().holds().is_empty() { None } else { Some(held) };
         let chooser = scan.chooser(removal, now, held)?;

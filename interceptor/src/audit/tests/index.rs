@@ -163,13 +163,7 @@ fn write(place: &Place, events: &[Event]) -> (Log, Vec<Exchange>) {
 /// Compares what queries give with what a walk through everything gives.
 fn compare(place: &Place, wanted: &[Wanted]) -> Result<(), TestCaseError> {
     let Ok(mut reader) = Reader::open(&place.audit()) else { return Ok(()) };
-    let Ok(all) = Live::everything(&reader) else {
-        // A header is damaged: the reader says so too, when it gets there.
-        let mut query = Query::oldest_first(&Everything);
-        let failed = std::iter::from_fn(|| query.record(&mut reader).transpose()).any(|found| found.is_err());
-        prop_assert!(failed);
-        return Ok(());
-    };
+    let all = Live::everything(&reader).unwrap();
     let all: Vec<Record> = all.iter().map(|at| reader.record(at).unwrap()).collect();
     for select in wanted {
         let expected: Vec<&Record> = all.iter().filter(|record| select.takes(record)).collect();

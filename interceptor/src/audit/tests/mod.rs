@@ -16,6 +16,7 @@ mod retention;
 mod sealing;
 mod sharing;
 mod tiles;
+mod unreadable;
 
 use std::path::{Path, PathBuf};
 

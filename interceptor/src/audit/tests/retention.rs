@@ -9,12 +9,16 @@ use super::super::frame::{EncodedHead, frame_length, trailer};
 use super::super::header::HEADER;
 use super::super::scan::{Depth, SegmentFile, Step};
 use super::super::tree::{chain, sha256};
+use super::super::writer::{Plan, Wanted};
 use super::super::{
-    Act, Acts, Ages, Author, Begun, Class, Deed, Done, ReadError, Removal, RetainError, Retention, RetentionPlan, lock,
+    Act, Acts, Ages, Author, Begun, Class, Clocks, Deed, Done, ReadError, Removal, RetainError, Retention,
+    RetentionPlan, lock,
 };
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// In nanoseconds.
+const YEAR: u64 = 365 * 86_400_000_000_000;
 const RESPONSE: &[u8] = b"data: the answer\n\n";
 
 fn who() -> Author {
@@ -113,7 +117,7 @@ impl Place {
     fn begun<T>(&self, later: Duration, then: impl FnOnce(Result<Begun<'_>, RetainError>) -> T) -> T {
         let now = Time::from_unix_ns(Time::now().unix_ns() + u64::try_from(later.as_nanos()).unwrap());
         let (dir, keys) = (self.audit(), self.keys());
-        then(Retention { dir: &dir, keys: &keys, now }.begin())
+        then(Retention { dir: &dir, keys: &keys, now, clocks: None }.begin())
     }
 
     fn planned(&self, removal: &Removal, later: Duration) -> RetentionPlan {
@@ -528,6 +532,33 @@ fn a_record_in_parts_is_held_and_erased_like_others() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_may_be_on_hold_and_stays() {
+    let place = Place::new();
+    let log = place.open();
+    let id = ExchangeId::new();
+    let plan = Plan::new(Kind::Refusal, id).plain(Content::Json, b"no record").plain(Content::MaskedBody, BODY);
+    run(log.context.sink.append(&plan, Wanted::Appended)).unwrap();
+    let other = run(by(&log.worker().unwrap(), 1000));
+    log.close().unwrap();
+    place.write(&[&[]]);
+    place.intact();
+    let is_there = |id| place.record_of(id).request.masked.is_some();
+    let ages = days(&[(Class::Prompts, 1)]);
+    place.hold(Deed::Hold { name: "case".into(), records: vec!["caller=nobody".into()] });
+    let (plan, _) = place.retain(&ages, DAY * 2);
+    assert_eq!((plan.unreadable, plan.held), (1, 1));
+    assert_eq!((is_there(id), is_there(other)), (true, false));
+    // Nor is it known whose it is.
+    let (plan, _) = place.retain(&erase(&[Class::Prompts, Class::Responses]), DAY * 2);
+    assert_eq!((plan.unreadable, is_there(id)), (1, true));
+    // Where nothing is on hold, age alone counts.
+    place.hold(Deed::Release { name: "case".into() });
+    let (plan, _) = place.retain(&ages, DAY * 2);
+    assert_eq!((plan.unreadable, is_there(id)), (0, false));
+    place.intact();
+}
+
+#[test]
 fn a_secret_that_did_not_get_to_the_disk_stops_nobody() {
     use std::os::unix::fs::PermissionsExt as _;
     let (place, _) = filled();
@@ -596,4 +627,36 @@ fn a_segment_that_is_old_is_closed_though_it_is_not_full() {
     place.intact();
     place.retain(&days(&[(Class::Prompts, 1)]), DAY * 2);
     assert!(ids.iter().chain([&last]).all(|id| !place.opens(*id)[0]));
+}
+
+#[test]
+fn nothing_is_removed_by_a_clock_that_was_set_ahead() {
+    let (place, _) = filled();
+    let (dir, keys) = (place.audit(), place.keys());
+    let plan = |removal: &Removal, change: &dyn Fn(&mut Clocks)| {
+        let mut clocks = Clocks::now();
+        change(&mut clocks);
+        let now = Time::from_unix_ns(clocks.wall_ns);
+        let begun = Retention { dir: &dir, keys: &keys, now, clocks: Some(clocks) }.begin().unwrap();
+        begun.plan(removal, &|_| false).map(|plan| plan.is_empty())
+    };
+    let ages = days(&[(Class::Prompts, 90)]);
+    let refused = plan(&ages, &|clocks| clocks.wall_ns += YEAR).unwrap_err();
+    assert!(matches!(refused, RetainError::Clock { .. }), "{refused}");
+    assert!(refused.to_string().contains("364 days") || refused.to_string().contains("365 days"), "{refused}");
+    // As long as it has been up, a correction, another boot, and a clock that was set so a week ago.
+    let passed = |clocks: &mut Clocks| {
+        clocks.wall_ns += YEAR;
+        clocks.boottime_ns += YEAR;
+    };
+    assert!(!plan(&ages, &passed).unwrap());
+    assert!(plan(&ages, &|clocks| clocks.wall_ns += YEAR / 365 / 48).unwrap());
+    let another_boot = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boot_id) = (clocks.wall_ns + YEAR, [9; 16]);
+    assert!(!plan(&ages, &another_boot).unwrap());
+    let a_week = |clocks: &mut Clocks| {
+        (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365)
+    };
+    assert!(!plan(&ages, &a_week).unwrap());
+    // Whose it is does not depend on a clock.
+    assert!(!plan(&erase(&[Class::Prompts]), &|clocks| clocks.wall_ns += YEAR).unwrap());
 }

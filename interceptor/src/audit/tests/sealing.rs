@@ -19,6 +19,59 @@ fn the_auditor_reads_what_was_sent_and_what_came_back() {
 }
 
 #[test]
+fn a_response_of_which_the_end_is_missing_is_not_taken_for_all_of_it() {
+    let place = Place::new();
+    let ids = place.write(&[&[b"data: one\n\n", b"data: two\n\n"], &[b"whole"]]);
+    let opened = |n: usize| {
+        let mut reader = place.reader();
+        let at = find(&mut reader, &ids[n]).unwrap();
+        let keys = place.keys();
+        let response = reader.response(&at, &mut Opener::new(&keys, from_ref(&place.secret))).unwrap().unwrap();
+        let cut = reader.cut_off(&at, Content::Response).unwrap();
+        (response, cut, reader.outline(&at).unwrap().log.damaged, reader.cut_off(&at, Content::Upload).unwrap())
+    };
+    assert_eq!(opened(0), (b"data: one\n\ndata: two\n\n".to_vec(), None, false, None));
+    // Frames: the request, two parts, the end. The head of the second part is damaged.
+    let path = place.segments().remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let part =
+        (0..2).fold(header::HEADER, |at, _| at + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize);
+    bytes[part + 50] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let cut = "1 of its 2 parts are missing in the log".to_owned();
+    assert_eq!(opened(0), (b"data: one\n\n".to_vec(), Some(cut), true, None));
+    assert_eq!(opened(1), (b"whole".to_vec(), None, false, None));
+}
+
+#[test]
+fn a_response_that_was_cut_off_says_why() {
+    let place = Place::new();
+    let log = place.open();
+    let worker = log.worker().unwrap();
+    let (id, left) = run(async {
+        let (mut exchange, _) = worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing()).await.unwrap();
+        exchange.chunk(b"half of").await.unwrap();
+        let id = exchange.id();
+        let aborted = Completion::aborted("the endpoint went away");
+        exchange.complete(&aborted).await.unwrap().await.unwrap();
+        let (mut left, _) = worker.begin(Record::new(ExchangeId::new()), ORIGINAL, outgoing()).await.unwrap();
+        left.chunk(b"some").await.unwrap();
+        (id, left)
+    });
+    let cut = |id: &ExchangeId| {
+        let mut reader = place.reader();
+        let at = find(&mut reader, id).unwrap();
+        reader.cut_off(&at, Content::Response).unwrap()
+    };
+    assert_eq!(cut(&id).as_deref(), Some("the endpoint went away"));
+    assert_eq!(cut(&left.id()).as_deref(), Some("the exchange has not ended"));
+    let id = left.id();
+    log.close().unwrap();
+    assert_eq!(cut(&id).as_deref(), Some("the daemon ended before it did"));
+    drop(left);
+}
+
+#[test]
 fn a_record_reads_back_with_the_masked_request_and_a_sealed_response() {
     let place = Place::new();
     let log = place.open();

@@ -294,7 +294,7 @@ fn retention_leaves_tiles_as_they_are() {
     let before = files(&place.audit().join("tile"));
     let now = Time::from_unix_ns(Time::now().unix_ns() + 40 * 86_400_000_000_000);
     let (dir, keys) = (place.audit(), place.keys());
-    let begun = Retention { dir: &dir, keys: &keys, now }.begin().unwrap();
+    let begun = Retention { dir: &dir, keys: &keys, now, clocks: None }.begin().unwrap();
     let ages: Ages = [Class::Prompts, Class::Responses].map(|class| (class, Duration::from_secs(86_400))).into();
     let plan = begun.plan(&Removal::Old(ages), &|_| false).unwrap();
     let who = Author { uid: 0, user: None, reason: "test".into() };

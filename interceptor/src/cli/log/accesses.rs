@@ -1,13 +1,16 @@
 //! `interceptor log accesses`: who unsealed which record, when and why.
 
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::super::Failure;
-use super::report_damage;
 use super::table::{Style, clean, colour, millis};
-use crate::audit::{Access, Everything, Outcome, Query, Reader, Stream};
+use super::verify::kept_key;
+use super::{report_damage, tell, write_all};
+use crate::audit::{self, Access, Everything, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
+use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 
 /// Arguments of `interceptor log accesses`.
@@ -17,8 +20,9 @@ Examples:
   interceptor log accesses
   interceptor log accesses --json | jq -c 'select(.outcome == \"refused\")'
 
-Attempts with a key that does not fit are listed as refused. `interceptor log verify` notices
-when accesses were removed; docs/log.md says against whom that holds.
+Attempts with a key that does not fit are listed as refused. SIGNED says whether the log's key signs
+the access: one that is not signed anybody can have added who may write the file.
+`interceptor log verify` notices when accesses were removed; docs/log.md says against whom that holds.
 
 Exit status: 0 listed, also when there is none; 2 there is no log, or it may not be read.")]
 pub(crate) struct Args {
@@ -27,40 +31,64 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
+/// An access that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    #[serde(flatten)]
+    pub(crate) access: Access,
+    /// Whether it is what the log's key signs.
+    pub(crate) signed: bool,
+}
+
+pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> {
     // A missing log has a better message than a missing access log.
-    Reader::open(audit)?;
-    let accesses = all(audit)?;
-    if accesses.is_empty() {
-        eprintln!("interceptor: nothing was ever unsealed");
-    }
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        for access in &accesses {
-            serde_json::to_writer(&mut out, access).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
-    } else if !accesses.is_empty() {
-        table(&mut out, &accesses)?;
-    }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Reader::open(&paths.audit())?;
+    let accesses = all(paths)?;
+    write_all(&accesses, args.json, "nothing was ever unsealed", table)
 }
 
 /// Accesses to one record, oldest first.
-pub(crate) fn of(audit: &Path, id: ExchangeId) -> Result<Vec<Access>, Failure> {
-    Ok(all(audit)?.into_iter().filter(|access| access.exchange == id).collect())
+pub(crate) fn of(paths: &StatePaths, id: ExchangeId) -> Result<Vec<Listed>, Failure> {
+    Ok(all(paths)?.into_iter().filter(|listed| listed.access.exchange == id).collect())
 }
 
-fn all(audit: &Path) -> Result<Vec<Access>, Failure> {
-    let mut reader = Reader::open_stream(audit, Stream::Access)?;
-    let mut query = Query::oldest_first(&Everything);
+fn all(paths: &StatePaths) -> Result<Vec<Listed>, Failure> {
+    let mut reader = Reader::open_stream(&paths.audit(), Stream::Access)?;
     let mut accesses = Vec::new();
-    while let Some(at) = query.located(&mut reader)? {
-        accesses.push(reader.access(&at)?);
+    if !reader.is_empty()? {
+        let signed = signed(paths)?;
+        let mut query = Query::oldest_first(&Everything);
+        while let Some(at) = query.located(&mut reader)? {
+            match reader.access(&at) {
+                Ok(access) => accesses.push(Listed { access, signed: at.sequence() < signed }),
+                Err(error @ ReadError::Json { .. }) => tell(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
     report_damage(reader.damage());
+    let unsigned = accesses.iter().filter(|listed| !listed.signed).count();
+    if unsigned > 0 {
+        tell(format_args!(
+            "{unsigned} of {} accesses are not signed: who may write the access log can have added them; \
+             run `interceptor log verify`",
+            accesses.len()
+        ));
+    }
     Ok(accesses)
+}
+
+/// How many accesses and acts, from the first, are what the log's key signs.
+fn signed(paths: &StatePaths) -> Result<u64, Failure> {
+    let trust = Trust { key: kept_key(paths)?, checkpoint: None, keys: Some(paths.keys()) };
+    match audit::signed_accesses(&paths.audit(), &trust) {
+        Ok(frames) => Ok(frames),
+        Err(RetainError::NotIntact(fault)) => {
+            tell(format_args!("the access log is not intact: {fault}: nothing of it is known to be genuine"));
+            Ok(0)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Who did it, in a word.
@@ -80,17 +108,20 @@ pub(crate) fn outcome(access: &Access) -> &'static str {
     }
 }
 
-fn table(out: &mut impl Write, accesses: &[Access]) -> io::Result<()> {
-    let width = accesses.iter().map(|access| who(access).chars().count()).max().unwrap_or(0).max(4);
-    let headings =
-        format!("{:<23}  {:<width$}  {:<36}  {:<7}  {:<16}  REASON", "TIME (UTC)", "USER", "ID", "OUTCOME", "KEY");
+fn table(out: &mut dyn Write, accesses: &[Listed]) -> io::Result<()> {
+    let width = accesses.iter().map(|listed| who(&listed.access).chars().count()).max().unwrap_or(0).max(4);
+    let headings = format!(
+        "{:<23}  {:<width$}  {:<36}  {:<7}  {:<6}  {:<16}  REASON",
+        "TIME (UTC)", "USER", "ID", "OUTCOME", "SIGNED", "KEY"
+    );
     writeln!(out, "{}", Style::Dim.paint(&headings, colour()))?;
-    for access in accesses {
+    for Listed { access, signed } in accesses {
         let style = if access.outcome == Outcome::Refused { Style::Bad } else { Style::Plain };
         let outcome = style.paint(&format!("{:<7}", outcome(access)), colour());
+        let signed = if *signed { "yes   ".to_owned() } else { Style::Bad.paint("no    ", colour()) };
         let (time, who, id) = (millis(access.time), who(access), access.exchange.to_string());
         let (key, reason) = (clean(&access.auditor), clean(&access.reason));
-        writeln!(out, "{time:<23}  {who:<width$}  {id:<36}  {outcome}  {key:<16}  {reason}")?;
+        writeln!(out, "{time:<23}  {who:<width$}  {id:<36}  {outcome}  {signed}  {key:<16}  {reason}")?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! `interceptor log alerts`: what rules and the daemon itself called attention to.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::super::Failure;
-use super::report_damage;
 use super::since::Since;
 use super::table::{Style, clean, colour, millis};
+use super::{report_damage, write_all};
 use crate::audit::{Alert, Reader};
 use crate::flow::Severity;
 
@@ -34,23 +34,10 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
     let notes = reader.notes(|ns| ns >= since)?;
     let alerts: Vec<Alert> = notes.iter().filter_map(Alert::of).collect();
     report_damage(reader.damage());
-    if alerts.is_empty() {
-        eprintln!("interceptor: no alerts");
-    }
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        for alert in &alerts {
-            serde_json::to_writer(&mut out, alert).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
-    } else if !alerts.is_empty() {
-        table(&mut out, &alerts)?;
-    }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    write_all(&alerts, args.json, "no alerts", table)
 }
 
-fn table(out: &mut impl Write, alerts: &[Alert]) -> io::Result<()> {
+fn table(out: &mut dyn Write, alerts: &[Alert]) -> io::Result<()> {
     let width = alerts.iter().map(|alert| alert.name.chars().count()).max().unwrap_or(0).max(5);
     let headings = format!("{:<23}  {:<8}  {:<width$}  REASON", "TIME (UTC)", "SEVERITY", "ALERT");
     writeln!(out, "{}", Style::Dim.paint(&headings, colour()))?;

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::accesses::{outcome, who};
+use super::accesses::{Listed, outcome, who};
 use super::table::{Style, clean, clean_lines, colour, decision_style};
-use crate::audit::{Access, Class, Encoding, Parent, Record, State};
+use crate::audit::{Class, Encoding, Parent, Record, State};
 
 /// Writes the record; nothing in it was ever sealed.
-pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) -> io::Result<()> {
+pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Listed]) -> io::Result<()> {
     let mut card = Card { out, colour: colour() };
     let title = format!("record {}", record.id);
     writeln!(card.out, "{}", Style::Bold.paint(&title, card.colour))?;
@@ -27,9 +27,10 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Access]) 
     card.decision(record)?;
     card.response(record)?;
     card.proof(record)?;
-    for access in accesses {
+    for Listed { access, signed } in accesses {
         let (time, who, key) = (access.time, who(access), clean(&access.auditor));
-        let text = format!("{time} by {who} with key {key}, {}: {}", outcome(access), clean(&access.reason));
+        let mark = if *signed { String::new() } else { Style::Bad.paint(" (not signed)", card.colour) };
+        let text = format!("{time} by {who} with key {key}, {}{mark}: {}", outcome(access), clean(&access.reason));
         card.line("unseal", Some(text))?;
     }
     card.masked(record)

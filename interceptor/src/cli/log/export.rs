@@ -1,8 +1,6 @@
 //! `interceptor log export`.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +9,7 @@ use clap::builder::TypedValueParser as _;
 
 use super::filter::{self, Filter};
 use super::list::last;
-use super::report_damage;
+use super::{new_file, report_damage};
 use crate::audit::{Query, Reader};
 use crate::cli::Failure;
 use crate::siem::{Exporter, Format};
@@ -56,9 +54,8 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
         None => drop(export(args, &mut reader, io::stdout().lock())?),
         Some(path) => {
             // What the audit role may read is nobody else's to read: the log's own files are no wider.
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            let file = file.map_err(|e| format!("--out {}: {e}: name a file that is not there yet", path.display()))?;
-            let count = export(args, &mut reader, file).map_err(|e| format!("--out {}: {e}", path.display()))?;
+            let count = export(args, &mut reader, new_file(path, 0o600)?)
+                .map_err(|e| format!("--out {}: {e}", path.display()))?;
             eprintln!("interceptor: {count} {} in {}", if count == 1 { "record" } else { "records" }, path.display());
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::table::{Style, clean, colour};
-use super::{continues, find, read_text, report_damage};
+use super::{continues, find, new_file, read_text, report_damage};
 use crate::audit::{Consistency, Content, Holding, Proof, ProofError, Proven, Reader, Time, VerifyingKey};
 use crate::cli::{Failure, NEGATIVE};
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Of the record's end, with its response, instead of its beginning
     #[arg(long)]
     end: bool,
-    /// Where to write the proof [default: standard output]
+    /// Into this new file [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -67,7 +67,10 @@ pub(crate) fn run(args: &Args, audit: &Path) -> Result<ExitCode, Failure> {
 pub(super) fn write(proof: &impl ToString, out: Option<&Path>) -> Result<ExitCode, Failure> {
     let proof = proof.to_string();
     match out {
-        Some(path) => std::fs::write(path, proof).map_err(|e| format!("--out {}: {e}", path.display()))?,
+        Some(path) => {
+            let written = new_file(path, 0o666)?.write_all(proof.as_bytes());
+            written.map_err(|e| format!("--out {}: {e}", path.display()))?;
+        }
         None => io::stdout().write_all(proof.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)

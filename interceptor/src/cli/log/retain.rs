@@ -14,8 +14,8 @@ use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
 use super::verify::kept_key;
 use crate::audit::{
-    self, Acts, Ages, Author, Class, Counts, Done, Reader, Record, Removal, RetainError, Retention, RetentionPlan,
-    Time, Trust,
+    self, Acts, Ages, Author, Class, Clocks, Counts, Done, Reader, Record, Removal, RetainError, Retention,
+    RetentionPlan, Time, Trust,
 };
 use crate::config::{Age, StatePaths};
 
@@ -60,8 +60,11 @@ pub(crate) struct Args {
     /// Why: goes on record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Go by the wall clock though it was set ahead within the last week
+    #[arg(long, conflicts_with = "erase")]
+    clock_is_right: bool,
     /// Only list what was done so far, by whom and why, and holds
-    #[arg(long, conflicts_with_all = ["dry_run", "keep", "erase", "class", "reason"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "keep", "erase", "class", "reason", "clock_is_right"])]
     acts: bool,
     /// One JSON document; JSON Lines with --acts
     #[arg(long)]
@@ -94,7 +97,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     };
     let reason = args.reason.as_deref().unwrap_or("as configured");
     let author = author(reason)?;
-    let (plan, done) = retain(&paths, &removal, (!args.dry_run).then_some(&author))?;
+    let clocks = (!args.clock_is_right).then(Clocks::now);
+    let (plan, done) = retain(&paths, &removal, (!args.dry_run).then_some(&author), clocks)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", document(&removal, &plan, done))?;
@@ -110,14 +114,15 @@ pub(super) fn acts(paths: &StatePaths) -> Result<Acts, Failure> {
     Ok(audit::acts(&paths.audit(), &trust)?)
 }
 
-/// Plans, and does it when there is someone who does.
+/// Plans, and does it when there is someone who does; by `clocks` it is told that the wall clock was not set ahead.
 pub(crate) fn retain(
     paths: &StatePaths,
     removal: &Removal,
     author: Option<&Author>,
+    clocks: Option<Clocks>,
 ) -> Result<(RetentionPlan, Option<Done>), Failure> {
     let (audit, keys) = (paths.audit(), paths.keys());
-    let retention = Retention { dir: &audit, keys: &keys, now: Time::now() };
+    let retention = Retention { dir: &audit, keys: &keys, now: Time::now(), clocks };
     let begun = retention.begin().map_err(explain)?;
     let holds = Held::of(begun.acts())?;
     let held = |record: &Record| holds.iter().any(|hold| hold.holds(record));

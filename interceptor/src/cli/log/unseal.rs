@@ -8,9 +8,11 @@ use nix::unistd::{Uid, User, getuid};
 use serde_json::json;
 
 use super::super::Failure;
-use super::table::{Style, colour};
+use super::table::{Style, clean, colour};
 use super::{find, report_damage};
-use crate::audit::{Access, AuditorSecret, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time};
+use crate::audit::{
+    Access, AuditorSecret, Content, Encoding, Error, Located, Opener, Outcome, ReadError, Reader, Time,
+};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 
@@ -49,25 +51,27 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     report_damage(reader.damage());
     let access = auditor.access(at.id(), opened.as_ref().err());
     let (original, response) = access_first(&access, opened, paths)?;
+    let request_cut = reader.cut_off(&at, Content::Upload)?;
+    let response_cut = reader.cut_off(&at, Content::Response)?;
     let mut out = io::stdout().lock();
     if args.json {
-        let content = |bytes: Option<Vec<u8>>| {
+        let content = |bytes: Option<Vec<u8>>, cut: Option<String>| {
             bytes.map(|bytes| {
                 let length = bytes.len();
                 let (encoding, text) = Encoding::of(bytes);
-                json!({"encoding": encoding, "text": text, "bytes": length})
+                json!({"encoding": encoding, "text": text, "bytes": length, "incomplete": cut})
             })
         };
         let document = json!({
             "id": access.exchange,
-            "request": content(original),
-            "response": content(response),
+            "request": content(original, request_cut),
+            "response": content(response, response_cut),
             "access": access,
         });
         writeln!(out, "{document}")?;
     } else {
-        write_content(&mut out, "the request as the client sent it", original.as_deref())?;
-        write_content(&mut out, "the response", response.as_deref())?;
+        write_content(&mut out, "the request as the client sent it", original.as_deref(), request_cut)?;
+        write_content(&mut out, "the response", response.as_deref(), response_cut)?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -172,8 +176,9 @@ fn unless_removed<T>(content: Result<T, ReadError>) -> Result<Result<T, ReadErro
 }
 
 /// Raw bytes, as an auditor wants them in a file; on a terminal the titles stand out.
-fn write_content(out: &mut impl Write, title: &str, content: Option<&[u8]>) -> io::Result<()> {
-    writeln!(out, "{}", Style::Bold.paint(&format!("--- {title}"), colour()))?;
+fn write_content(out: &mut impl Write, title: &str, content: Option<&[u8]>, cut: Option<String>) -> io::Result<()> {
+    let cut = cut.filter(|_| content.is_some()).map(|why| format!(", incomplete: {}", clean(&why))).unwrap_or_default();
+    writeln!(out, "{}", Style::Bold.paint(&format!("--- {title}{cut}"), colour()))?;
     let Some(content) = content.filter(|content| !content.is_empty()) else {
         return writeln!(out, "(nothing)");
     };

@@ -25,7 +25,8 @@ use self::upgrade::Program;
 use super::{Failure, Global, rules, tokens};
 use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::mask::Engine;
-use crate::{sinks, sys};
+use crate::sinks::{self, PreparedWitnesses};
+use crate::sys;
 
 /// Arguments of `interceptor run`.
 #[derive(Debug, clap::Args)]
@@ -94,7 +95,10 @@ fn check(args: &Args, config: &Config, paths: &StatePaths, global: &Global) -> R
 /// What the configuration names is there.
 fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Failure> {
     audit_settings(args, config, paths)?;
-    sinks::Prepared::new(&config.sinks, sinks_place(config, paths, Vec::new()))?;
+    let place = sinks_place(config, paths, Vec::new());
+    watching::check(config, paths, place.net.clone())?;
+    PreparedWitnesses::new(&config.audit.witnesses, place.clone())?;
+    sinks::Prepared::new(&config.sinks, place)?;
     config.listen.transport.choose()?;
     let capture = &config.capture;
     if capture.cgroup.is_some() || !capture.strict.is_empty() || !capture.exempt.is_empty() {

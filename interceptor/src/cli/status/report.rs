@@ -100,7 +100,7 @@ fn sink(sink: &SinkStatus) -> Vec<String> {
 
 /// What one witness has seen, and what keeps it from seeing more.
 fn witness(witness: &WitnessStatus) -> Vec<String> {
-    let WitnessStatus { name, to, size, at, error, retry_at } = witness;
+    let WitnessStatus { name, to, size, at, error, retry_at, .. } = witness;
     let at = at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
     let seen = size.map_or("has seen nothing yet".to_owned(), |size| format!("has seen {size} leaves{at}"));
     let mut lines = vec![format!("{name}: {to}, {seen}")];

@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::super::backoff::{Backoff, Pace};
-use super::super::runner::{Stop, passed, stopping};
+use super::super::thread::{self, Stop, stopping};
 use super::Witness;
 use super::settings::WitnessSettings;
 use super::status::Shared;
 use crate::audit::ReadError;
-use crate::sys::yield_to_others;
 
 /// Why a checkpoint was not witnessed.
 #[derive(Debug, thiserror::Error)]
@@ -57,23 +56,7 @@ impl Runner {
 
     /// Works until it is told to stop.
     pub(super) fn run(mut self, stop: Stop) {
-        // Traffic goes first.
-        if let Err(error) = yield_to_others() {
-            log::debug!("witness {}: runs at the priority of the others: {error}", self.settings.name);
-        }
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return log::error!("witness {}: cannot run: {error}", self.settings.name),
-        };
-        runtime.block_on(async {
-            let mut deadline = stop.clone();
-            tokio::select! {
-                () = self.work(stop) => {}
-                () = passed(&mut deadline) => {}
-            }
-        });
-        // A look-up of a name that hangs must not keep the daemon.
-        runtime.shutdown_background();
+        thread::run(&format!("witness {}", self.settings.name), stop, async |stop| self.work(stop).await);
     }
 
     /// One checkpoint after the other; when the daemon ends, the last.
@@ -125,7 +108,7 @@ impl Runner {
             };
             log::log!(level, "witness {}: {why}", self.settings.name);
         }
-        self.shared.failed(&why, wait);
+        self.shared.failed(&why, matches!(error, Unwitnessed::Contradiction(_)), wait);
         self.error = Some(why);
         wait
     }

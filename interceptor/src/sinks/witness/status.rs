@@ -21,6 +21,9 @@ pub struct WitnessStatus {
     pub at: Option<String>,
     /// Why the last attempt failed; none when it did not.
     pub error: Option<String>,
+    /// Whether that is because what it has seen is not how the log begins.
+    #[serde(default)]
+    pub contradicts: bool,
     /// When the next attempt is made; RFC 3339, UTC.
     pub retry_at: Option<String>,
 }
@@ -51,14 +54,15 @@ impl Shared {
         (status.size, status.at) = (Some(size), Some(Time::now().to_string()));
     }
 
-    pub(super) fn failed(&self, why: &str, wait: Duration) {
+    pub(super) fn failed(&self, why: &str, contradicts: bool, wait: Duration) {
         let at = Time::now().unix_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         let mut status = self.lock();
         (status.error, status.retry_at) = (Some(why.to_owned()), Some(Time::from_unix_ns(at).to_string()));
+        status.contradicts = contradicts;
     }
 
     pub(super) fn well(&self) {
         let mut status = self.lock();
-        (status.error, status.retry_at) = (None, None);
+        (status.error, status.contradicts, status.retry_at) = (None, false, None);
     }
 }

@@ -209,7 +209,8 @@ impl<W: Write> Player<'_, W> {
         let reason = response.finish_reason.as_deref().map(|reason| format!(", {}", clean(reason))).unwrap_or_default();
         let error = response.error.as_deref().map(|error| format!(", {}", clean(error))).unwrap_or_default();
         let total = record.timing.total_us.map(|us| format!(", {:.1} s", us as f64 / 1e6)).unwrap_or_default();
-        let text = format!("[{status}{reason}{error}{total}]");
+        let damaged = if record.log.damaged { ", damaged: some of it may be missing" } else { "" };
+        let text = format!("[{status}{reason}{error}{total}{damaged}]");
         writeln!(self.out, "{}", Style::Dim.paint(&text, colour()))
     }
 }

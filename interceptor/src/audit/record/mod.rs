@@ -3,6 +3,12 @@
 //! Every member is always present; what is not known is `null`. Strings arrive here already masked: this room stores
 //! what it is given.
 
+mod caller;
+mod note;
+
+pub use caller::{Caller, Identity, Parent};
+pub use note::Note;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -91,97 +97,6 @@ impl Record {
         self.request.bytes = completion.request_bytes.or(self.request.bytes);
         self.coverage.streamed(completion.request_bytes);
     }
-}
-
-/// The process that connected.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Caller {
-    /// User id in the host's user namespace.
-    pub uid: Option<u32>,
-    /// Group id, likewise.
-    pub gid: Option<u32>,
-    /// User name.
-    pub user: Option<String>,
-    /// Names of the user's groups.
-    pub groups: Option<Vec<String>>,
-    /// There are more groups than `groups` names.
-    pub groups_cut: bool,
-    /// Process (thread group) id in the host's namespace.
-    pub pid: Option<u32>,
-    /// When the process started.
-    pub started_at: Option<Time>,
-    /// Path of the executable.
-    pub exe: Option<String>,
-    /// SHA-256 of the executable, in hexadecimal.
-    pub exe_sha256: Option<String>,
-    /// Command line, arguments separated by spaces, masked.
-    pub cmdline: Option<String>,
-    /// Working directory, masked.
-    pub cwd: Option<String>,
-    /// The processes it descends from, its parent first.
-    pub parents: Vec<Parent>,
-    /// Path of the control group.
-    pub cgroup: Option<String>,
-    /// Container id or name.
-    pub container: Option<String>,
-    /// UID of the Kubernetes pod.
-    pub pod: Option<String>,
-    /// systemd unit.
-    pub unit: Option<String>,
-    /// Unit of the user's own service manager.
-    pub user_unit: Option<String>,
-    /// Login session.
-    pub session: Option<String>,
-    /// User id that logged in.
-    pub loginuid: Option<u32>,
-    /// An identity that someone vouches for.
-    pub identity: Option<Identity>,
-}
-
-impl Caller {
-    /// Name of the executable.
-    #[must_use]
-    pub fn program(&self) -> Option<&str> {
-        self.exe.as_deref().and_then(|exe| exe.rsplit('/').next())
-    }
-
-    /// The user's name, or else number.
-    #[must_use]
-    pub fn short_user(&self) -> Option<String> {
-        self.user.clone().or_else(|| self.uid.map(|uid| uid.to_string()))
-    }
-
-    /// User and program: `alice/curl`.
-    #[must_use]
-    pub fn short(&self) -> String {
-        let user = self.short_user().unwrap_or_else(|| "-".to_owned());
-        self.program().map_or(user.clone(), |program| format!("{user}/{program}"))
-    }
-}
-
-/// A process that a caller descends from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Parent {
-    /// Process id in the host's namespace.
-    pub pid: u32,
-    /// Path of the executable, when it could still be had.
-    pub exe: Option<String>,
-    /// Else the name the process gave itself.
-    pub comm: Option<String>,
-}
-
-/// An identity with an issuer: an OIDC login, a workload identity.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Identity {
-    /// Who vouches.
-    pub issuer: Option<String>,
-    /// For whom.
-    pub subject: Option<String>,
-    /// The subject's groups.
-    pub groups: Option<Vec<String>>,
 }
 
 /// Where a request was going.
@@ -424,75 +339,6 @@ pub enum State {
     Complete,
     /// Ended before its end: the client or the endpoint went away, or the daemon was killed.
     Aborted,
-}
-
-/// What the log says about itself or the host.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Note {
-    /// Sequence number of its frame.
-    pub sequence: u64,
-    /// That frame's RFC 6962 leaf hash, in hexadecimal: names the note everywhere.
-    pub leaf_hash: String,
-    /// When it was written.
-    pub time: Time,
-    /// What it says: an object with `event`, mostly with `reason`.
-    pub content: serde_json::Value,
-}
-
-impl Note {
-    /// From a note's frame and its JSON.
-    pub(crate) fn new(head: &super::Head, json: &[u8]) -> Self {
-        let entry = &head.entry;
-        // What is no JSON stands as the text it is: a note must not be overlooked.
-        let content = serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into());
-        Self {
-            sequence: entry.sequence,
-            leaf_hash: hex::encode(head.leaf),
-            time: Time::from_unix_ns(entry.wall_ns),
-            content,
-        }
-    }
-
-    /// What [`event`](Self::event) says of an [`Alert`](super::Alert).
-    pub const ALERT: &str = "alert";
-    /// Of an [`Access`](super::Access).
-    pub const ACCESS: &str = "access";
-    /// Of an [`Act`](super::Act).
-    pub const ACT: &str = "act";
-
-    /// Whether it is an alert.
-    #[must_use]
-    pub fn is_alert(&self) -> bool {
-        super::Alert::of(self).is_some()
-    }
-
-    /// Whether it is about the log itself: a recovery, a start without a checkpoint.
-    #[must_use]
-    pub fn is_about_log(&self) -> bool {
-        !self.is_alert() && !matches!(self.event(), Some(Self::ACCESS | Self::ACT))
-    }
-
-    /// What happened, in a word.
-    #[must_use]
-    pub fn event(&self) -> Option<&str> {
-        self.content["event"].as_str()
-    }
-
-    /// Why, or what of it, in words.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        self.content["reason"].as_str()
-    }
-}
-
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, frame {}: ", self.time, self.sequence)?;
-        match (self.event(), self.reason()) {
-            (Some(event), Some(reason)) => write!(f, "{event}: {reason}"),
-            _ => write!(f, "{}", self.content),
-        }
-    }
 }
 
 /// What is known when an exchange ends.

@@ -4,6 +4,9 @@
 //! What a checkpoint covers is durable and never written again with other content: its sequence numbers mean the same
 //! for ever. Memory is what the open exchanges need, however long the log is.
 
+mod content;
+mod open;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -12,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::checkpoint::Checkpoint;
 use super::class::Class;
-use super::frame::{Content, Entry, Holding, Kind};
+use super::frame::{Content, Kind};
 use super::header::Stream;
 use super::reader::ReadError;
-use super::record::{Completion, Encoding, MaskedRequest, Note, Record, ResponseBody, State};
+use super::record::{Note, Record};
 use super::scan::{Depth, FileId, SegmentFile, Step, segments};
-use super::seal::plain_len;
 use super::walk::{FrameRef, Walk};
 use crate::flow::ExchangeId;
+use open::{Open, Ready};
 
 /// Where following has got to. The default is the beginning of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,69 +95,6 @@ pub enum Said {
     Record(Box<Record>),
     /// About itself or the host.
     Note(Note),
-}
-
-/// What is handed out next.
-#[derive(Debug)]
-enum Ready {
-    Exchange(Box<Open>),
-    Note(Box<FrameRef>),
-}
-
-impl Ready {
-    fn first(&self) -> u64 {
-        match self {
-            Self::Exchange(exchange) => exchange.first,
-            Self::Note(frame) => frame.head.entry.sequence,
-        }
-    }
-}
-
-/// An exchange whose end has not been reached.
-#[derive(Debug)]
-struct Open {
-    /// Its first frame: a part of its request, or the one that opened it.
-    first: u64,
-    opening: Option<FrameRef>,
-    /// Parts of what is not sealed.
-    parts: Vec<FrameRef>,
-    end: Option<FrameRef>,
-    /// Bytes of sealed response in part frames, before they were sealed.
-    response_bytes: Option<u64>,
-    /// Some of the response was removed.
-    lost_response: bool,
-    damaged: bool,
-}
-
-impl Open {
-    fn new(first: u64) -> Self {
-        Self {
-            first,
-            opening: None,
-            parts: Vec::new(),
-            end: None,
-            response_bytes: None,
-            lost_response: false,
-            damaged: false,
-        }
-    }
-
-    fn opening(&self) -> &FrameRef {
-        self.opening.as_ref().expect("only exchanges that were opened are handed out")
-    }
-
-    /// Whether some content of `class` was removed from it.
-    fn has_lost(&self, class: Class) -> bool {
-        let frames = self.opening.iter().chain(&self.parts).chain(&self.end);
-        (self.lost_response && class == Class::Responses) || frames.into_iter().any(|frame| frame.head.has_lost(class))
-    }
-
-    fn count(&mut self, entry: &Entry) {
-        let sealed = |s: &&super::Section| s.content == Content::Response && s.holding == Holding::Sealed;
-        for section in entry.sections.iter().filter(sealed) {
-            *self.response_bytes.get_or_insert(0) += plain_len(section.stored());
-        }
-    }
 }
 
 /// Hands out records as they end, and notes.
@@ -445,96 +385,6 @@ impl Follower {
         {
             self.ready.push_back((Key { end: sequence, opening: sequence }, Ready::Exchange(Box::new(exchange))));
         }
-    }
-
-    fn note(&mut self, frame: &FrameRef) -> Result<Note, ReadError> {
-        let row = frame.head.entry.sections.iter().position(|s| s.content == Content::Json);
-        let json = row.map(|row| self.stored(frame, row)).transpose()?;
-        Ok(Note::new(&frame.head, &json.unwrap_or_default()))
-    }
-
-    /// The record of an exchange. What its frames do not hold any more is left out.
-    fn record(&mut self, exchange: &Open) -> Result<Record, ReadError> {
-        let opening = exchange.opening();
-        let entry = &opening.head.entry;
-        let mut damaged = exchange.damaged;
-        let mut record = match self.json::<Record>(exchange, opening)? {
-            Some(record) => record,
-            None => {
-                damaged |= !opening.head.has_lost(Class::Decisions);
-                Record { time: super::Time::from_unix_ns(entry.wall_ns), ..Record::new(entry.exchange) }
-            }
-        };
-        match &exchange.end {
-            None if entry.kind == Kind::Refusal => record.state = State::Complete,
-            None => {
-                record.state = State::Aborted;
-                record.response.error = Some("the daemon ended before the response did".into());
-            }
-            Some(end) => {
-                let completion = self.json::<Completion>(exchange, end)?.unwrap_or_else(|| {
-                    if end.head.has_lost(Class::Decisions) {
-                        return Completion::default();
-                    }
-                    damaged = true;
-                    Completion::aborted("how it ended cannot be read: the log is damaged there")
-                });
-                record.take_end(completion);
-            }
-        }
-        let body = self.content(exchange, opening, Content::MaskedBody)?;
-        let head = self.content(exchange, opening, Content::MaskedHead)?;
-        record.request.masked = body.map(|body| MaskedRequest::new(&head.unwrap_or_default(), body));
-        record.log.sequence = Some(entry.sequence);
-        record.log.leaf_hash = Some(hex::encode(opening.head.leaf));
-        record.log.checkpoint = self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.size);
-        record.log.damaged = damaged;
-        record.log.removed = Class::ALL.into_iter().filter(|&class| exchange.has_lost(class)).collect();
-        let bytes = exchange.response_bytes.or(record.response.status.map(|_| 0));
-        let bytes = bytes.filter(|_| !exchange.has_lost(Class::Responses));
-        record.response.body = bytes.map(|bytes| ResponseBody { encoding: Encoding::Sealed, text: None, bytes });
-        Ok(record)
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(&mut self, of: &Open, frame: &FrameRef) -> Result<Option<T>, ReadError> {
-        let bytes = self.content(of, frame, Content::Json)?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-    }
-
-    /// Content that is not sealed; none when the frame has none, or not all of it is there.
-    fn content(&mut self, of: &Open, frame: &FrameRef, content: Content) -> Result<Option<Vec<u8>>, ReadError> {
-        let entry = &frame.head.entry;
-        let Some(row) = entry.sections.iter().position(|s| s.content == content) else { return Ok(None) };
-        if frame.head.removed.contains(row) {
-            return Ok(None);
-        }
-        match entry.sections[row].holding {
-            Holding::Sealed => Ok(None),
-            Holding::Plain => self.stored(frame, row).map(Some),
-            Holding::Parts => {
-                let holds = |part: &&FrameRef| part.head.entry.sections[0].content == content;
-                let parts: Vec<&FrameRef> = of.parts.iter().filter(holds).collect();
-                let whole = parts.len() == entry.sections[row].length as usize;
-                if !whole || parts.iter().any(|part| part.head.has_lost(content.class())) {
-                    return Ok(None);
-                }
-                let mut bytes = Vec::new();
-                for part in parts {
-                    bytes.extend(self.stored(part, 0)?);
-                }
-                Ok(Some(bytes))
-            }
-        }
-    }
-
-    fn stored(&mut self, frame: &FrameRef, row: usize) -> Result<Vec<u8>, ReadError> {
-        // Retention may have written the segment again since the frame was seen: it is elsewhere then, or shorter.
-        match self.file(frame.segment)?.step(frame.offset, Depth::Heads)? {
-            Step::Frame(head) if head == frame.head => {}
-            _ => return Err(ReadError::Incomplete(frame.head.entry.exchange)),
-        }
-        let range = frame.head.section_range(row);
-        Ok(self.file(frame.segment)?.bytes(frame.offset + range.start as u64, range.len())?.to_vec())
     }
 
     fn file(&mut self, segment: usize) -> Result<&mut SegmentFile, ReadError> {

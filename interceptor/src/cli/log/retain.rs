@@ -94,7 +94,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     };
     let reason = args.reason.as_deref().unwrap_or("as configured");
     let author = author(reason)?;
-    let (plan, done) = retain(&paths, &removal, (!args.dry_run).then_some(&author))?;
+    let wanted = || !args.dry_run;
+    let (plan, done) = retain(&paths, &removal, &author, &wanted)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", document(&removal, &plan, done))?;
@@ -110,11 +111,12 @@ pub(super) fn acts(paths: &StatePaths) -> Result<Acts, Failure> {
     Ok(audit::acts(&paths.audit(), &trust)?)
 }
 
-/// Plans, and does it when there is someone who does.
+/// Plans, which may take long, and does it when it is still `wanted` then.
 pub(crate) fn retain(
     paths: &StatePaths,
     removal: &Removal,
-    author: Option<&Author>,
+    author: &Author,
+    wanted: &dyn Fn() -> bool,
 ) -> Result<(RetentionPlan, Option<Done>), Failure> {
     let (audit, keys) = (paths.audit(), paths.keys());
     let retention = Retention { dir: &audit, keys: &keys, now: Time::now() };
@@ -122,7 +124,9 @@ pub(crate) fn retain(
     let holds = Held::of(begun.acts())?;
     let held = |record: &Record| holds.iter().any(|hold| hold.holds(record));
     let plan = begun.plan(removal, &held)?;
-    let Some(author) = author else { return Ok((plan, None)) };
+    if !wanted() {
+        return Ok((plan, None));
+    }
     let bar = progress::of(plan.segments(), "segments");
     let done = begun.apply(&plan, author, &|| bar.inc(1)).map_err(explain)?;
     bar.finish_and_clear();

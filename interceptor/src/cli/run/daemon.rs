@@ -90,7 +90,7 @@ pub(super) struct Daemon {
     heart: Option<Heart>,
     drain: Arc<Drain>,
     log: Option<Log>,
-    _retention: Daily,
+    retention: Daily,
     sinks: Option<Sinks>,
     watch: Option<Watch>,
     witnesses: Option<Witnesses>,
@@ -209,7 +209,7 @@ impl Daemon {
             heart,
             drain,
             log,
-            _retention: retention,
+            retention,
             sinks,
             watch,
             witnesses,
@@ -226,6 +226,7 @@ impl Daemon {
             End::Stopped => {
                 service::notify(Notice::Stopping);
                 log::info!("stopping");
+                self.retention.end();
                 self.workers.stop_accepting();
                 self.drain(Phase::Stopping, Duration::from_secs(self.config.stop.drain_s), &mut signals).await;
             }
@@ -359,6 +360,7 @@ impl Daemon {
         self.log = Some(log);
         match result {
             Ok(pid) => {
+                self.retention.end();
                 service::notify(Notice::Replaced(pid));
                 log::info!("replaced by process {pid}; {} connections go on here", self.drain.open());
                 self.stop_watch().await?;

@@ -11,7 +11,7 @@ use super::accesses::{Accesses, Trouble};
 use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE};
 use super::totals::Totals;
 use super::{ANSWER, Stop, stopping};
-use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Said, Stream, Time};
+use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Probe, Said, Stream, Time};
 use crate::daemon::{Asks, Concern, Status};
 
 /// Between looks at a log in which nothing is new.
@@ -30,6 +30,7 @@ pub(super) struct Thread {
     accesses: Accesses,
     notes: Notes,
     asks: Asks,
+    probe: Probe,
     /// What ends from this frame on was recorded while this daemon ran: it is counted.
     counted_from: u64,
     position: FollowPosition,
@@ -46,7 +47,7 @@ impl Thread {
         rules: Rules,
         totals: Arc<Mutex<Totals>>,
         accesses: Accesses,
-        (notes, asks): (Notes, Asks),
+        (notes, probe, asks): (Notes, Probe, Asks),
     ) -> Self {
         let earlier = Time::now().unix_ns().saturating_sub(rules.memory().as_nanos() as u64);
         Self {
@@ -58,6 +59,7 @@ impl Thread {
             accesses,
             notes,
             asks,
+            probe,
             concerns: BTreeSet::new(),
             undeliverable: HashMap::new(),
             complaint: None,
@@ -152,8 +154,8 @@ impl Thread {
     }
 
     /// Tells accesses; says why it could not.
-    fn look_at_accesses(&mut self) -> Option<String> {
-        let trouble = self.accesses.note(&self.notes).err()?;
+    async fn look_at_accesses(&mut self) -> Option<String> {
+        let trouble = self.accesses.note(&self.notes, &self.probe).await.err()?;
         if let Trouble::Follow(FollowError::Replaced(_)) = trouble {
             let reason = format!("the stream of accesses: {trouble}");
             let told = self.rules.tell(LOG_REPLACED, "accesses", 1, reason, Time::now());

@@ -233,6 +233,8 @@ impl Runner {
         let mut delivered = 0;
         let mut left = Vec::from([Range { start: 0, end: events.len() }]);
         // An event that is refused alone gets one more chance.
+        // One of those that were taken.
+        let mut taken = None;
         let mut refused_once = None;
         while let Some(range) = left.pop() {
             follower.check()?;
@@ -244,6 +246,7 @@ impl Runner {
                     }
                     delivered += of_log(&events[range]);
                 }
+                    taken = events[range.clone()].last();
                 Err(Refused::Part { refused, why }) => {
                     self.well();
                     let of = of_log(&events[range.clone()]);
@@ -269,7 +272,11 @@ impl Runner {
                     refused_once = Some(range.start);
                     left.push(range);
                 }
-                Err(Refused::Content(why)) if delivered == 0 && !self.takes_anything(follower).await => {
+                // There is always a newer one.
+                Err(Refused::Content(why)) if !events[range.start].is_of_log() => {
+                    self.give_up(cursor, &events[range.start], &why)?;
+                }
+                Err(Refused::Content(why)) if !self.takes_anything(follower, taken).await => {
                     let why = format!("it takes nothing, not even a signed checkpoint: check its address: {why}");
                     if !self.pause(&why, None, stop).await {
                         return Ok(false);
@@ -278,7 +285,8 @@ impl Runner {
                 }
                 Err(Refused::Content(why)) => {
                     self.give_up(cursor, &events[range.start], &why)?;
-                    // The next attempt is made at once; only the waits grow until something is taken.
+                    // It has just taken something else, so the next attempt is made at once; the waits grow until something
+                    // new is taken.
                     self.shared.well();
                 }
             }
@@ -292,12 +300,18 @@ impl Runner {
         Ok(true)
     }
 
-    /// Whether the receiver takes what nothing is wrong with. One that refuses everything (another server at its address,
-    /// a filter on the way) must not make the sink give up one record after the other.
-    async fn takes_anything(&mut self, follower: &Follower) -> bool {
-        let Some((note, checkpoint)) = follower.checkpoint() else { return false };
-        let event = Event::checkpoint(self.settings.format, note, checkpoint);
-        self.receiver.deliver(std::slice::from_ref(&event)).await.is_ok()
+    /// Whether the receiver takes what nothing is wrong with: a checkpoint, or else again what it has `taken` before. One that
+    /// refuses everything (another server at its address, a filter on the way) must not make the sink give up one record
+    /// after the other, also when it did not refuse the first ones.
+    async fn takes_anything(&mut self, follower: &Follower, taken: Option<&Event>) -> bool {
+        let checkpoint = follower.checkpoint();
+        let checkpoint = checkpoint.map(|(note, said)| Event::checkpoint(self.settings.format, note, said));
+        for event in checkpoint.iter().chain(taken) {
+            if self.receiver.deliver(std::slice::from_ref(event)).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     fn give_up(&self, cursor: &mut Cursor, event: &Event, why: &str) -> Result<(), Trouble> {

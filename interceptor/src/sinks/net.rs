@@ -51,19 +51,19 @@ pub enum NetError {
 
 /// A connection.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Whether the peer's host has acknowledged all that was written.
-    fn is_acknowledged(&self) -> bool;
+    /// Bytes that were written and that the peer's host has not acknowledged, as far as can be told.
+    fn unacknowledged(&self) -> u64;
 }
 
 impl Io for TcpStream {
-    fn is_acknowledged(&self) -> bool {
-        unacknowledged(self).is_ok_and(|bytes| bytes == 0)
+    fn unacknowledged(&self) -> u64 {
+        unacknowledged(self).map_or(u64::MAX, |bytes| bytes as u64)
     }
 }
 
 impl Io for TlsStream<TcpStream> {
-    fn is_acknowledged(&self) -> bool {
-        self.get_ref().0.is_acknowledged()
+    fn unacknowledged(&self) -> u64 {
+        self.get_ref().0.unacknowledged()
     }
 }
 

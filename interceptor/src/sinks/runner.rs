@@ -43,6 +43,8 @@ enum Trouble {
 /// What was delivered and may still turn out to be lost.
 #[derive(Debug)]
 struct Unsettled {
+    /// What had been written then.
+    written: u64,
     /// When the receiver's host was seen to have it.
     acknowledged: Option<Instant>,
     position: FollowPosition,
@@ -293,7 +295,8 @@ impl Runner {
         }
         let Some(position) = position else { return Ok(true) };
         if settles {
-            unsettled.push_back(Unsettled { acknowledged: None, position, delivered });
+            let written = self.receiver.written();
+            unsettled.push_back(Unsettled { written, acknowledged: None, position, delivered });
         } else {
             self.advance(cursor, position, delivered)?;
         }
@@ -342,10 +345,10 @@ impl Runner {
         if let Some(why) = self.receiver.lost().await {
             return Err(Trouble::Lost(why));
         }
-        if self.receiver.is_acknowledged() {
-            for sent in unsettled.iter_mut() {
-                sent.acknowledged.get_or_insert_with(Instant::now);
-            }
+        // Not only when it has everything: while much is to be sent, that is seldom seen.
+        let acknowledged = self.receiver.acknowledged();
+        for sent in unsettled.iter_mut().filter(|sent| sent.written <= acknowledged) {
+            sent.acknowledged.get_or_insert_with(Instant::now);
         }
         let after = self.receiver.settles_after();
         let (mut position, mut delivered) = (None, 0);

@@ -233,10 +233,10 @@ impl Runner {
         let Batch { events, position, .. } = batch;
         let settles = !self.receiver.settles_after().is_zero();
         let mut delivered = 0;
-        let mut left = Vec::from([Range { start: 0, end: events.len() }]);
-        // An event that is refused alone gets one more chance.
         // One of those that were taken.
         let mut taken = None;
+        let mut left = Vec::from([Range { start: 0, end: events.len() }]);
+        // An event that is refused alone gets one more chance.
         let mut refused_once = None;
         while let Some(range) = left.pop() {
             follower.check()?;
@@ -323,6 +323,7 @@ impl Runner {
         cursor.give_up(&id, event.sequence(), why)?;
         if event.is_of_log() {
             cursor.contents.undeliverable += 1;
+            self.shared.lock().refused += 1;
         }
         Ok(())
     }
@@ -334,6 +335,7 @@ impl Runner {
         log::error!("sink {}: the receiver did not take {which}: {why}", self.settings.name);
         cursor.give_up(&which, first.sequence(), why)?;
         cursor.contents.undeliverable += some;
+        self.shared.lock().refused += some;
         Ok(())
     }
 

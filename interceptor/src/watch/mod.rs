@@ -16,6 +16,7 @@ mod accesses;
 mod family;
 mod gauges;
 mod push;
+mod refusals;
 mod rules;
 mod serve;
 mod settings;

@@ -70,7 +70,7 @@ impl Refused {
 const SHOWN: usize = 400;
 
 /// What a receiver says goes to a journal and to terminals: its beginning, on one line, and without what drives them.
-pub(super) fn printable(why: &str) -> String {
+pub(crate) fn printable(why: &str) -> String {
     let start: String = why.chars().take(SHOWN).collect();
     harmless(&start.split_whitespace().collect::<Vec<_>>().join(" "))
 }

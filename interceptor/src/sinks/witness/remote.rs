@@ -44,7 +44,7 @@ impl Remote {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{} at {}", self.key.name(), self.http.url())
+        format!("{} at {}", self.key.name(), self.http.describe())
     }
 
     pub(super) fn size(&self) -> Option<u64> {

@@ -246,9 +246,9 @@ impl Runner {
                     if !settles {
                         self.well();
                     }
+                    taken = events[range.clone()].last();
                     delivered += of_log(&events[range]);
                 }
-                    taken = events[range.clone()].last();
                 Err(Refused::Part { refused, why }) => {
                     self.well();
                     let of = of_log(&events[range.clone()]);

@@ -14,8 +14,8 @@ use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
 use super::verify::kept_key;
 use crate::audit::{
-    self, Acts, Ages, Author, Class, Counts, Done, Reader, Record, Removal, RetainError, Retention, RetentionPlan,
-    Time, Trust,
+    self, Acts, Ages, Author, Class, Counts, Done, Error, Reader, Record, Removal, RetainError, Retention,
+    RetentionPlan, Time, Trust,
 };
 use crate::config::{Age, StatePaths};
 
@@ -135,6 +135,7 @@ pub(crate) fn retain(
 
 fn explain(error: RetainError) -> Failure {
     match error {
+        RetainError::Write(Error::Recording { .. }) | RetainError::Busy(_) => error.into(),
         RetainError::Write(error) => format!("{error}: run it as root or the daemon's user; what was done before is on record, and running it again goes on").into(),
         other => other.into(),
     }

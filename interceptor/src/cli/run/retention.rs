@@ -6,12 +6,12 @@ use std::time::Duration;
 use nix::unistd::{User, getuid};
 
 use super::Failure;
-use crate::audit::{Author, Removal};
+use crate::audit::{Author, Error, Removal, RetainError};
 use crate::cli::log::retain::retain;
 use crate::config::{Retention, StatePaths};
 use crate::sys::yield_to_others;
 
-/// After the start of the daemon, which has other things to do first.
+/// After the start of the daemon, which has other things to do first, and when somebody else was at it.
 const FIRST: Duration = Duration::from_secs(10 * 60);
 /// From then on.
 const EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,11 +35,13 @@ impl Daily {
             }
             let mut wait = FIRST;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                match once(&removal, &paths, &stopped) {
-                    Ok(()) => {}
-                    Err(failure) => log::error!("audit log: retention: {failure}"),
-                }
                 wait = EVERY;
+                if let Err(failure) = once(&removal, &paths, &stopped) {
+                    log::error!("audit log: retention: {failure}");
+                    if is_busy(&failure) {
+                        wait = FIRST;
+                    }
+                }
             }
         })?;
         Ok(Self { stop: Some(stop) })
@@ -49,6 +51,11 @@ impl Daily {
     pub(super) fn end(&mut self) {
         self.stop = None;
     }
+}
+
+/// Whether it failed because somebody else was at it.
+fn is_busy(failure: &Failure) -> bool {
+    matches!(failure.downcast_ref(), Some(RetainError::Busy(_) | RetainError::Write(Error::Recording { .. })))
 }
 
 fn once(removal: &Removal, paths: &StatePaths, stopped: &Receiver<()>) -> Result<(), Failure> {
@@ -114,6 +121,9 @@ mod tests {
         once(&removal, &paths, &stopped).unwrap();
         assert_eq!(done(), 0);
         let (_stop, stopped) = channel();
+        let lock = crate::audit::lock(&paths.audit()).unwrap();
+        assert!(is_busy(&once(&removal, &paths, &stopped).unwrap_err()));
+        drop(lock);
         once(&removal, &paths, &stopped).unwrap();
         assert_eq!(done(), 1);
         log.close().unwrap();

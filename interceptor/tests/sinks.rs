@@ -41,7 +41,9 @@ fn main() -> ExitCode {
         }
     });
     if wanted.is_empty() || wanted.iter().any(|word| "poison".contains(word.as_str())) {
-        one_refused_record_holds_nothing_up();
+        one_refused_record_holds_nothing_up("poison", 0);
+        // Who refuses everything from then on, after it has taken some, is waited for.
+        one_refused_record_holds_nothing_up("shut", 1);
     }
     ExitCode::SUCCESS
 }
@@ -138,20 +140,21 @@ fn check(kind: receivers::Kind, recorded: &Recorded, taken: &[String]) {
     );
 }
 
-/// A record that the receiver refuses for good is named, and the others go on.
-fn one_refused_record_holds_nothing_up() {
+/// A record that the receiver refuses for good, with so many `after` it, is named, and the others go on.
+fn one_refused_record_holds_nothing_up(mode: &str, after: usize) {
     let place = tempfile::tempdir().expect("a directory");
     let mut receiver = Receiver::start(receivers::Kind::Webhook, place.path());
     receiver.calm();
     worker::prepare(place.path(), &receiver.configuration());
     let mut recorded = Recorded::default();
-    recorded.take(Worker::start(place.path(), "poison").finish());
+    recorded.take(Worker::start(place.path(), mode).finish());
     let taken = receiver.taken();
-    let (poisoned, others) = recorded.ended.split_last().expect("records");
+    let mut others = recorded.ended;
+    let poisoned = others.remove(others.len() - 1 - after);
     let records: Vec<&String> = taken.iter().filter(|id| *id != "checkpoint").collect();
-    assert!(records.iter().copied().eq(others), "every other record was taken, once and in order");
+    assert!(records.iter().copied().eq(&others), "every other record was taken, once and in order");
     let named: PathBuf = place.path().join("state/webhook.undeliverable");
     let named = std::fs::read_to_string(named).expect("the refused record is named");
-    assert!(named.lines().count() == 1 && named.contains(poisoned), "{named}");
-    println!("poison: {} records taken, one named as refused", others.len());
+    assert!(named.lines().count() == 1 && named.contains(&poisoned), "{named}");
+    println!("{mode}: {} records taken, one named as refused", others.len());
 }

@@ -275,7 +275,11 @@ fn a_log_that_was_put_back_or_written_anew_is_refused() {
     until(&witnesses, "a log that is shorter", |status| {
         contradicts(status, "it has seen 16 leaves of this log, which has 6")
     });
-    // And gone on from there, past what the witness has seen.
+    // And gone on from there, to the size that the witness has seen, and past it.
+    state.write(5);
+    until(&witnesses, "another log of that size", |status| {
+        contradicts(status, "it has seen 16 other leaves of this log")
+    });
     state.write(20);
     until(&witnesses, "another log", |status| {
         contradicts(status, "does not begin with the 16 leaves that it has seen")
@@ -299,6 +303,28 @@ fn a_log_that_was_put_back_or_written_anew_is_refused() {
     until(&witnesses, "a log of another key", |status| {
         says(status, "it knows another key for this log") && !status.contradicts
     });
+    witnesses.stop(PATIENCE);
+}
+
+#[test]
+fn what_a_witness_says_it_has_seen_is_not_remembered_before_it_has_cosigned() {
+    let state = State::new();
+    let witness = Witness::start(&state, "1");
+    let seen = |size: u64| format!(r#"{{"size": {size}, "root": "{}"}}"#, "00".repeat(32));
+    fs::write(&witness.store, seen(1000)).unwrap();
+    let witnesses = state.show(&witness.settings());
+    until(&witnesses, "more than there is", |status| says(status, "it has seen 1000 leaves of this log, which has 6"));
+    fs::remove_file(&witness.store).unwrap();
+    until(&witnesses, "a witness that was put right", |status| status.size == Some(6) && status.error.is_none());
+    // Less than it has cosigned.
+    let right = fs::read(&witness.store).unwrap();
+    fs::write(&witness.store, seen(2)).unwrap();
+    state.write(2);
+    until(&witnesses, "a witness that forgets", |status| {
+        says(status, "it has cosigned 6 leaves and says that it has seen 2")
+    });
+    fs::write(&witness.store, right).unwrap();
+    until(&witnesses, "one that remembers", |status| status.size == Some(10) && status.error.is_none());
     witnesses.stop(PATIENCE);
 }
 

@@ -23,6 +23,10 @@ KIND, PORT, STORE, TROUBLE = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(s
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKEN = "11111111-2222-3333-4444-555555555555"
 POISON = "poison"
+# Once such an event has come alone, so many requests are refused, whatever they hold.
+SHUTS = "poison that shuts"
+SHUT = 10
+shut = None
 
 lock = threading.Lock()
 acks = {}
@@ -62,6 +66,13 @@ def webhook(headers, body):
         raise Invalid("signature")
     if len(headers["idempotency-key"]) != 32:
         raise Invalid("idempotency-key")
+    global shut
+    with lock:
+        if shut is None and SHUTS.encode() in body and body.count(b"\n") == 1:
+            shut = SHUT
+        elif shut:
+            shut -= 1
+            raise Poisoned()
     if POISON.encode() in body:
         raise Poisoned()
     return [id_of(json.loads(line)) for line in body.decode().splitlines()]

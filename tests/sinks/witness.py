@@ -110,6 +110,9 @@ def add_checkpoint(text):
     seen = json.load(open(STORE)) if os.path.exists(STORE) else {"size": 0, "root": hashlib.sha256().hexdigest()}
     if old != seen["size"]:
         raise Refused(409, f"{seen['size']}\n", "text/x.tlog.size")
+    if old == size and root.hex() != seen["root"]:
+        # The specification has this for a log with two trees of one size.
+        raise Refused(409, f"{seen['size']}\n", "text/x.tlog.size")
     if old == 0:
         right = not proof and (size > 0 or root == hashlib.sha256().digest())
     else:

@@ -11,7 +11,7 @@ use super::checkpoint::{Checkpoint, SigningKey, VerifyingKey};
 use super::disk::Kernel;
 use super::frame::{Content, Kind, frame_length};
 use super::header::{HEADER, Stream};
-use super::keeper::replace;
+use super::keeper::replace_durably;
 use super::recover::{WithoutCheckpoint, read_checkpoint};
 use super::retain::RetainError;
 use super::writer::{Plan, Shared, Wanted};
@@ -98,7 +98,7 @@ pub(crate) fn append(dir: &Path, keys: &Path, plan: &Plan<'_>) -> Result<(), Err
     // Still under the stream's lock, so that the marker never goes back.
     let note = dir.join(Stream::Access.checkpoint());
     let note = std::fs::read(&note).map_err(|e| Error::io("read", &note, e))?;
-    replace(&path, &note)?;
+    replace_durably(&path, &note)?;
     shared.finish()
 }
 

@@ -6,14 +6,28 @@ use std::sync::MutexGuard;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::Error;
 use super::segment::Segment;
-use super::writer::{Retired, Shared, State};
+use super::writer::{Retired, Shared, State, Ticket};
 
 /// How long frames nobody waits for may stay undurable.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Shared {
+    /// Resolves when all that was appended so far is durable, or cannot be.
+    pub(crate) fn settled(&self) -> Result<Ticket, Error> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(Error::Closed);
+        }
+        let (sender, ticket) = oneshot::channel();
+        state.waiters.push(sender);
+        self.commit.notify_one();
+        Ok(ticket)
+    }
+
     /// The commit thread: returns when the log is closed and everything is durable, or cannot be.
     pub(crate) fn commit_loop(&self) {
         // However it ends, also by a panic: nobody may wait for it any more.

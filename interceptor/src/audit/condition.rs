@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Error;
 use super::handover::Route;
 use super::log::Context;
 use crate::flow::Histogram;
@@ -53,7 +54,7 @@ pub struct Condition {
     pub is_stuck: bool,
 }
 
-/// A handle on a log for asking [how it is doing](Condition).
+/// A handle on a log for asking [how it is doing](Condition), and what of it would survive.
 #[derive(Clone)]
 pub struct Probe {
     context: Arc<Context>,
@@ -68,6 +69,15 @@ impl std::fmt::Debug for Probe {
 impl Probe {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self { context }
+    }
+
+    /// Waits until all that was appended so far survives a loss of power.
+    ///
+    /// # Errors
+    /// When that cannot be had, also because another process writes the log now.
+    pub async fn settled(&self) -> Result<(), Error> {
+        let Route::Local(shared) = self.context.sink.route() else { return Err(Error::Closed) };
+        shared.settled()?.await.unwrap_or(Err(Error::Closed))
     }
 
     /// As of now; none when another process writes the log.

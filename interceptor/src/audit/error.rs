@@ -30,6 +30,16 @@ pub enum Error {
         /// The other writer.
         pid: String,
     },
+    /// Another process records an access or an act.
+    #[error(
+        "process {pid} is recording an access, or what is removed, in {}: wait for its end and try again", dir.display()
+    )]
+    Recording {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The other process.
+        pid: String,
+    },
     /// There is nobody to seal originals to.
     #[error(
         "no auditor's public key is configured, so nobody could ever read the originals: \

@@ -5,12 +5,17 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::Error;
 use super::header::Stream;
+
+/// How often a lock that another writer has is asked for.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Held by the writer for its life.
 #[derive(Debug)]
@@ -19,7 +24,7 @@ pub(crate) struct WriterLock {
 }
 
 impl WriterLock {
-    /// Takes the lock of `stream` in `dir`.
+    /// Takes the lock of `stream` in `dir`; that of accesses is waited for.
     pub(crate) fn take(dir: &Path, stream: Stream) -> Result<Self, Error> {
         let path = dir.join(stream.lock());
         let file = OpenOptions::new()
@@ -32,17 +37,15 @@ impl WriterLock {
             .open(&path)
             .map_err(|e| Error::io("open", &path, e))?;
         super::auditor::readable(&file, &path)?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => {}
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
-                let mut pid = String::new();
-                let _ = (&file).take(20).read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().to_owned() };
-                return Err(Error::Locked { dir: dir.to_path_buf(), pid });
+        let deadline = Instant::now() + patience(stream);
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+                Ok(_) => return sign(file, &path),
+                Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < deadline => std::thread::sleep(ASK_AGAIN),
+                Err(Errno::EAGAIN | Errno::EACCES) => return Err(held(dir, stream, &file)),
+                Err(e) => return Err(Error::io("lock", &path, e)),
             }
-            Err(e) => return Err(Error::io("lock", &path, e)),
         }
-        sign(file, &path)
     }
 
     /// Takes over a lock: the open file of a writer that hands over. The lock is in force from the one to the other.
@@ -75,6 +78,26 @@ impl WriterLock {
     }
 }
 
+/// How long is waited for another writer: one of accesses is done in a moment.
+fn patience(stream: Stream) -> Duration {
+    match stream {
+        Stream::Log => Duration::ZERO,
+        Stream::Access => Duration::from_secs(5),
+    }
+}
+
+fn held(dir: &Path, stream: Stream, mut file: &File) -> Error {
+    let mut pid = String::new();
+    let _ = file.rewind();
+    let _ = file.take(20).read_to_string(&mut pid);
+    let pid = if pid.trim().is_empty() { "unknown".into() } else { pid.trim().to_owned() };
+    let dir = dir.to_path_buf();
+    match stream {
+        Stream::Log => Error::Locked { dir, pid },
+        Stream::Access => Error::Recording { dir, pid },
+    }
+}
+
 /// Says who holds it.
 fn sign(mut file: File, path: &Path) -> Result<WriterLock, Error> {
     file.set_len(0)
@@ -104,5 +127,17 @@ mod tests {
         drop(lock);
         assert!(!WriterLock::is_held(dir.path(), Stream::Log));
         WriterLock::take(dir.path(), Stream::Log).unwrap();
+    }
+
+    #[test]
+    fn who_records_an_access_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = WriterLock::take(dir.path(), Stream::Access).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| WriterLock::take(dir.path(), Stream::Access));
+            std::thread::sleep(10 * ASK_AGAIN);
+            drop(lock);
+            second.join().unwrap().unwrap();
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::auditor::make_readable_dirs;
-use super::keeper::replace;
+use super::keeper::replace_durably;
 
 const DIRECTORY: &str = "witness";
 const EXTENSION: &str = "checkpoint";
@@ -15,7 +15,7 @@ fn place(dir: &Path, name: &str) -> PathBuf {
     dir.join(DIRECTORY).join(name).with_added_extension(EXTENSION)
 }
 
-/// Keeps the newest checkpoint that the witness `name` has cosigned, beside the log in `dir`.
+/// Keeps the newest checkpoint that the witness `name` has cosigned, beside the log in `dir`, durably.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -23,7 +23,7 @@ pub fn keep_cosigned(dir: &Path, name: &str, note: &str) -> Result<(), Error> {
     let path = place(dir, name);
     let parent = dir.join(DIRECTORY);
     make_readable_dirs(&parent).map_err(|e| Error::io("mkdir", &parent, e))?;
-    replace(&path, note.as_bytes())
+    replace_durably(&path, note.as_bytes())
 }
 
 /// The newest checkpoint that the witness `name` has cosigned, if one is kept.

@@ -1,15 +1,26 @@
 //! A signed checkpoint of the log, in the formats that are one event a line: kept elsewhere, it shows that the log was
 //! put back to an earlier state, which the log itself cannot.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::{Format, PRODUCT, VERSION, cef, ecs, milliseconds, ocsf, otlp};
 use crate::audit::{Checkpoint, Time};
 
-/// What to tell checkpoints by: the log and its size.
+/// Bytes of a hash that are enough to tell notes apart.
+const TAG: usize = 8;
+
+/// What to tell checkpoints by: the log, its leaves and frames, and what else the note says. Two trees of one size are two
+/// checkpoints, and the second must not look like a repetition of the first.
 #[must_use]
-pub fn id(checkpoint: &Checkpoint) -> String {
-    format!("{}#{}", checkpoint.origin, checkpoint.size)
+pub fn id(note: &str, checkpoint: &Checkpoint) -> String {
+    format!("{}#{}-{}-{}", checkpoint.origin, checkpoint.size, checkpoint.frames, tag(note))
+}
+
+/// Tells notes of the same size apart.
+#[must_use]
+pub fn tag(note: &str) -> String {
+    hex::encode(&digest(&SHA256, note.as_bytes()).as_ref()[..TAG])
 }
 
 /// The host whose log it is of.
@@ -31,7 +42,7 @@ pub(super) fn line(format: Format, note: &str, checkpoint: &Checkpoint, at: Time
         Format::Ocsf => ocsf_event(note, checkpoint, at).to_string(),
         Format::Ecs => ecs_document(note, checkpoint, at).to_string(),
         Format::Cef => cef_line(note, checkpoint, at),
-        Format::Otlp => otlp::checkpoint_line(checkpoint, &plain(note, checkpoint, at).to_string(), at),
+        Format::Otlp => otlp::checkpoint_line(note, checkpoint, &plain(note, checkpoint, at).to_string(), at),
     }
 }
 
@@ -52,7 +63,7 @@ fn ocsf_event(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
         "metadata": {
             "version": ocsf::SCHEMA,
             "product": {"name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION},
-            "uid": id(checkpoint),
+            "uid": id(note, checkpoint),
             "log_name": "checkpoint",
         },
         "category_uid": 0,
@@ -76,7 +87,7 @@ fn ecs_document(note: &str, checkpoint: &Checkpoint, at: Time) -> Value {
         "@timestamp": at,
         "ecs": {"version": ecs::SCHEMA},
         "event": {
-            "id": id(checkpoint),
+            "id": id(note, checkpoint),
             "kind": "state",
             "dataset": "interceptor.checkpoint",
             "module": "interceptor",
@@ -92,8 +103,28 @@ fn cef_line(note: &str, checkpoint: &Checkpoint, at: Time) -> String {
         "{}|1|rt={} externalId={} cn1Label=leaves cn1={} msg={}",
         header.map(cef::in_header).join("|"),
         milliseconds(at),
-        cef::in_value(&id(checkpoint)),
+        cef::in_value(&id(note, checkpoint)),
         checkpoint.size,
         cef::in_value(note)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_of_two_trees_of_one_size_are_told_apart() {
+        let checkpoint = |root| Checkpoint {
+            origin: "interceptor/a".to_owned(),
+            size: 6,
+            root: [root; 32],
+            frames: 9,
+            chain: [0; 32],
+        };
+        let (one, other) = (id("one", &checkpoint(1)), id("other", &checkpoint(2)));
+        assert_ne!(one, other);
+        // printf one | sha256sum
+        assert_eq!(one, "interceptor/a#6-9-7692c3ad3540bb80");
+    }
 }

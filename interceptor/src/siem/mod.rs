@@ -14,7 +14,7 @@ pub mod otlp;
 
 use std::io::{self, Write};
 
-pub use checkpoint::{host as checkpoint_host, host_of, id as checkpoint_id};
+pub use checkpoint::{host as checkpoint_host, host_of, id as checkpoint_id, tag as checkpoint_tag};
 
 use crate::audit::{Checkpoint, Encoding, Note, Record, Time};
 use crate::flow::Severity;

@@ -65,8 +65,8 @@ pub fn note(note: &Note, body: &str) -> LogRecord {
 
 /// A signed checkpoint, of which `body` is the whole, and which was the newest at `at`.
 #[must_use]
-pub fn checkpoint(checkpoint: &Checkpoint, body: &str, at: Time) -> LogRecord {
-    let event = Event { name: "interceptor.checkpoint", id: &checkpoint_id(checkpoint), time: at, body };
+pub fn checkpoint(note: &str, checkpoint: &Checkpoint, body: &str, at: Time) -> LogRecord {
+    let event = Event { name: "interceptor.checkpoint", id: &checkpoint_id(note, checkpoint), time: at, body };
     event.log_record(SeverityNumber::Info, Vec::new())
 }
 
@@ -81,8 +81,8 @@ pub(super) fn note_line(note: &Note, host: &str, body: &str) -> String {
 }
 
 /// The line of a signed checkpoint.
-pub(super) fn checkpoint_line(checkpoint: &Checkpoint, body: &str, at: Time) -> String {
-    json(&request(checkpoint_host(checkpoint), vec![self::checkpoint(checkpoint, body, at)]))
+pub(super) fn checkpoint_line(note: &str, checkpoint: &Checkpoint, body: &str, at: Time) -> String {
+    json(&request(checkpoint_host(checkpoint), vec![self::checkpoint(note, checkpoint, body, at)]))
 }
 
 fn json(request: &ExportLogsServiceRequest) -> String {

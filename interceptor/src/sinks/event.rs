@@ -45,12 +45,12 @@ impl Event {
         Self { what, text, end: checkpoint.frames }
     }
 
-    /// What to tell repetitions by: the record's id; the leaf hash of a note; for a checkpoint its log and size.
+    /// What to tell repetitions by: the record's id; the leaf hash of a note; for a checkpoint its log, size and note.
     pub(super) fn id(&self) -> String {
         match &self.what {
             What::Record(record) => record.id.to_string(),
             What::Note { note, .. } => note.leaf_hash.clone(),
-            What::Checkpoint { checkpoint, .. } => siem::checkpoint_id(checkpoint),
+            What::Checkpoint { note, checkpoint, .. } => siem::checkpoint_id(note, checkpoint),
         }
     }
 

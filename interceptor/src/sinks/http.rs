@@ -77,26 +77,36 @@ impl Http {
         let agent = concat!("interceptor/", env!("CARGO_PKG_VERSION"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
         let patience = patience(request.body().size_hint().exact().unwrap_or_default() as usize);
-        match timeout(patience, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.connection = None;
-                Err(Refused::later(format_args!("no answer within {} seconds", patience.as_secs())))
-            }
+        let late = |_| Refused::later(format_args!("no answer within {} seconds", patience.as_secs()));
+        if let Some(kept) = self.connection.take()
+            && let Some(answer) = timeout(patience, self.over_kept(kept, request.clone())).await.map_err(late)?
+        {
+            return answer;
         }
+        // A receiver may have closed a kept connection at any time; a fresh one tells what is the matter. That it takes long
+        // to reach leaves it no less time for the answer.
+        let stream = self.peer.connect().await.map_err(Refused::later)?;
+        let (fresh, driver) = handshake(TokioIo::new(stream)).await.map_err(Refused::later)?;
+        tokio::spawn(driver);
+        timeout(patience, self.over_fresh(fresh, request)).await.map_err(late)?
     }
 
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Refused> {
-        if let Some(mut kept) = self.connection.take()
-            && kept.ready().await.is_ok()
-            && let Ok(answer) = kept.send_request(request.clone()).await
-        {
-            return self.read(answer, kept).await;
-        }
-        // A receiver may have closed a kept connection at any time; a fresh one tells what is the matter.
-        let stream = self.peer.connect().await.map_err(Refused::later)?;
-        let (mut fresh, driver) = handshake(TokioIo::new(stream)).await.map_err(Refused::later)?;
-        tokio::spawn(driver);
+    /// None when the connection is of no use any more.
+    async fn over_kept(
+        &mut self,
+        mut kept: SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Option<Result<Response<Bytes>, Refused>> {
+        kept.ready().await.ok()?;
+        let answer = kept.send_request(request).await.ok()?;
+        Some(self.read(answer, kept).await)
+    }
+
+    async fn over_fresh(
+        &mut self,
+        mut fresh: SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Bytes>, Refused> {
         let answer = fresh.send_request(request).await.map_err(Refused::later)?;
         self.read(answer, fresh).await
     }

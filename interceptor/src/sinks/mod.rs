@@ -44,6 +44,7 @@ pub use net::Net;
 pub use receiver::SetupError;
 #[doc(hidden)]
 pub use receiver::fuzz_answer;
+pub(crate) use receiver::printable;
 pub use settings::{CollectorSettings, Destination, Settings, Start, Target, Tls};
 pub use status::SinkStatus;
 pub use witness::{PreparedWitnesses, WitnessError, WitnessSettings, WitnessStatus, WitnessTo, Witnesses};

@@ -17,8 +17,10 @@ use crate::tls::{
     Alpn, CertificateDer, EndpointFiles, EndpointTls, EndpointTlsError, Roots, RootsError, ServerName, UpstreamTls,
 };
 
-/// How long a connection, and a handshake, may take each.
+/// How long a look-up, a connection and a handshake may take each.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection may take to an address that is not the last one: some of a name's may be out of reach for good.
+const NEXT: Duration = Duration::from_secs(3);
 /// An idle connection is tried after so long, and again so often, before its peer's host counts as gone: within
 /// [`GONE`] in all.
 const IDLE: Duration = Duration::from_secs(1);
@@ -51,19 +53,19 @@ pub enum NetError {
 
 /// A connection.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Whether the peer's host has acknowledged all that was written.
-    fn is_acknowledged(&self) -> bool;
+    /// Bytes that were written and that the peer's host has not acknowledged, as far as can be told.
+    fn unacknowledged(&self) -> u64;
 }
 
 impl Io for TcpStream {
-    fn is_acknowledged(&self) -> bool {
-        unacknowledged(self).is_ok_and(|bytes| bytes == 0)
+    fn unacknowledged(&self) -> u64 {
+        unacknowledged(self).map_or(u64::MAX, |bytes| bytes as u64)
     }
 }
 
 impl Io for TlsStream<TcpStream> {
-    fn is_acknowledged(&self) -> bool {
-        self.get_ref().0.is_acknowledged()
+    fn unacknowledged(&self) -> u64 {
+        self.get_ref().0.unacknowledged()
     }
 }
 
@@ -129,7 +131,11 @@ impl Peer {
 
     async fn tcp(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.host));
-        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+        let found = timeout(CONNECT, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
+        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("{}: no answer from the resolver", self.host));
+        let mut addresses = found.map_err(|_| late())??.peekable();
+        while let Some(address) = addresses.next() {
+            let patience = if addresses.peek().is_some() { NEXT } else { CONNECT };
             let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
             if self.mark != 0 {
                 setsockopt(&socket, sockopt::Mark, &self.mark)?;
@@ -140,7 +146,7 @@ impl Peer {
             socket.set_tcp_keepalive(&keepalive)?;
             // A socket that is not connected yet is a stream to the standard library only by name.
             let socket = TcpSocket::from_std_stream(socket.into());
-            match timeout(CONNECT, socket.connect(address)).await {
+            match timeout(patience, socket.connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
                 Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no answer")),

@@ -51,7 +51,7 @@ fn request(events: &[Event]) -> ExportLogsServiceRequest {
     let log_records = events.iter().map(|event| match &event.what {
         What::Record(record) => otlp::exchange(record, &event.text),
         What::Note { note, .. } => otlp::note(note, &event.text),
-        What::Checkpoint { checkpoint, at, .. } => otlp::checkpoint(checkpoint, &event.text, *at),
+        What::Checkpoint { note, checkpoint, at } => otlp::checkpoint(note, checkpoint, &event.text, *at),
     });
     otlp::request(events.first().map_or("", Event::host), log_records.collect())
 }

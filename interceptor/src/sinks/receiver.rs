@@ -70,7 +70,7 @@ impl Refused {
 const SHOWN: usize = 400;
 
 /// What a receiver says goes to a journal and to terminals: its beginning, on one line, and without what drives them.
-pub(super) fn printable(why: &str) -> String {
+pub(crate) fn printable(why: &str) -> String {
     let start: String = why.chars().take(SHOWN).collect();
     harmless(&start.split_whitespace().collect::<Vec<_>>().join(" "))
 }
@@ -137,8 +137,8 @@ impl Receiver {
         }
     }
 
-    /// How long after the receiver's host has [acknowledged](Self::is_acknowledged) events they may still turn out not to
-    /// have been taken: see [`lost`](Self::lost).
+    /// How long after the receiver's host has [acknowledged](Self::acknowledged) events they may still turn out not to have
+    /// been taken: see [`lost`](Self::lost).
     pub(super) fn settles_after(&self) -> Duration {
         match self {
             Self::Syslog(syslog) => syslog.settles_after(),
@@ -146,11 +146,19 @@ impl Receiver {
         }
     }
 
-    /// Whether the receiver's host has all that was delivered.
-    pub(super) fn is_acknowledged(&self) -> bool {
+    /// Bytes that were delivered, where that says how far [`acknowledged`](Self::acknowledged) is.
+    pub(super) fn written(&self) -> u64 {
         match self {
-            Self::Syslog(syslog) => syslog.is_acknowledged(),
-            _ => true,
+            Self::Syslog(syslog) => syslog.written(),
+            _ => 0,
+        }
+    }
+
+    /// How many of them the receiver's host has for certain.
+    pub(super) fn acknowledged(&self) -> u64 {
+        match self {
+            Self::Syslog(syslog) => syslog.acknowledged(),
+            _ => 0,
         }
     }
 

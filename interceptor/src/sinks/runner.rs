@@ -39,6 +39,8 @@ enum Trouble {
 /// What was delivered and may still turn out to be lost.
 #[derive(Debug)]
 struct Unsettled {
+    /// What had been written then.
+    written: u64,
     /// When the receiver's host was seen to have it.
     acknowledged: Option<Instant>,
     position: FollowPosition,
@@ -211,6 +213,8 @@ impl Runner {
         let Batch { events, position, .. } = batch;
         let settles = !self.receiver.settles_after().is_zero();
         let mut delivered = 0;
+        // One of those that were taken.
+        let mut taken = None;
         let mut left = Vec::from([Range { start: 0, end: events.len() }]);
         // An event that is refused alone gets one more chance.
         let mut refused_once = None;
@@ -222,6 +226,7 @@ impl Runner {
                     if !settles {
                         self.well();
                     }
+                    taken = events[range.clone()].last();
                     delivered += of_log(&events[range]);
                 }
                 Err(Refused::Part { refused, why }) => {
@@ -249,7 +254,11 @@ impl Runner {
                     refused_once = Some(range.start);
                     left.push(range);
                 }
-                Err(Refused::Content(why)) if delivered == 0 && !self.takes_anything(follower).await => {
+                // There is always a newer one.
+                Err(Refused::Content(why)) if !events[range.start].is_of_log() => {
+                    self.give_up(cursor, &events[range.start], &why)?;
+                }
+                Err(Refused::Content(why)) if !self.takes_anything(follower, taken).await => {
                     let why = format!("it takes nothing, not even a signed checkpoint: check its address: {why}");
                     if !self.pause(&why, None, stop).await {
                         return Ok(false);
@@ -258,26 +267,34 @@ impl Runner {
                 }
                 Err(Refused::Content(why)) => {
                     self.give_up(cursor, &events[range.start], &why)?;
-                    // The next attempt is made at once; only the waits grow until something is taken.
+                    // It has just taken something else, so the next attempt is made at once; the waits grow until something
+                    // new is taken.
                     self.shared.well();
                 }
             }
         }
         let Some(position) = position else { return Ok(true) };
         if settles {
-            unsettled.push_back(Unsettled { acknowledged: None, position, delivered });
+            let written = self.receiver.written();
+            unsettled.push_back(Unsettled { written, acknowledged: None, position, delivered });
         } else {
             self.advance(cursor, position, delivered)?;
         }
         Ok(true)
     }
 
-    /// Whether the receiver takes what nothing is wrong with. One that refuses everything (another server at its address,
-    /// a filter on the way) must not make the sink give up one record after the other.
-    async fn takes_anything(&mut self, follower: &Follower) -> bool {
-        let Some((note, checkpoint)) = follower.checkpoint() else { return false };
-        let event = Event::checkpoint(self.settings.format, note, checkpoint);
-        self.receiver.deliver(std::slice::from_ref(&event)).await.is_ok()
+    /// Whether the receiver takes what nothing is wrong with: a checkpoint, or else again what it has `taken` before. One that
+    /// refuses everything (another server at its address, a filter on the way) must not make the sink give up one record
+    /// after the other, also when it did not refuse the first ones.
+    async fn takes_anything(&mut self, follower: &Follower, taken: Option<&Event>) -> bool {
+        let checkpoint = follower.checkpoint();
+        let checkpoint = checkpoint.map(|(note, said)| Event::checkpoint(self.settings.format, note, said));
+        for event in checkpoint.iter().chain(taken) {
+            if self.receiver.deliver(std::slice::from_ref(event)).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     fn give_up(&self, cursor: &mut Cursor, event: &Event, why: &str) -> Result<(), Trouble> {
@@ -286,6 +303,7 @@ impl Runner {
         cursor.give_up(&id, event.sequence(), why)?;
         if event.is_of_log() {
             cursor.contents.undeliverable += 1;
+            self.shared.lock().refused += 1;
         }
         Ok(())
     }
@@ -297,6 +315,7 @@ impl Runner {
         log::error!("sink {}: the receiver did not take {which}: {why}", self.settings.name);
         cursor.give_up(&which, first.sequence(), why)?;
         cursor.contents.undeliverable += some;
+        self.shared.lock().refused += some;
         Ok(())
     }
 
@@ -308,10 +327,10 @@ impl Runner {
         if let Some(why) = self.receiver.lost().await {
             return Err(Trouble::Lost(why));
         }
-        if self.receiver.is_acknowledged() {
-            for sent in unsettled.iter_mut() {
-                sent.acknowledged.get_or_insert_with(Instant::now);
-            }
+        // Not only when it has everything: while much is to be sent, that is seldom seen.
+        let acknowledged = self.receiver.acknowledged();
+        for sent in unsettled.iter_mut().filter(|sent| sent.written <= acknowledged) {
+            sent.acknowledged.get_or_insert_with(Instant::now);
         }
         let after = self.receiver.settles_after();
         let (mut position, mut delivered) = (None, 0);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! PREFIX2026/11/29/00000000000000000042-00000000000000000107-4c5c8a1e.jsonl    records that ended with these frames
-//! PREFIXcheckpoints/00000000000000000063-9f86d081.note                          the signed note, by leaves and root
+//! PREFIXcheckpoints/00000000000000000063-00000000000000000108-9f86d081884c7d65.note   the signed note, by leaves, frames, hash
 //! ```
 
 use std::time::Duration;
@@ -22,7 +22,8 @@ use super::http::{Http, later};
 use super::receiver::{Refused, SetupError, printable, secret_text, wrong};
 use super::settings::{self, Retention, Settings};
 use super::webhook::idempotency_key;
-use crate::siem::Format;
+use crate::audit::Checkpoint;
+use crate::siem::{self, Format};
 
 /// How long a signed request may be used.
 const VALID: Duration = Duration::from_secs(300);
@@ -96,9 +97,10 @@ impl S3 {
         }
         for event in events {
             if let What::Checkpoint { note, checkpoint, .. } = &event.what {
-                // With the root: a log that was put back to an earlier state must not replace what it had signed before.
-                let root = hex::encode(&checkpoint.root[..TAG / 2]);
-                let name = format!("{}checkpoints/{:020}-{root}.note", self.prefix, checkpoint.size);
+                // With its hash: a log that was put back to an earlier state must not replace what it had signed before.
+                let Checkpoint { size, frames, .. } = checkpoint;
+                let name =
+                    format!("{}checkpoints/{size:020}-{frames:020}-{}.note", self.prefix, siem::checkpoint_tag(note));
                 self.put(&name, note.clone().into_bytes()).await?;
             }
         }

@@ -26,6 +26,9 @@ pub struct SinkStatus {
     pub missing: u64,
     /// Of those, what the receiver refused for good: their ids are in `sinks/NAME.undeliverable` in the state directory.
     pub undeliverable: u64,
+    /// The same, since this start of the daemon.
+    #[serde(default)]
+    pub refused: u64,
     /// Why the last attempt failed; none when it did not.
     pub error: Option<String>,
     /// Since when no attempt has succeeded; RFC 3339, UTC.

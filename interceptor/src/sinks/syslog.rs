@@ -33,6 +33,8 @@ pub(super) struct Syslog {
     facility: u8,
     settle: Duration,
     stream: Option<Box<dyn Io>>,
+    /// Bytes of messages that were written to it.
+    written: u64,
 }
 
 impl std::fmt::Debug for Syslog {
@@ -73,6 +75,7 @@ impl Syslog {
             facility: settings.facility,
             settle: Duration::from_secs(settings.settle_s),
             stream: None,
+            written: 0,
         })
     }
 
@@ -86,7 +89,7 @@ impl Syslog {
 
     pub(super) async fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
         if self.stream.is_none() {
-            self.stream = Some(self.peer.connect().await.map_err(Refused::later)?);
+            (self.stream, self.written) = (Some(self.peer.connect().await.map_err(Refused::later)?), 0);
         }
         let Some(stream) = &mut self.stream else { return Err(Refused::later("no connection")) };
         let mut bytes = Vec::new();
@@ -101,25 +104,39 @@ impl Syslog {
             Ok(written) => written.map_err(|e| e.to_string()),
             Err(_) => Err("the receiver does not read".to_owned()),
         };
-        written.map_err(|why| {
-            self.stream = None;
-            Refused::later(why)
-        })
+        match written {
+            Ok(()) => {
+                self.written += bytes.len() as u64;
+                Ok(())
+            }
+            Err(why) => {
+                self.stream = None;
+                Err(Refused::later(why))
+            }
+        }
     }
 
-    pub(super) fn is_acknowledged(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.is_acknowledged())
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// What TLS adds makes it less than there is: never more.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| self.written.saturating_sub(stream.unacknowledged()))
     }
 
     /// A receiver says nothing; it ends the connection, or the connection breaks.
     pub(super) async fn lost(&mut self) -> Option<String> {
         let Some(stream) = &mut self.stream else { return Some("the connection broke".to_owned()) };
-        let mut said = [0; 256];
-        let why = match timeout(Duration::ZERO, stream.read(&mut said)).await {
-            Err(_) => return None,
-            Ok(Ok(0)) => "the receiver closed the connection".to_owned(),
-            Ok(Ok(_)) => return None,
-            Ok(Err(error)) => error.to_string(),
+        let mut said = [0; 4096];
+        let why = loop {
+            // The end comes after all that was said before.
+            match timeout(Duration::ZERO, stream.read(&mut said)).await {
+                Err(_) => return None,
+                Ok(Ok(0)) => break "the receiver closed the connection".to_owned(),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => break error.to_string(),
+            }
         };
         self.stream = None;
         Some(why)
@@ -192,6 +209,52 @@ mod tests {
         frame(13, &event, &mut bytes);
         let message = "<108>1 2023-11-14T22:13:20.123456Z build7 interceptor - record - é";
         assert_eq!(String::from_utf8(bytes).unwrap(), format!("{} {message}", message.len()));
+    }
+
+    fn syslog(address: std::net::SocketAddr) -> Syslog {
+        let settings = toml::from_str(&format!("address = '{address}'\ntransport = 'tcp'")).unwrap();
+        Syslog::new(&settings, &Tls::default(), &Net::default()).unwrap()
+    }
+
+    fn event(text: String) -> Event {
+        let mut event = of(Format::Jsonl, Record::new(ExchangeId::from_bytes([7; 16])));
+        event.text = text;
+        event
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_counts_while_more_is_on_its_way() {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.set_recv_buffer_size(2048).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let mut syslog = syslog(listener.local_addr().unwrap().as_socket().unwrap());
+        syslog.deliver(&[event("first".into())]).await.unwrap();
+        let first = syslog.written();
+        let read_by_its_host = async {
+            while syslog.acknowledged() < first {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), read_by_its_host).await.unwrap();
+        // More than the receiver, which reads nothing, has room for.
+        syslog.deliver(&[event("x".repeat(32 << 10))]).await.unwrap();
+        assert!((first..syslog.written()).contains(&syslog.acknowledged()), "{}", syslog.acknowledged());
+    }
+
+    #[tokio::test]
+    async fn an_end_after_much_that_was_said_is_noticed() {
+        use std::io::Write as _;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut syslog = syslog(listener.local_addr().unwrap());
+        syslog.deliver(&[event("text".into())]).await.unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        assert_eq!(syslog.lost().await, None);
+        receiver.write_all(&[b' '; 20_000]).unwrap();
+        receiver.shutdown(std::net::Shutdown::Write).unwrap();
+        // On its way through the loopback.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(syslog.lost().await.as_deref(), Some("the receiver closed the connection"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::audit::{
-    Access, Act, Error, FollowError, FollowPosition, Followed, Follower, Note, Notes, Outcome, Said, Stream,
+    Access, Act, Error, FollowError, FollowPosition, Followed, Follower, Note, Notes, Outcome, Probe, Said, Stream,
 };
 use crate::sinks::{Cursor, CursorError};
 
@@ -48,8 +48,9 @@ impl Accesses {
         Self { audit, cursors, open: None }
     }
 
-    /// Adds a note for each that there is none of yet; again, where this process died in between.
-    pub(super) fn note(&mut self, notes: &Notes) -> Result<(), Trouble> {
+    /// Adds a note for each that there is none of yet; again, where this process died in between. `probe` is of the log that
+    /// the notes are in.
+    pub(super) async fn note(&mut self, notes: &Notes, probe: &Probe) -> Result<(), Trouble> {
         let (cursor, follower) = match &mut self.open {
             Some(open) => open,
             closed => match begin(&self.audit, &self.cursors)? {
@@ -58,7 +59,7 @@ impl Accesses {
                 None => return Ok(()),
             },
         };
-        let told = tell(cursor, follower, notes);
+        let told = tell(cursor, follower, notes, probe).await;
         if let Err(trouble) = &told {
             if let Trouble::Follow(FollowError::Replaced(_)) = trouble {
                 // All that is there now is told.
@@ -89,13 +90,26 @@ fn begin(audit: &Path, cursors: &Path) -> Result<Option<(Cursor, Follower)>, Tro
     }
 }
 
-fn tell(cursor: &mut Cursor, follower: &mut Follower, notes: &Notes) -> Result<(), Trouble> {
+async fn tell(cursor: &mut Cursor, follower: &mut Follower, notes: &Notes, probe: &Probe) -> Result<(), Trouble> {
+    let mut reached = None;
+    let added = add(&mut reached, follower, notes);
+    // Also when the next could not be added: these must not be told again and again.
+    if let Some(position) = reached {
+        // Else a loss of power could leave a cursor behind an access that there is no note of.
+        probe.settled().await?;
+        cursor.advance(position)?;
+    }
+    added
+}
+
+/// Adds a note for each that is new; `reached` is where the last of them is.
+fn add(reached: &mut Option<FollowPosition>, follower: &mut Follower, notes: &Notes) -> Result<(), Trouble> {
     follower.refresh();
     while let Some(Followed { said, position }) = follower.next()? {
         if let Said::Note(note) = said {
             notes.add(&content(&note))?;
         }
-        cursor.advance(position)?;
+        *reached = Some(position);
     }
     Ok(())
 }
@@ -139,8 +153,8 @@ mod tests {
         .unwrap()
     }
 
-    #[test]
-    fn each_is_told_once_from_the_first_start_on() {
+    #[tokio::test]
+    async fn each_is_told_once_from_the_first_start_on() {
         let dir = tempfile::tempdir().unwrap();
         let (audit, keys) = (dir.path().join("audit"), dir.path().join("keys"));
         let log = log(dir.path());
@@ -156,17 +170,20 @@ mod tests {
         };
         access("before").record(&audit, &keys).unwrap();
         let mut accesses = Accesses::new(audit.clone(), dir.path().join("cursors"));
-        accesses.note(&log.notes()).unwrap();
+        accesses.note(&log.notes(), &log.probe()).await.unwrap();
         let mut other = Accesses::new(audit.clone(), dir.path().join("cursors"));
         access("one").record(&audit, &keys).unwrap();
-        other.note(&log.notes()).unwrap();
-        accesses.note(&log.notes()).unwrap();
+        other.note(&log.notes(), &log.probe()).await.unwrap();
+        accesses.note(&log.notes(), &log.probe()).await.unwrap();
+        // The cursor is durable, so what it is behind must be.
+        let condition = log.probe().condition().unwrap();
+        assert_eq!(condition.durable, condition.frames);
         drop(accesses);
         let deed = Deed::Hold { name: "case 7".into(), records: vec!["caller=alice".into()] };
         let act = Act { time: Time::now(), uid: 0, user: None, reason: "court".into(), deed };
         act.record(&audit, &keys).unwrap();
-        other.note(&log.notes()).unwrap();
-        other.note(&log.notes()).unwrap();
+        other.note(&log.notes(), &log.probe()).await.unwrap();
+        other.note(&log.notes(), &log.probe()).await.unwrap();
         log.close().unwrap();
         let notes = Reader::open(&audit).unwrap().notes(|_| true).unwrap();
         let told: Vec<_> = notes.iter().map(|note| (note.event().unwrap(), note.reason().unwrap())).collect();

@@ -16,6 +16,7 @@ mod accesses;
 mod family;
 mod gauges;
 mod push;
+mod refusals;
 mod rules;
 mod serve;
 mod settings;
@@ -126,7 +127,7 @@ impl Prepared {
         let mut watch = Watch { threads: Vec::new(), stop };
         let rules = Rules::new(self.alerts, severities);
         let accesses = Accesses::new(self.place.audit.clone(), self.place.cursors);
-        let thread = Thread::new(self.place.audit, rules, totals, accesses, (log.notes(), asks));
+        let thread = Thread::new(self.place.audit, rules, totals, accesses, (log.notes(), log.probe(), asks));
         watch.spawn("watch", move |stop| thread.work(stop))?;
         if let Some(bound) = self.bound {
             let source = source.clone();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -19,7 +20,7 @@ use super::family::{Family, Kind, Point, Value};
 use super::{Source, Stop, stopping};
 use crate::audit::Time;
 use crate::siem::otlp::{resource, scope};
-use crate::sinks::Collector;
+use crate::sinks::{Collector, printable};
 
 /// How long the last numbers of a daemon that ends may take.
 const LAST: Duration = Duration::from_secs(1);
@@ -62,17 +63,7 @@ impl Push {
 
     async fn push(&mut self, source: &Source) {
         let request = request(&self.host, source.families().await, self.since, Time::now());
-        let result = self.collector.post(request.encode_to_vec()).await.and_then(|answer| {
-            // An empty message, or none, says that all is well.
-            let answer = ExportMetricsServiceResponse::decode(answer).unwrap_or_default();
-            match answer.partial_success {
-                Some(partial) if partial.rejected_data_points > 0 => {
-                    Err(format!("{} values were rejected: {}", partial.rejected_data_points, partial.error_message))
-                }
-                _ => Ok(()),
-            }
-        });
-        let failure = result.err();
+        let failure = self.collector.post(request.encode_to_vec()).await.and_then(verdict).err();
         match (&failure, &self.failure) {
             (Some(why), before) if before.as_ref() != Some(why) => {
                 log::warn!("metrics: {}: {why}; tried again at the next interval", self.collector.describe());
@@ -81,6 +72,21 @@ impl Push {
             _ => {}
         }
         self.failure = failure;
+    }
+}
+
+/// What the receiver says about the values that it was sent.
+fn verdict(answer: Bytes) -> Result<(), String> {
+    // An empty message, or none, says that all is well. A page of a proxy that wants a login does not.
+    let answer = ExportMetricsServiceResponse::decode(answer).map_err(|_| {
+        "the answer is none of OTLP: is `url` that of a receiver, with its path (/v1/metrics)?".to_owned()
+    })?;
+    match answer.partial_success {
+        Some(partial) if partial.rejected_data_points > 0 => {
+            let why = printable(&partial.error_message);
+            Err(format!("{} values were rejected: {why}", partial.rejected_data_points))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -168,8 +174,22 @@ fn attributes(labels: Vec<(&'static str, String)>) -> Vec<KeyValue> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
+
     use super::*;
     use crate::flow;
+
+    #[test]
+    fn what_a_receiver_says_is_made_fit_for_the_journal_and_what_is_no_answer_is_a_failure() {
+        let partial_success = Some(ExportMetricsPartialSuccess {
+            rejected_data_points: 3,
+            error_message: format!("a\nb\x1b{}", "c".repeat(100_000)),
+        });
+        let said = verdict(ExportMetricsServiceResponse { partial_success }.encode_to_vec().into()).unwrap_err();
+        assert!(said.starts_with("3 values were rejected: a b\\u{1b}ccc") && said.len() < 1000, "{said}");
+        assert!(verdict(Bytes::from_static(b"<html>log in</html>")).is_err());
+        assert_eq!(verdict(Bytes::new()), Ok(()));
+    }
 
     #[test]
     fn counters_are_cumulative_sums_and_what_lasts_has_no_known_start() {

@@ -91,6 +91,14 @@ struct Quiet {
     suppressed: u64,
 }
 
+impl Quiet {
+    /// Whether it is quiet at a time, of a rule with this window. An alert is hardly ever of a time after that of what comes
+    /// later in the log: one that is by more than a window was raised by a clock that was ahead, and has been put right.
+    fn holds(&self, at: u64, window: u64) -> bool {
+        at < self.until && self.until - at <= window.saturating_mul(2)
+    }
+}
+
 /// What was counted for a rule while it was quiet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suppressed {
@@ -158,13 +166,14 @@ impl Rules {
         let Some(alert) = Alert::of(note) else { return };
         let key = (alert.name.clone(), alert.key.clone());
         let at = alert.time.unix_ns();
-        let until = at.saturating_add(alert.window_s.saturating_mul(SECOND));
+        let window = alert.window_s.saturating_mul(SECOND);
+        let until = at.saturating_add(window);
         // Who began to read later than the one who raised it may have counted to a later record.
         if self.due.get(&key).is_some_and(|due| due.time.unix_ns() < until) {
             self.due.remove(&key);
         }
         let quiet = self.quiet.entry(key.clone()).or_insert(Quiet { until, suppressed: 0 });
-        if quiet.until < until {
+        if quiet.until < until || !quiet.holds(at, window) {
             *quiet = Quiet { until, suppressed: 0 };
             self.windows.remove(&key);
         }
@@ -210,13 +219,14 @@ impl Rules {
         if self.is_full(&key, hit.at) {
             OTHERS.clone_into(&mut key.1);
         }
-        if let Some(quiet) = self.quiet.get_mut(&key).filter(|quiet| hit.at < quiet.until) {
+        if let Some(quiet) = self.quiet.get_mut(&key).filter(|quiet| quiet.holds(hit.at, window)) {
             quiet.suppressed = quiet.suppressed.saturating_add(hit.count);
             return Some(Suppressed { rule: key.0, count: hit.count });
         }
         let at = hit.at;
         let slices = self.windows.entry(key.clone()).or_default();
-        slices.retain(|slice| slice.from.saturating_add(window) > at);
+        // What counted before a clock was put back by more counts no more.
+        slices.retain(|slice| at < slice.from.saturating_add(window) && slice.from <= at.saturating_add(window));
         match slices.back_mut() {
             Some(last) if at.saturating_sub(last.from) < window / SLICES => last.add(hit),
             _ => {

@@ -166,3 +166,24 @@ fn what_is_counted_in_a_window_takes_memory_for_its_slices_only() {
     assert!(slices.len() as u64 <= SLICES + 1, "{}", slices.len());
     assert_eq!(slices.iter().map(|slice| slice.count).sum::<u64>(), 10_000);
 }
+
+#[test]
+fn a_clock_that_was_ahead_silences_nothing_once_it_is_put_right() {
+    let mut rules = rules(BURST);
+    let ahead = 1_000_000_000;
+    rules.record(&record(ahead, 1000, ("card.pan", 50)));
+    let [early] = raise(&mut rules).try_into().unwrap();
+    // Counted, but not enough for an alert.
+    rules.record(&record(ahead, 1001, ("card.pan", 9)));
+    assert!(rules.record(&record(1000, 1000, ("card.pan", 50))).is_empty());
+    let [right] = raise(&mut rules).try_into().unwrap();
+    rules.record(&record(1000, 1001, ("card.pan", 9)));
+    assert!(raise(&mut rules).is_empty());
+    // It is quiet again, also for who reads the log later.
+    assert_eq!(rules.record(&record(1001, 1000, ("card.pan", 50))).len(), 1);
+    let mut later = self::rules(BURST);
+    later.note(&note(&early));
+    later.note(&note(&right));
+    assert_eq!(later.record(&record(1001, 1000, ("card.pan", 50))).len(), 1);
+    assert!(raise(&mut later).is_empty());
+}

@@ -1,6 +1,6 @@
 //! The thread that follows the log and asks the daemon, counts, and raises alerts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::accesses::{Accesses, Trouble};
+use super::refusals::Refusals;
 use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE, WITNESS_CONTRADICTS};
 use super::totals::Totals;
 use super::{ANSWER, Stop, stopping};
-use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Said, Stream, Time};
+use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Probe, Said, Stream, Time};
 use crate::daemon::{Asks, Concern, Status};
 use crate::sinks::WitnessStatus;
 
@@ -30,13 +31,14 @@ pub(super) struct Thread {
     totals: Arc<Mutex<Totals>>,
     accesses: Accesses,
     notes: Notes,
+    probe: Probe,
     asks: Asks,
     /// What ends from this frame on was recorded while this daemon ran: it is counted.
     counted_from: u64,
     position: FollowPosition,
     /// What the last status said: what is new since is told.
     concerns: BTreeSet<Concern>,
-    undeliverable: HashMap<String, u64>,
+    refusals: Refusals,
     contradicting: BTreeSet<String>,
     /// What was last said to be wrong with the log.
     complaint: Option<String>,
@@ -48,7 +50,7 @@ impl Thread {
         rules: Rules,
         totals: Arc<Mutex<Totals>>,
         accesses: Accesses,
-        (notes, asks): (Notes, Asks),
+        (notes, probe, asks): (Notes, Probe, Asks),
     ) -> Self {
         let earlier = Time::now().unix_ns().saturating_sub(rules.memory().as_nanos() as u64);
         Self {
@@ -59,9 +61,10 @@ impl Thread {
             totals,
             accesses,
             notes,
+            probe,
             asks,
             concerns: BTreeSet::new(),
-            undeliverable: HashMap::new(),
+            refusals: Refusals::default(),
             contradicting: BTreeSet::new(),
             complaint: None,
         }
@@ -97,7 +100,7 @@ impl Thread {
                 continue;
             }
             // Not before: a note further on may say that an alert was raised already.
-            let trouble = self.look_at_accesses().or(self.raise());
+            let trouble = self.look_at_accesses().await.or(self.raise());
             self.complain(trouble);
             if follower.refresh() {
                 continue;
@@ -159,8 +162,8 @@ impl Thread {
     }
 
     /// Tells accesses; says why it could not.
-    fn look_at_accesses(&mut self) -> Option<String> {
-        let trouble = self.accesses.note(&self.notes).err()?;
+    async fn look_at_accesses(&mut self) -> Option<String> {
+        let trouble = self.accesses.note(&self.notes, &self.probe).await.err()?;
         if let Trouble::Follow(FollowError::Replaced(_)) = trouble {
             let reason = format!("the stream of accesses: {trouble}");
             let told = self.rules.tell(LOG_REPLACED, "accesses", 1, reason, Time::now());
@@ -170,17 +173,12 @@ impl Thread {
     }
 
     fn look_at_sinks(&mut self, status: &Status, now: Time) {
-        for sink in &status.sinks {
-            let before = self.undeliverable.insert(sink.name.clone(), sink.undeliverable);
-            let new = sink.undeliverable.saturating_sub(before.unwrap_or(sink.undeliverable));
-            if new > 0 {
-                let reason = format!(
-                    "the receiver of sink {0} refused {new} for good: their ids are in sinks/{0}.undeliverable",
-                    sink.name
-                );
-                let told = self.rules.tell(UNDELIVERABLE, &sink.name, new, reason, now);
-                self.suppressed(told);
-            }
+        for (sink, new) in self.refusals.new_in(&status.sinks) {
+            let reason = format!(
+                "the receiver of sink {sink} refused {new} for good: their ids are in sinks/{sink}.undeliverable"
+            );
+            let told = self.rules.tell(UNDELIVERABLE, &sink, new, reason, now);
+            self.suppressed(told);
         }
     }
 

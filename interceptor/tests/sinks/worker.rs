@@ -103,6 +103,11 @@ pub(crate) fn run(dir: &Path) {
             write(&log, 300);
             record(&log, "poison");
         }
+        Ok("shut") => {
+            write(&log, 20);
+            record(&log, "poison that shuts");
+            record(&log, "after it");
+        }
         _ => {}
     }
     // A writer that lives tells the sinks that the one before is dead.

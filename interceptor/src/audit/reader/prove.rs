@@ -1,10 +1,12 @@
 //! Proving one record, and that the log goes on from an earlier state.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::super::checkpoint::Checkpoint;
 use super::super::consistency::{Consistency, is_consistent};
 use super::super::frame::EncodedHead;
+use super::super::lock::WriterLock;
 use super::super::proof::{Proof, root};
 use super::super::subtrees::{Collector, consistency, inclusion};
 use super::super::tiles::{Tiles, on_disk};
@@ -12,6 +14,10 @@ use super::super::tree::{Hash, sha256};
 use super::super::walk::Walk;
 use super::located::Located;
 use super::{ReadError, Reader};
+
+/// How often tiles are looked for while a log is being written, and how long apart: a proof from the whole log takes longer.
+const TRIES: u32 = 10;
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Reader {
     /// A proof that the leaf which opened a record, or else the one that ended it, is in the tree that the log's
@@ -67,11 +73,23 @@ impl Reader {
         size: u64,
         leads: impl Fn(&[Hash]) -> bool,
     ) -> Result<Vec<Hash>, ReadError> {
-        let from_tiles = Tiles::new(size, on_disk(&self.dir)).roots(subtrees);
-        if let Some(roots) = from_tiles.filter(|roots| leads(roots)) {
+        if let Some(roots) = self.roots_of_tiles(subtrees, size).filter(|roots| leads(roots)) {
             return Ok(roots);
         }
         self.roots_of_leaves(subtrees, size)?.filter(|roots| leads(roots)).ok_or(ReadError::Unprovable)
+    }
+
+    /// The same from tiles, which a writer makes a moment after the checkpoint that covers them; none where they are missing.
+    fn roots_of_tiles(&self, subtrees: &[Range<u64>], size: u64) -> Option<Vec<Hash>> {
+        let mut tries = TRIES;
+        loop {
+            let roots = Tiles::new(size, on_disk(&self.dir)).roots(subtrees);
+            tries -= 1;
+            if roots.is_some() || tries == 0 || !WriterLock::is_held(&self.dir, self.stream) {
+                return roots;
+            }
+            std::thread::sleep(AGAIN);
+        }
     }
 
     /// The same from all leaves of the log; none when it does not have them.

@@ -14,7 +14,7 @@ use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
 use super::verify::kept_key;
 use crate::audit::{
-    self, Acts, Ages, Author, Class, Clocks, Counts, Done, Reader, Record, Removal, RetainError, Retention,
+    self, Acts, Ages, Author, Class, Clocks, Counts, Done, Error, Reader, Record, Removal, RetainError, Retention,
     RetentionPlan, Time, Trust,
 };
 use crate::config::{Age, StatePaths};
@@ -98,7 +98,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let reason = args.reason.as_deref().unwrap_or("as configured");
     let author = author(reason)?;
     let clocks = (!args.clock_is_right).then(Clocks::now);
-    let (plan, done) = retain(&paths, &removal, (!args.dry_run).then_some(&author), clocks)?;
+    let wanted = || !args.dry_run;
+    let (plan, done) = retain(&paths, &removal, &author, clocks, &wanted)?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", document(&removal, &plan, done))?;
@@ -114,12 +115,14 @@ pub(super) fn acts(paths: &StatePaths) -> Result<Acts, Failure> {
     Ok(audit::acts(&paths.audit(), &trust)?)
 }
 
-/// Plans, and does it when there is someone who does; by `clocks` it is told that the wall clock was not set ahead.
+/// Plans, which may take long, and does it when it is still `wanted` then; by `clocks` it is told that the wall clock was not set
+/// ahead.
 pub(crate) fn retain(
     paths: &StatePaths,
     removal: &Removal,
-    author: Option<&Author>,
+    author: &Author,
     clocks: Option<Clocks>,
+    wanted: &dyn Fn() -> bool,
 ) -> Result<(RetentionPlan, Option<Done>), Failure> {
     let (audit, keys) = (paths.audit(), paths.keys());
     let retention = Retention { dir: &audit, keys: &keys, now: Time::now(), clocks };
@@ -127,7 +130,9 @@ pub(crate) fn retain(
     let holds = Held::of(begun.acts())?;
     let held = |record: &Record| holds.iter().any(|hold| hold.holds(record));
     let plan = begun.plan(removal, &held)?;
-    let Some(author) = author else { return Ok((plan, None)) };
+    if !wanted() {
+        return Ok((plan, None));
+    }
     let bar = progress::of(plan.segments(), "segments");
     let done = begun.apply(&plan, author, &|| bar.inc(1)).map_err(explain)?;
     bar.finish_and_clear();
@@ -136,6 +141,7 @@ pub(crate) fn retain(
 
 fn explain(error: RetainError) -> Failure {
     match error {
+        RetainError::Write(Error::Recording { .. }) | RetainError::Busy(_) => error.into(),
         RetainError::Write(error) => format!("{error}: run it as root or the daemon's user; what was done before is on record, and running it again goes on").into(),
         other => other.into(),
     }

@@ -130,7 +130,11 @@ fn access_first<T>(access: &Access, opened: Result<T, ReadError>, paths: &StateP
     match (opened, access.record(&paths.audit(), &paths.keys())) {
         (Ok(opened), Ok(())) => Ok(opened),
         (Err(error), Ok(())) => Err(format!("{error}; the attempt is on record").into()),
-        (Err(error), Err(_)) => Err(error.into()),
+        (Err(error), Err(e)) => Err(format!("{error}; the attempt is not on record: {e}").into()),
+        // Who may write it needs no other rights.
+        (Ok(_), Err(e @ Error::Recording { .. })) => {
+            Err(format!("{e}: this access is not on record, so nothing is shown").into())
+        }
         (Ok(_), Err(e)) => Err(format!(
             "{e}: this access cannot be put on record, so nothing is shown; run it as root or the daemon's user"
         )

@@ -226,6 +226,7 @@ impl Daemon {
             End::Stopped => {
                 service::notify(Notice::Stopping);
                 log::info!("stopping");
+                self.retention.end();
                 self.workers.stop_accepting();
                 self.drain(Phase::Stopping, Duration::from_secs(self.config.stop.drain_s), &mut signals).await;
             }
@@ -360,6 +361,7 @@ impl Daemon {
         self.log = Some(log);
         match result {
             Ok(pid) => {
+                self.retention.end();
                 service::notify(Notice::Replaced(pid));
                 log::info!("replaced by process {pid}; {} connections go on here", self.drain.open());
                 self.stop_watch().await?;

@@ -28,7 +28,7 @@ pub(super) struct Remote {
     audit: PathBuf,
     /// What it has cosigned last.
     cosigned: Option<String>,
-    /// Leaves of what it has seen last, as far as is known.
+    /// Leaves of what it has cosigned last; none, as far as is known.
     old: u64,
 }
 
@@ -44,7 +44,7 @@ impl Remote {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{} at {}", self.key.name(), self.http.url())
+        format!("{} at {}", self.key.name(), self.http.describe())
     }
 
     pub(super) fn size(&self) -> Option<u64> {
@@ -56,28 +56,43 @@ impl Remote {
         if self.cosigned.as_ref().is_some_and(|cosigned| !newest.is_empty() && cosigned.starts_with(&newest)) {
             return Ok(None);
         }
-        let mut said = None;
+        // Of what it says that it has seen nothing is kept before it has cosigned: it may be wrong.
+        let mut old = self.old;
         for _ in 0..ATTEMPTS {
-            let (proof, _) = Reader::open(&self.audit)?.prove_continuation(self.old)?;
+            let (proof, _) = Reader::open(&self.audit)?.prove_continuation(old)?;
             let request = Request::post(&self.target)
                 .header(CONTENT_TYPE, "text/plain; charset=utf-8")
                 .body(Full::new(Bytes::from(proof.to_string())))
                 .map_err(Unwitnessed::later)?;
             let answer = self.http.send(request).await?;
             if answer.status() == StatusCode::CONFLICT {
-                let size = size(&answer)?;
-                if said == Some(size) {
-                    return Err(Unwitnessed::later("it asks for a proof from a size that it does not stay with"));
-                }
-                (self.old, said) = (size, Some(size));
+                old = self.seen(old, proof.note(), &answer)?;
                 continue;
             }
             if answer.status() == StatusCode::OK {
                 return self.keep(proof.note(), &answer).map(Some);
             }
-            return Err(self.refusal(&answer));
+            return Err(refusal(&answer, old));
         }
         Err(Unwitnessed::later("it has seen another checkpoint each time: does another daemon send it, too?"))
+    }
+
+    /// The size that a witness says it has seen, which refuses that the log goes on from `old` to `note`.
+    fn seen(&self, old: u64, note: &str, answer: &Response<Bytes>) -> Result<u64, Unwitnessed> {
+        let size = size(answer)?;
+        let cosigned = self.size().unwrap_or(0);
+        if size == old && Checkpoint::peek(note).is_some_and(|shown| shown.size == old) {
+            return Err(Unwitnessed::Contradiction(format!("it has seen {old} other leaves of this log")));
+        }
+        if size == old {
+            return Err(Unwitnessed::later("it asks for a proof from a size that it does not stay with"));
+        }
+        if size < cosigned {
+            let why =
+                format!("it has cosigned {cosigned} leaves and says that it has seen {size}: it forgets what it saw");
+            return Err(Unwitnessed::later(why));
+        }
+        Ok(size)
     }
 
     /// Keeps what was cosigned.
@@ -91,22 +106,22 @@ impl Remote {
         (self.old, self.cosigned) = (size, Some(cosigned));
         Ok(size)
     }
+}
 
-    fn refusal(&self, answer: &Response<Bytes>) -> Unwitnessed {
-        let told = told(answer);
-        match answer.status() {
-            StatusCode::NOT_FOUND => Unwitnessed::later(format_args!(
-                "{told}: it does not know this log; have its operator add the key in audit/log-signing.pub"
-            )),
-            StatusCode::FORBIDDEN => Unwitnessed::later(format_args!(
-                "{told}: it knows another key for this log; was the log written anew? The key is in audit/log-signing.pub"
-            )),
-            StatusCode::UNPROCESSABLE_ENTITY => Unwitnessed::Contradiction(format!(
-                "{told}: the log does not begin with the {} leaves that it has seen",
-                self.old
-            )),
-            _ => later(answer, &told).into(),
+/// Why it refuses that the log goes on from `old`.
+fn refusal(answer: &Response<Bytes>, old: u64) -> Unwitnessed {
+    let told = told(answer);
+    match answer.status() {
+        StatusCode::NOT_FOUND => Unwitnessed::later(format_args!(
+            "{told}: it does not know this log; have its operator add the key in audit/log-signing.pub"
+        )),
+        StatusCode::FORBIDDEN => Unwitnessed::later(format_args!(
+            "{told}: it knows another key for this log; was the log written anew? The key is in audit/log-signing.pub"
+        )),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            Unwitnessed::Contradiction(format!("{told}: the log does not begin with the {old} leaves that it has seen"))
         }
+        _ => later(answer, &told).into(),
     }
 }
 

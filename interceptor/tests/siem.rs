@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use interceptor::audit::{
     AuditorSecret, Completion, Durability, Exchange, FindingCount, Log, Outgoing, Record, Response, Settings, Time,
-    Timing, Worker,
+    Timing, VerifyingKey, Worker,
 };
 use interceptor::flow::{Action, ExchangeId};
 use interceptor::sinks::{Net, Pace, Place, Prepared};
@@ -66,9 +66,13 @@ impl State {
         let configuration: Configuration = toml::from_str(&text).expect("a configuration");
         let (audit, cursors) = (self.path("audit"), self.path("sinks"));
         let place = Place { audit, cursors, net: Net::default(), pace: Pace::default() };
-        let sinks = Prepared::new(&configuration.sink, place).expect("a sink").start().expect("a thread");
+        let sinks = Prepared::new(&configuration.sink, place).expect("a sink").start(&self.key()).expect("a thread");
         sinks.stop(Duration::from_secs(60));
         lines(&std::fs::read_to_string(file).expect("events"))
+    }
+
+    fn key(&self) -> VerifyingKey {
+        VerifyingKey::read(&self.path("keys/log-signing.pub")).expect("the log made it")
     }
 
     /// Changes the first record's host behind the log's back.

@@ -11,7 +11,7 @@ use std::{fs, mem};
 use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
-use super::checkpoint::{SIGNING_PUB, SigningKey};
+use super::checkpoint::{SIGNING_PUB, SigningKey, VerifyingKey};
 use super::clock::boot_id;
 use super::condition::{Probe, Tally};
 use super::disk::{Disk, Kernel};
@@ -79,6 +79,7 @@ pub struct Log {
     /// Appends for the daemon that this one replaced.
     pub(super) heirs: Vec<JoinHandle<()>>,
     pub(super) settings: Settings,
+    key: VerifyingKey,
     pub(super) disk: Arc<dyn Disk>,
     /// Kept while the log changes hands.
     pub(super) handed: Option<Handover>,
@@ -136,6 +137,7 @@ impl Log {
                 .finish()?;
         }
         let bytes = settings.segment_bytes;
+        let verifying = key.verifying().clone();
         let shared = Shared::open(&settings.dir, Stream::Log, bytes, key, Arc::clone(&disk), without, predecessor)?;
         publish_key(&shared, &settings.keys)?;
         let context = Arc::new(Context {
@@ -145,7 +147,8 @@ impl Log {
             host: settings.host.clone(),
             durability: settings.durability,
         });
-        let mut log = Self { context, threads: Vec::new(), heirs: Vec::new(), settings, disk, handed: None };
+        let (threads, heirs) = (Vec::new(), Vec::new());
+        let mut log = Self { context, threads, heirs, settings, key: verifying, disk, handed: None };
         log.start(&shared)?;
         Ok(log)
     }
@@ -193,6 +196,12 @@ impl Log {
     #[must_use]
     pub fn notes(&self) -> Notes {
         Notes { context: Arc::clone(&self.context) }
+    }
+
+    /// What its checkpoints are signed with.
+    #[must_use]
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
     }
 
     /// A handle for asking how the log is doing.

@@ -49,7 +49,7 @@ pub use settings::{CollectorSettings, Destination, Settings, Start, Target, Tls}
 pub use status::SinkStatus;
 pub use witness::{PreparedWitnesses, WitnessError, WitnessSettings, WitnessStatus, WitnessTo, Witnesses};
 
-use crate::audit::{Follower, Stream};
+use crate::audit::{Follower, Stream, VerifyingKey};
 use receiver::Receiver;
 use runner::Runner;
 use status::Shared;
@@ -78,8 +78,8 @@ pub struct Place {
 /// The running sinks.
 #[derive(Debug)]
 pub struct Sinks {
-    /// The directory of the audit log, where there are sinks.
-    audit: Option<PathBuf>,
+    /// The directory of the audit log and what signs it, where there are sinks.
+    log: Option<(PathBuf, VerifyingKey)>,
     running: Vec<Running>,
     stop: watch::Sender<Option<Instant>>,
 }
@@ -121,21 +121,21 @@ impl Prepared {
         Ok(Self { sinks: prepared.collect::<Result<_, Error>>()?, place })
     }
 
-    /// Starts a thread for each sink. Where another process still works for a sink, its thread waits for the end of
+    /// Starts a thread for each sink, which sends what `key` has signed. Where another process still works for a sink, its thread waits for the end of
     /// that.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(self) -> std::io::Result<Sinks> {
+    pub fn start(self, key: &VerifyingKey) -> std::io::Result<Sinks> {
         let (stop, _) = watch::channel(None);
-        let mut sinks = Sinks { audit: Some(self.place.audit.clone()), running: Vec::new(), stop };
+        let mut sinks = Sinks { log: Some((self.place.audit.clone(), key.clone())), running: Vec::new(), stop };
         for (settings, receiver) in self.sinks {
             let shared = Arc::new(Shared::new(&settings, receiver.describe()));
             let stopped = sinks.stop.subscribe();
-            let (place, own) = (self.place.clone(), Arc::clone(&shared));
+            let (place, key, own) = (self.place.clone(), key.clone(), Arc::clone(&shared));
             let thread = std::thread::Builder::new()
                 .name(format!("sink {}", settings.name).chars().take(15).collect())
-                .spawn(move || Runner::new(settings, receiver, place, own).run(stopped))?;
+                .spawn(move || Runner::new(settings, receiver, place, key, own).run(stopped))?;
             sinks.running.push(Running { shared, thread });
         }
         Ok(sinks)
@@ -146,14 +146,14 @@ impl Sinks {
     /// None.
     #[must_use]
     pub fn none() -> Self {
-        Self { audit: None, running: Vec::new(), stop: watch::channel(None).0 }
+        Self { log: None, running: Vec::new(), stop: watch::channel(None).0 }
     }
 
     /// How each is doing.
     #[must_use]
     pub fn status(&self) -> Vec<SinkStatus> {
-        let Some(audit) = self.audit.as_deref() else { return Vec::new() };
-        let frames = Follower::end(audit, Stream::Log).from;
+        let Some((audit, key)) = &self.log else { return Vec::new() };
+        let frames = Follower::end(audit, Stream::Log, key).from;
         self.running.iter().map(|sink| sink.status(frames)).collect()
     }
 

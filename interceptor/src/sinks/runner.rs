@@ -14,7 +14,7 @@ use super::settings::{Settings, Start};
 use super::status::Shared;
 use super::thread::{self, Stop, stopping};
 use super::{Cursor, CursorError, Place};
-use crate::audit::{FollowError, FollowPosition, Follower, Stream};
+use crate::audit::{FollowError, FollowPosition, Follower, Stream, VerifyingKey};
 
 /// The most events that are sent at once.
 const MOST_EVENTS: usize = 1000;
@@ -60,6 +60,7 @@ pub(super) struct Runner {
     settings: Settings,
     receiver: Receiver,
     place: Place,
+    key: VerifyingKey,
     shared: Arc<Shared>,
     backoff: Backoff,
     checkpoint_at: Option<Instant>,
@@ -68,9 +69,15 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(settings: Settings, receiver: Receiver, place: Place, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        receiver: Receiver,
+        place: Place,
+        key: VerifyingKey,
+        shared: Arc<Shared>,
+    ) -> Self {
         let backoff = Backoff::new(place.pace);
-        Self { settings, receiver, place, shared, backoff, checkpoint_at: None, checkpoint: String::new() }
+        Self { settings, receiver, place, key, shared, backoff, checkpoint_at: None, checkpoint: String::new() }
     }
 
     /// Works until it is told to stop.
@@ -130,12 +137,12 @@ impl Runner {
     async fn follow(&mut self, cursor: &mut Cursor, stop: &mut Stop) -> Result<(), Trouble> {
         if !cursor.stored {
             if self.settings.from == Start::End {
-                cursor.contents.position = Follower::end(&self.place.audit, Stream::Log);
+                cursor.contents.position = Follower::end(&self.place.audit, Stream::Log, &self.key);
             }
             cursor.store()?;
         }
         self.show(cursor);
-        let mut follower = Follower::open(&self.place.audit, cursor.contents.position.clone())?;
+        let mut follower = Follower::open(&self.place.audit, &self.key, cursor.contents.position.clone())?;
         if let Some((_, checkpoint)) = follower.checkpoint() {
             let log = cursor.contents.log.get_or_insert_with(|| checkpoint.origin.clone());
             if *log != checkpoint.origin {

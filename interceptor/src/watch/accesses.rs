@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::audit::{
     Access, Act, Error, FollowError, FollowPosition, Followed, Follower, Note, Notes, Outcome, Probe, Said, Stream,
+    VerifyingKey,
 };
 use crate::sinks::{Cursor, CursorError};
 
@@ -28,6 +29,7 @@ pub(super) enum Trouble {
 /// The accesses and acts of a log.
 pub(super) struct Accesses {
     audit: PathBuf,
+    key: VerifyingKey,
     cursors: PathBuf,
     open: Option<(Cursor, Follower)>,
 }
@@ -44,8 +46,8 @@ struct Content<'a> {
 }
 
 impl Accesses {
-    pub(super) fn new(audit: PathBuf, cursors: PathBuf) -> Self {
-        Self { audit, cursors, open: None }
+    pub(super) fn new(audit: PathBuf, key: VerifyingKey, cursors: PathBuf) -> Self {
+        Self { audit, key, cursors, open: None }
     }
 
     /// Adds a note for each that there is none of yet; again, where this process died in between. `probe` is of the log that
@@ -53,7 +55,7 @@ impl Accesses {
     pub(super) async fn note(&mut self, notes: &Notes, probe: &Probe) -> Result<(), Trouble> {
         let (cursor, follower) = match &mut self.open {
             Some(open) => open,
-            closed => match begin(&self.audit, &self.cursors)? {
+            closed => match begin(&self.audit, &self.key, &self.cursors)? {
                 Some(open) => closed.insert(open),
                 // The daemon that this one replaces still tells them.
                 None => return Ok(()),
@@ -71,17 +73,17 @@ impl Accesses {
     }
 }
 
-fn begin(audit: &Path, cursors: &Path) -> Result<Option<(Cursor, Follower)>, Trouble> {
+fn begin(audit: &Path, key: &VerifyingKey, cursors: &Path) -> Result<Option<(Cursor, Follower)>, Trouble> {
     let Some(mut cursor) = Cursor::take(cursors, CURSOR)? else { return Ok(None) };
     let position = match cursor.position() {
         Some(position) => position.clone(),
         None => {
-            let end = Follower::end(audit, Stream::Access);
+            let end = Follower::end(audit, Stream::Access, key);
             cursor.advance(end.clone())?;
             end
         }
     };
-    match Follower::open_stream(audit, Stream::Access, position) {
+    match Follower::open_stream(audit, Stream::Access, key, position) {
         Err(error @ FollowError::Replaced(_)) => {
             cursor.advance(FollowPosition::default())?;
             Err(error.into())
@@ -169,9 +171,9 @@ mod tests {
             error: None,
         };
         access("before").record(&audit, &keys).unwrap();
-        let mut accesses = Accesses::new(audit.clone(), dir.path().join("cursors"));
+        let mut accesses = Accesses::new(audit.clone(), log.key().clone(), dir.path().join("cursors"));
         accesses.note(&log.notes(), &log.probe()).await.unwrap();
-        let mut other = Accesses::new(audit.clone(), dir.path().join("cursors"));
+        let mut other = Accesses::new(audit.clone(), log.key().clone(), dir.path().join("cursors"));
         access("one").record(&audit, &keys).unwrap();
         other.note(&log.notes(), &log.probe()).await.unwrap();
         accesses.note(&log.notes(), &log.probe()).await.unwrap();

@@ -126,8 +126,9 @@ impl Prepared {
             Source { totals: Arc::clone(&totals), asks: asks.clone(), probe: log.probe(), rules: severities.len() };
         let mut watch = Watch { threads: Vec::new(), stop };
         let rules = Rules::new(self.alerts, severities);
-        let accesses = Accesses::new(self.place.audit.clone(), self.place.cursors);
-        let thread = Thread::new(self.place.audit, rules, totals, accesses, (log.notes(), log.probe(), asks));
+        let (audit, key) = (self.place.audit, log.key().clone());
+        let accesses = Accesses::new(audit.clone(), key.clone(), self.place.cursors);
+        let thread = Thread::new((audit, key), rules, totals, accesses, (log.notes(), log.probe(), asks));
         watch.spawn("watch", move |stop| thread.work(stop))?;
         if let Some(bound) = self.bound {
             let source = source.clone();

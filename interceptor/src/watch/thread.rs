@@ -12,7 +12,9 @@ use super::refusals::Refusals;
 use super::rules::{DEGRADED, LOG_REPLACED, Rules, Suppressed, UNDELIVERABLE, WITNESS_CONTRADICTS};
 use super::totals::Totals;
 use super::{ANSWER, Stop, stopping};
-use crate::audit::{Alert, FollowError, FollowPosition, Followed, Follower, Notes, Probe, Said, Stream, Time};
+use crate::audit::{
+    Alert, FollowError, FollowPosition, Followed, Follower, Notes, Probe, Said, Stream, Time, VerifyingKey,
+};
 use crate::daemon::{Asks, Concern, Status};
 use crate::sinks::WitnessStatus;
 
@@ -27,6 +29,7 @@ const AT_ONCE: usize = 256;
 
 pub(super) struct Thread {
     audit: PathBuf,
+    key: VerifyingKey,
     rules: Rules,
     totals: Arc<Mutex<Totals>>,
     accesses: Accesses,
@@ -46,7 +49,7 @@ pub(super) struct Thread {
 
 impl Thread {
     pub(super) fn new(
-        audit: PathBuf,
+        (audit, key): (PathBuf, VerifyingKey),
         rules: Rules,
         totals: Arc<Mutex<Totals>>,
         accesses: Accesses,
@@ -54,9 +57,10 @@ impl Thread {
     ) -> Self {
         let earlier = Time::now().unix_ns().saturating_sub(rules.memory().as_nanos() as u64);
         Self {
-            counted_from: Follower::end(&audit, Stream::Log).from,
+            counted_from: Follower::end(&audit, Stream::Log, &key).from,
             position: Follower::since(&audit, Time::from_unix_ns(earlier)),
             audit,
+            key,
             rules,
             totals,
             accesses,
@@ -77,7 +81,7 @@ impl Thread {
             if let FollowError::Replaced(_) = error {
                 let told = self.rules.tell(LOG_REPLACED, "", 1, error.to_string(), Time::now());
                 self.suppressed(told);
-                self.position = Follower::end(&self.audit, Stream::Log);
+                self.position = Follower::end(&self.audit, Stream::Log, &self.key);
             }
             self.raise();
             self.complain(Some(error.to_string()));
@@ -89,7 +93,7 @@ impl Thread {
     }
 
     async fn follow(&mut self, stop: &mut Stop) -> Result<(), FollowError> {
-        let mut follower = Follower::open(&self.audit, self.position.clone())?;
+        let mut follower = Follower::open(&self.audit, &self.key, self.position.clone())?;
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         loop {
             let is_all = self.take_some(&mut follower)?;

@@ -96,7 +96,7 @@ pub(crate) fn run(dir: &Path) {
         checkpoints: Duration::from_millis(500),
     };
     let place = Place { audit: dir.join("audit"), cursors: dir.join("state"), net: Net::default(), pace };
-    let sinks = Prepared::new(&configuration.sink, place).expect("sinks").start().expect("threads");
+    let sinks = Prepared::new(&configuration.sink, place).expect("sinks").start(log.key()).expect("threads");
     match std::env::var(MODE).as_deref() {
         Ok("write") => write(&log, u64::MAX),
         Ok("poison") => {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, VerifyingKey, read_note};
 use super::class::Class;
 use super::frame::{Content, Kind};
 use super::header::Stream;
@@ -79,6 +79,11 @@ impl From<Error> for FollowError {
     }
 }
 
+/// Nanoseconds after which a request of which only parts came is not expected any more: they are written in one go.
+const ABANDONED: u64 = 15 * 60 * 1_000_000_000;
+/// Frames after which it is looked for those.
+const LOOK: u64 = 1024;
+
 /// What the log says, and where to go on after it.
 #[derive(Clone, Debug)]
 pub struct Followed {
@@ -102,6 +107,8 @@ pub enum Said {
 pub struct Follower {
     dir: PathBuf,
     stream: Stream,
+    /// Whose checkpoints are believed.
+    key: VerifyingKey,
     walk: Walk,
     /// A frame that no checkpoint covers yet.
     held: Option<FrameRef>,
@@ -124,23 +131,29 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows the log of exchanges in `dir` from `position` on.
+    /// Follows the log of exchanges in `dir` that `key` signs, from `position` on.
     ///
     /// # Errors
     /// [`FollowError::Replaced`] when the log does not reach that far; [`FollowError::Read`].
-    pub fn open(dir: &Path, position: Position) -> Result<Self, FollowError> {
-        Self::open_stream(dir, Stream::Log, position)
+    pub fn open(dir: &Path, key: &VerifyingKey, position: Position) -> Result<Self, FollowError> {
+        Self::open_stream(dir, Stream::Log, key, position)
     }
 
     /// Follows a stream of the log in `dir`. Accesses and acts are handed out as notes.
     ///
     /// # Errors
     /// As [`Follower::open`].
-    pub fn open_stream(dir: &Path, stream: Stream, position: Position) -> Result<Self, FollowError> {
+    pub fn open_stream(
+        dir: &Path,
+        stream: Stream,
+        key: &VerifyingKey,
+        position: Position,
+    ) -> Result<Self, FollowError> {
         let start = position.seen.as_ref().map_or(position.from, |seen| seen.sequence.min(position.from));
         let mut follower = Self {
             dir: dir.to_path_buf(),
             stream,
+            key: key.clone(),
             walk: Walk::starting(dir, stream, start)?,
             held: None,
             checkpoint: None,
@@ -165,8 +178,8 @@ impl Follower {
 
     /// Behind everything that a checkpoint of the stream covers now.
     #[must_use]
-    pub fn end(dir: &Path, stream: Stream) -> Position {
-        let frames = read_checkpoint(dir, stream).map_or(0, |(_, checkpoint)| checkpoint.frames);
+    pub fn end(dir: &Path, stream: Stream, key: &VerifyingKey) -> Position {
+        let frames = read_checkpoint(dir, stream, key).map_or(0, |(_, checkpoint)| checkpoint.frames);
         Position { from: frames, ..Position::default() }
     }
 
@@ -187,7 +200,7 @@ impl Follower {
 
     /// Looks for a newer checkpoint. Says whether there is one.
     pub fn refresh(&mut self) -> bool {
-        let Some(newest) = read_checkpoint(&self.dir, self.stream) else { return false };
+        let Some(newest) = read_checkpoint(&self.dir, self.stream, &self.key) else { return false };
         if self.checkpoint.as_ref().is_some_and(|(note, _)| *note == newest.0) {
             return false;
         }
@@ -305,8 +318,12 @@ impl Follower {
         if self.position.seen.as_ref().is_none_or(|seen| seen.sequence < sequence) {
             self.position.seen = Some(Seen { sequence, leaf_hash });
         }
+        let now = frame.head.entry.boottime_ns;
         if sequence >= self.position.from {
             self.fold(frame);
+        }
+        if sequence.is_multiple_of(LOOK) {
+            self.forget_abandoned(now);
         }
         Ok(true)
     }
@@ -342,6 +359,15 @@ impl Follower {
         self.ready.extend(keyed);
     }
 
+    /// Requests that failed when a part of them was written have no frame that opens them, and never will. `now`: CLOCK_BOOTTIME.
+    pub(in crate::audit) fn forget_abandoned(&mut self, now: u64) {
+        let firsts = &mut self.firsts;
+        self.open.retain(|_, exchange| {
+            let is_expected = exchange.opening.is_some() || now.saturating_sub(exchange.touched_ns) < ABANDONED;
+            is_expected || !firsts.remove(&exchange.first)
+        });
+    }
+
     fn fold(&mut self, frame: FrameRef) {
         let (id, kind, sequence) = (frame.head.entry.exchange, frame.head.entry.kind, frame.head.entry.sequence);
         if matches!(kind, Kind::Note | Kind::Access | Kind::Act) {
@@ -370,6 +396,7 @@ impl Follower {
             Open::new(sequence)
         });
         exchange.damaged |= frame.damaged;
+        exchange.touched_ns = frame.head.entry.boottime_ns;
         exchange.count(&frame.head.entry);
         exchange.lost_response |= frame.head.has_lost(Class::Responses);
         if kind == Kind::Part {
@@ -398,8 +425,9 @@ impl Follower {
     }
 }
 
-fn read_checkpoint(dir: &Path, stream: Stream) -> Option<(String, Checkpoint)> {
-    let note = std::fs::read_to_string(dir.join(stream.checkpoint())).ok()?;
-    let checkpoint = Checkpoint::peek(&note)?;
+/// The stream's checkpoint. What the key has not signed is passed over: the writer puts the next one in its place.
+fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Option<(String, Checkpoint)> {
+    let note = read_note(&dir.join(stream.checkpoint())).ok()?;
+    let checkpoint = Checkpoint::verify(&note, key, stream).ok()?;
     Some((note, checkpoint))
 }

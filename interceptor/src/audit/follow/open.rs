@@ -28,6 +28,8 @@ pub(super) struct Open {
     /// Its first frame: a part of its request, or the one that opened it.
     pub(super) first: u64,
     pub(super) opening: Option<FrameRef>,
+    /// CLOCK_BOOTTIME of its last frame so far, nanoseconds.
+    pub(super) touched_ns: u64,
     /// Parts of what is not sealed.
     pub(super) parts: Vec<FrameRef>,
     pub(super) end: Option<FrameRef>,
@@ -43,6 +45,7 @@ impl Open {
         Self {
             first,
             opening: None,
+            touched_ns: 0,
             parts: Vec::new(),
             end: None,
             response_bytes: None,

@@ -187,7 +187,7 @@ impl Daemon {
         let retention = Daily::start(config.audit.retention, paths)?;
         inheritance.ready(&log)?;
         // A predecessor's go on until it has handed over; each waits for that.
-        let (sinks, witnesses) = (Some(sinks.start()?), Some(witnesses.start()?));
+        let (sinks, witnesses) = (Some(sinks.start(log.key())?), Some(witnesses.start()?));
         let watch = watching::start(watch, &log, supervisor.asks(), &shared.engine)?;
         log::info!(
             "ready: {endpoints} on port {} over {transport}, cgroup {}, pinned at {}",

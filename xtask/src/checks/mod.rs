@@ -23,6 +23,30 @@ pub(crate) use soak::{Args as SoakArgs, run as soak};
 
 const CARGO_DENY: &str = "0.20.2";
 
+/// Modules of the end-to-end tests that are about something else than how bytes come and go: they run on one transport alone.
+const BESIDE_THE_TRANSPORT: [&str; 20] = [
+    "bad_input",
+    "ca",
+    "certificates",
+    "contract",
+    "elsewhere",
+    "h2_abuse",
+    "hostile",
+    "leftovers",
+    "metrics",
+    "names",
+    "namespaces",
+    "record",
+    "refusals",
+    "restore",
+    "rules",
+    "sinks",
+    "status",
+    "tamper",
+    "tls_scanners",
+    "upstream",
+];
+
 /// The runs of the end-to-end tests.
 const LAB_RUNS: [(&str, &str); 2] =
     [("end-to-end tests on io_uring", "io-uring"), ("end-to-end tests on epoll", "epoll")];
@@ -31,7 +55,7 @@ const LAB_RUNS: [(&str, &str); 2] =
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Runs, in this order: formatting, clippy, documentation, layers, unit tests, end-to-end tests (as root, in network
-namespaces, once on io_uring and once on epoll), and a look for anything that was left behind. The first failing step ends the run.
+namespaces, on io_uring, and what is about the transport on epoll as well), and a look for anything that was left behind. The first failing step ends the run.
 
 Examples:
   cargo xtask test
@@ -91,16 +115,21 @@ pub(crate) fn test(args: &TestArgs) -> Result<()> {
         steps.run("documented examples", || workspace::run_visibly(&mut cargo_test(&["--doc"], &[], None)))?;
     }
     if privileged {
-        // Each test is several processes, and the latencies that matter are those of an idle machine.
-        let end_to_end = |target| cargo_test(&["--test", target], &["--test-threads", "2"], filter);
+        let end_to_end = |target, harness: &[&str]| {
+            // Most of the time they wait.
+            cargo_test(&["--test", target], &[&["--test-threads", "3"], harness].concat(), filter)
+        };
         steps.run("sinks", || {
             let targets = ["--test", "sinks", "--test", "siem", "--test", "witness"];
             workspace::run_visibly(&mut cargo_test(&targets, &[], filter))
         })?;
-        steps.run("capture tests", || workspace::run_visibly(&mut end_to_end("capture")))?;
+        steps.run("capture tests", || workspace::run_visibly(&mut end_to_end("capture", &[])))?;
         // The whole product in the lab, with each way to wait for sockets that it has.
-        for (name, transport) in LAB_RUNS {
-            let mut command = end_to_end("lab");
+        let beside: Vec<String> = BESIDE_THE_TRANSPORT.iter().map(|module| format!("{module}::")).collect();
+        let beside: Vec<&str> = beside.iter().flat_map(|module| ["--skip", module]).collect();
+        for (number, (name, transport)) in LAB_RUNS.into_iter().enumerate() {
+            let again = number > 0 && filter.is_none();
+            let mut command = end_to_end("lab", if again { &beside } else { &[] });
             steps.run(name, || workspace::run_visibly(command.env(lab::TRANSPORT, transport)))?;
         }
         steps.run("leftovers", || before.compare())?;

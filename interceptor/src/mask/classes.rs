@@ -1,6 +1,7 @@
 //! What each byte of a text is: a digit, a letter, a sign. One pass over the text, a bit for each byte, on which tokens
 //! and long runs are then found without reading the text again.
 
+mod summary;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 
 use wide::u8x16;
 
+use self::summary::{SHORTEST_RUN, Summary, flagged};
 use crate::flow::ByteSpan;
 
 /// Bytes that are a bit each of a word.
@@ -100,6 +102,7 @@ impl Block {
 #[derive(Debug, Default)]
 pub(super) struct Classes {
     blocks: Vec<Block>,
+    summaries: Vec<Summary>,
 }
 
 impl Classes {
@@ -117,6 +120,13 @@ impl Classes {
         let mut last = [0; BLOCK];
         last[..tail.len()].copy_from_slice(tail);
         read(&[last], &mut self.blocks[blocks.len()..]);
+        self.summaries.clear();
+        let mut before = 0;
+        self.summaries.extend(self.blocks.chunks(BLOCK).map(|blocks| {
+            let (summary, behind) = Summary::of(blocks, before);
+            before = behind;
+            summary
+        }));
     }
 
     /// The first byte of `kind` at or after `from`.
@@ -138,7 +148,8 @@ impl Classes {
         Tokens { blocks: &self.blocks, at: 0, digits: self.blocks.first().map_or(0, |block| block.digits) }
     }
 
-    /// The first run of at least `LEAST` bytes (64 at most) of what `kind` gives, within `from..until`.
+    /// The first run of at least `LEAST` bytes (11 to 64) of what `kind` gives, which keys may be made of, within
+    /// `from..until`.
     #[inline]
     pub(super) fn next_run<const LEAST: usize>(
         &self,
@@ -146,11 +157,13 @@ impl Classes {
         from: usize,
         until: usize,
     ) -> Option<Range<usize>> {
-        // Bytes right before a block that are of one run.
-        let (mut rest, mut before) = (u64::MAX << (from % BLOCK), 0);
-        let first = from / BLOCK;
-        for (at, block) in (first..).zip(self.blocks.get(first..until.div_ceil(BLOCK))?) {
-            let mask = kind(block) & rest;
+        const { assert!(SHORTEST_RUN as usize <= LEAST && LEAST <= BLOCK) }
+        let (first, end) = (from / BLOCK, until.div_ceil(BLOCK));
+        let of = |at: usize| kind(&self.blocks[at]) & if at == first { u64::MAX << (from % BLOCK) } else { u64::MAX };
+        for at in flagged(&self.summaries, |summary| summary.runs, first).take_while(|at| *at < end) {
+            let mask = of(at);
+            // Bytes right before the block that are of one run; one that fills that block was found there.
+            let before = if at > first { of(at - 1).leading_ones() as usize } else { 0 };
             let start = if before > 0 && before + mask.trailing_ones() as usize >= LEAST {
                 at * BLOCK - before
             } else {
@@ -163,30 +176,25 @@ impl Classes {
                     covered += more;
                 }
                 if long == 0 {
-                    before = if mask == u64::MAX { before + BLOCK } else { mask.leading_ones() as usize };
-                    rest = u64::MAX;
                     continue;
                 }
                 at * BLOCK + long.trailing_zeros() as usize
             };
-            let end = end_of(&self.blocks, start, kind).min(until);
+            let end = end_of(&self.blocks, start, &kind).min(until);
             return (end >= start + LEAST).then_some(start..end);
         }
         None
     }
 
     /// The blocks in which rows of joints begin.
-    pub(super) fn joints(&self) -> Vec<Joints> {
-        let mut rows = Vec::new();
-        for (at, block) in self.blocks.iter().enumerate() {
+    pub(super) fn joints(&self) -> impl Iterator<Item = Joints> {
+        flagged(&self.summaries, |summary| summary.joints, 0).filter_map(|at| {
+            let joints = self.blocks[at].joints;
             let next = self.blocks.get(at + 1).map_or(0, |block| block.joints);
-            let behind = |gap: u32| block.joints >> gap | next << (BLOCK as u32 - gap);
-            let (threes, twos) = (block.joints & behind(3) & behind(6), block.joints & behind(5));
-            if threes | twos != 0 {
-                rows.push(Joints { from: at * BLOCK, threes, twos });
-            }
-        }
-        rows
+            let behind = |gap: u32| joints >> gap | next << (BLOCK as u32 - gap);
+            let (threes, twos) = (joints & behind(3) & behind(6), joints & behind(5));
+            (threes | twos != 0).then_some(Joints { from: at * BLOCK, threes, twos })
+        })
     }
 
     /// What is around the byte at `at`.
@@ -434,7 +442,8 @@ mod tests {
             let is_joint = |at: usize| bytes.get(at).is_some_and(|b| b":-.".contains(b));
             let of = |gaps: &[usize]| (0..bytes.len()).filter(|at| gaps.iter().all(|gap| is_joint(at + gap))).collect();
             let (threes, twos): (Vec<_>, Vec<_>) = (of(&[0, 3, 6]), of(&[0, 5]));
-            let rows = Classes::of(bytes).joints();
+            let classes = Classes::of(bytes);
+            let rows: Vec<_> = classes.joints().collect();
             prop_assert_eq!(rows.iter().flat_map(|row| row.threes()).collect::<Vec<_>>(), threes);
             prop_assert_eq!(rows.iter().flat_map(|row| row.twos()).collect::<Vec<_>>(), twos);
         }

@@ -34,8 +34,9 @@ impl Context {
         self.ends = None;
     }
 
-    /// Whether one of `words` is near `span`, outside of `tokens`: their labels say nothing of the value beside them.
-    /// Gives the bytes looked at too.
+    /// Whether one of `words` is near `span`, with none of `tokens` between. A token is seldom as long as what it stands
+    /// for: words beyond it may have been too far away, and masking what is masked would find more. Gives the bytes
+    /// looked at too.
     pub(super) fn has_any(
         &mut self,
         text: &[u8],
@@ -68,12 +69,24 @@ impl Context {
             if self.read < text.len() {
                 return true;
             }
-            self.read += text.len();
-            self.ends = Some(vocabulary.ends(text));
+            self.look(text, vocabulary);
         }
-        let ends = self.ends.as_deref().unwrap_or_default();
-        let next = ends.partition_point(|&end| end <= span.start.saturating_sub(BEFORE));
-        ends.get(next).is_some_and(|&end| end <= span.end + AFTER)
+        ends_near(self.ends.as_deref().unwrap_or_default(), span)
+    }
+
+    /// Looks for the words of all of the text, unless they are known. Gives the bytes looked at.
+    pub(super) fn look(&mut self, text: &[u8], vocabulary: &Vocabulary) -> usize {
+        if self.ends.is_some() {
+            return 0;
+        }
+        self.ends = Some(vocabulary.ends(text));
+        self.read += text.len();
+        text.len()
+    }
+
+    /// Whether surely no word at all is near any value within `span`; known of a text of many candidates only.
+    pub(super) fn is_far(&self, span: &Range<usize>) -> bool {
+        self.ends.as_deref().is_some_and(|ends| !ends_near(ends, span))
     }
 
     /// The one of `words` that [`has_any`](Self::has_any) found last.
@@ -84,19 +97,14 @@ impl Context {
     fn read(&mut self, text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) {
         self.flat.clear();
         self.split.clear();
-        let mut camel = false;
-        for side in [span.start.saturating_sub(BEFORE)..span.start, span.end..text.len().min(span.end + AFTER)] {
-            // No word reaches from one side of the value, or of a token, to the other.
-            self.push(b'\n');
-            let mut from = side.start;
-            let first = tokens.partition_point(|token| token.end <= side.start);
-            for token in tokens[first..].iter().take_while(|token| token.start < side.end) {
-                camel |= self.side(&text[from.min(token.start)..token.start]);
-                self.push(b'\n');
-                from = token.end.min(side.end);
-            }
-            camel |= self.side(&text[from..side.end]);
-        }
+        let around = Around::of(text, tokens, span);
+        // No word reaches from one side of the value to the other, and none begins or ends with a token: what was there
+        // may have been a part of it.
+        self.push(if around.behind_token { b'0' } else { b'\n' });
+        let mut camel = self.side(&text[around.before]);
+        self.push(b'\n');
+        camel |= self.side(&text[around.after]);
+        self.push(if around.before_token { b'a' } else { b'\n' });
         if !camel {
             self.split.clear();
         }
@@ -119,6 +127,39 @@ impl Context {
     fn push(&mut self, byte: u8) {
         self.flat.push(byte);
         self.split.push(byte);
+    }
+}
+
+/// Whether one of the `ends` of words is near `span`.
+fn ends_near(ends: &[usize], span: &Range<usize>) -> bool {
+    let next = ends.partition_point(|&end| end <= span.start.saturating_sub(BEFORE));
+    ends.get(next).is_some_and(|&end| end <= span.end + AFTER)
+}
+
+/// What is read around a value: up to the nearest token on either side.
+#[derive(Debug, PartialEq, Eq)]
+struct Around {
+    before: Range<usize>,
+    after: Range<usize>,
+    /// It is a token that ends it.
+    behind_token: bool,
+    before_token: bool,
+}
+
+impl Around {
+    fn of(text: &[u8], tokens: &[Range<usize>], span: &Range<usize>) -> Self {
+        let (from, until) = (span.start.saturating_sub(BEFORE), text.len().min(span.end + AFTER));
+        let next = tokens.partition_point(|token| token.start < span.start);
+        let last = next.checked_sub(1).map(|last| &tokens[last]).filter(|last| last.end > from);
+        // The value itself may lie in a token, or reach into one.
+        let next = last.into_iter().chain(&tokens[next..]).find(|token| token.end > span.end);
+        let next = next.filter(|next| next.start < until);
+        Self {
+            before: last.map_or(from, |last| last.end.min(span.start))..span.start,
+            after: span.end..next.map_or(until, |next| next.start.max(span.end)),
+            behind_token: last.is_some(),
+            before_token: next.is_some(),
+        }
     }
 }
 
@@ -206,6 +247,14 @@ mod tests {
         assert!(!near("[SSN_k7q2m9xv] 123", "123", "ssn"));
         assert!(!near("123 by the way [SSN_k7q2m9xv]", "123", "ssn"));
         assert!(!near(&format!("[US_SSN_k7q2m9xy]{} 123", " ".repeat(46)), "123", "ssn"));
-        assert!(near("ssn [SSN_k7q2m9xv] 123", "123", "ssn"));
+    }
+
+    #[test]
+    fn words_beyond_a_token_do_not_count() {
+        assert!(!near("ssn [SSN_k7q2m9xv] 123", "123", "ssn"));
+        assert!(!near("123 [SSN_k7q2m9xv] ssn", "123", "ssn"));
+        assert!(near("[SSN_k7q2m9xv] ssn 123 [SSN_k7q2m9xv]", "123", "ssn"));
+        assert!(near("[SSN_k7q2m9xv] 123 ssn [SSN_k7q2m9xv]", "123", "ssn"));
+        assert!(!near("[SSN_k7q2m9xv]ssn 123", "123", "ssn") && !near("123 ssn[SSN_k7q2m9xv]", "123", "ssn"));
     }
 }

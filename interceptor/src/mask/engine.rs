@@ -8,8 +8,8 @@ use super::resolve::overlap;
 use super::rules::examples::{Expander, marked};
 use super::rules::mistake::{Fault, Mistake, Mistakes, Origin};
 use super::rules::set::RuleSet;
-use super::rules::{Address, Allow, Rule, Source};
-use super::shapes::Shapes;
+use super::rules::{Address, Allow, Need, Rule, Source};
+use super::shapes::{Drawn, Shapes};
 use super::stream::Growth;
 use super::vocabulary::{Listed, Vocabulary};
 use super::{Error, Scanner};
@@ -166,8 +166,14 @@ impl Engine {
                         anywhere.push((Pattern { rule: index, width: *width, has_run: false }, expression.as_str()));
                     }
                 }
-                Source::Pictures { pictures: drawn, .. } => {
-                    pictures.extend((0u32..).zip(drawn).map(|(picture, drawn)| (index, picture, drawn)));
+                Source::Pictures { pictures: drawn, extend, .. } => {
+                    pictures.extend((0u32..).zip(drawn).map(|(number, picture)| Drawn {
+                        rule: index,
+                        number,
+                        picture,
+                        extends: if extend.is_some() { rule.reach } else { 0 },
+                        unaided: rule.need == Need::Nothing,
+                    }));
                 }
                 Source::Phone(plan) => phones.push((index, *plan)),
                 Source::Address(kind) => addresses.push((index, *kind)),
@@ -189,7 +195,7 @@ impl Engine {
         }
         let runs_from = anywhere.len();
         let patterns = anywhere.into_iter().chain(runs).map(|(pattern, _)| pattern).collect();
-        let shapes = Shapes::new(pictures.into_iter());
+        let shapes = Shapes::new(&pictures);
         let words = rules.iter().map(|rule| rule.words.as_ref());
         let (vocabulary, listed) = Vocabulary::new(words).map_err(Error::Hyperscan)?;
         Ok(Self {
@@ -272,6 +278,11 @@ impl Engine {
     /// All patterns in one database.
     pub(super) fn whole(&self) -> Result<&Database, Error> {
         self.whole.get_or_init(|| Database::compile(self.expressions())).as_ref().map_err(Clone::clone)
+    }
+
+    /// The words of all rules.
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// The words around a value of a rule.

@@ -104,14 +104,22 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     const GROUP: usize = 4;
     let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let (start, end) = (token.span.start, token.span.end);
-    let colon = |i: Option<usize>| i.and_then(|i| text.get(i)) == Some(&b':');
-    let hexadecimal = token.span.len() <= 4 && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
-    if !hexadecimal || end <= *done || !(colon(start.checked_sub(1)) || colon(Some(end))) {
+    let hexadecimal = token.span.len() <= GROUP && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
+    if !hexadecimal || end <= *done {
         return Walk::default();
     }
     // Beside one group there are two colons, or one on each side of the next; in a time of day there is one.
-    let beside = start.saturating_sub(GROUP + 2)..text.len().min(end + GROUP + 2);
-    if text[beside].iter().filter(|b| **b == b':').count() < 2 {
+    let (before, behind) = (&text[..start], &text[end..]);
+    let mut colons = 0;
+    if let [rest @ .., b':'] = before {
+        let group = rest.iter().rev().take(GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
+        colons += 1 + usize::from(rest[..rest.len() - group].ends_with(b":"));
+    }
+    if let [b':', rest @ ..] = behind {
+        let group = rest.iter().take(GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
+        colons += 1 + usize::from(rest[group..].starts_with(b":"));
+    }
+    if colons < 2 {
         return Walk::default();
     }
     let before = text[start.saturating_sub(LONGEST)..start].iter().rev().take_while(|b| part(b)).count();
@@ -122,8 +130,10 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     while text[span.end - 1] == b'.' && span.len() > 1 {
         span.end -= 1;
     }
-    let colons = text[span.clone()].iter().filter(|b| **b == b':').count();
-    if span.len() > LONGEST || colons < 2 {
+    // Groups that are left out are so once; without that there are eight, or six and a dotted quad.
+    let address = &text[span.clone()];
+    let shortened = address.windows(2).any(|two| two == b"::");
+    if span.len() > LONGEST || !(shortened || address.iter().filter(|b| **b == b':').count() >= 6) {
         return Walk::nothing(work);
     }
     // A sentence's colon after the address.
@@ -153,6 +163,56 @@ fn with_prefix_length(text: &[u8], end: usize, most: u32) -> usize {
     let length = std::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse::<u32>().ok());
     let ends = !rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
     if ends && digits <= 3 && length.is_some_and(|length| length <= most) { end + 1 + digits } else { end }
+}
+
+/// What begins like a URI with a name and a password, as far as it may be one.
+pub(super) const URI: &str =
+    r#"(?i:[a-z][a-z0-9+.-]{1,20}://[^\s/?#@:"\x27<>]{0,64}:[^\s/?#@"\x27<>]{1,128}@[^\s"\x27<>]{0,200})"#;
+/// Bytes of it.
+pub(super) const LONGEST_URI: usize = 21 + 3 + 64 + 1 + 128 + 1 + 200;
+
+/// What is known of a text's URIs.
+#[derive(Debug, Default)]
+pub(super) struct Uris {
+    /// The last value, and for which rule.
+    pub(super) found: (u32, Range<usize>),
+    /// From where on no blank or quote is, and where the next one is.
+    run: Range<usize>,
+}
+
+/// The [`URI`] whose `@` is right before `end`.
+pub(super) fn uri(text: &[u8], end: usize, known: &mut Uris) -> Walk {
+    const LONGEST_SCHEME: usize = 21;
+    const LONGEST_NAME: usize = 64;
+    const LONGEST_PASSWORD: usize = 128;
+    const LONGEST_REST: usize = 200;
+    let divides = |b: u8| matches!(b, b'\t'..=b'\r' | b' ' | b'"' | b'\'' | b'<' | b'>');
+    let is_secret = |b: &&u8| !divides(**b) && !matches!(b, b'/' | b'?' | b'#' | b'@');
+    let before = &text[..end - 1];
+    let secret = before.iter().rev().take(LONGEST_NAME + 1 + LONGEST_PASSWORD).take_while(is_secret).count();
+    let (before, secret) = before.split_at(before.len() - secret);
+    let name = memchr::memchr(b':', secret).unwrap_or(secret.len());
+    let is_password = (2..=LONGEST_PASSWORD + 1).contains(&(secret.len() - name));
+    let Some(before) = before.strip_suffix(b"://").filter(|_| name <= LONGEST_NAME && is_password) else {
+        return Walk::nothing(secret.len());
+    };
+    let in_scheme = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-');
+    let scheme = before.iter().rev().take(LONGEST_SCHEME).take_while(in_scheme).count();
+    let scheme = &before[before.len() - scheme..];
+    let scheme = scheme.iter().position(u8::is_ascii_alphabetic).map_or(0, |first| scheme.len() - first);
+    let start = before.len() - scheme;
+    if end < known.run.start || known.run.end < end {
+        known.run = end..end;
+    }
+    let (seen, most) = (known.run.end, text.len().min(end + LONGEST_REST));
+    let more = text[seen.min(most)..most].iter().take_while(|b| !divides(**b)).count();
+    known.run.end += more;
+    let until = known.run.end.min(most);
+    Walk {
+        span: (scheme > 1 && until > end).then_some(start..until),
+        work: secret.len() + scheme + more,
+        cut: (scheme > 1 && until == text.len() && until < end + LONGEST_REST).then_some(start),
+    }
 }
 
 /// From the BEGIN line before `end` to the END line; without one, as far as it looks like a key. `done`: where the last
@@ -209,4 +269,40 @@ fn key_like(text: &[u8]) -> usize {
 /// code, and PEM headers.
 fn in_pem(text: &[u8]) -> usize {
     text.iter().take_while(|b| b.is_ascii_alphanumeric() || b"+/=\r\n\\ \t\"',:-".contains(b)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The URI whose `@` is at `at`, found by trying all beginnings.
+    fn expected(text: &str, at: usize) -> Option<Range<usize>> {
+        let (begins, rest) = URI.rsplit_once('@').unwrap();
+        let expression = |of: &str| regex::bytes::RegexBuilder::new(of).unicode(false).build().unwrap();
+        let begins = expression(&format!(r"\A{begins}@)\z"));
+        let rest = expression(&format!(r"\A(?:{}", rest.replace("{0,", "{1,")));
+        let start = (0..at).find(|&start| begins.is_match(&text.as_bytes()[start..=at]))?;
+        Some(start..at + 1 + rest.find(&text.as_bytes()[at + 1..])?.len())
+    }
+
+    #[test]
+    fn uris_are_what_an_expression_says() {
+        let long = |name: usize, password: usize, rest: usize| {
+            format!("https://{}:{}@{}", "x".repeat(name), "y".repeat(password), "z".repeat(rest))
+        };
+        for text in [
+            "nats://app:s3cr3t@db.corp.example:4222/main",
+            "(memcached://:hunter22@cache) and \"mqtt://u:%40bc%2F1@mq.corp.test\"",
+            "a1+b.c-d://x:y@z 1https://x:y@z",
+            "https://x:@z https://:y@z https://x:y@ x://a:b@c ://a:b@c",
+            "https://a:b@https://c:d:e@f,https://g@h:i@j k@l",
+            &format!("{} {} {}", long(64, 128, 200), long(65, 1, 1), long(1, 129, 1)),
+            &format!("{}{} ", long(1, 4, 150), long(1, 4, 300)),
+        ] {
+            let mut known = Uris::default();
+            for at in memchr::memchr_iter(b'@', text.as_bytes()) {
+                assert_eq!(uri(text.as_bytes(), at + 1, &mut known).span, expected(text, at), "{text} at {at}");
+            }
+        }
+    }
 }

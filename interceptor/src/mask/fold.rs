@@ -49,8 +49,9 @@ impl Class {
             '0'..='9' | 'a'..='z' | 'A'..='Z' => Self::Plain(c),
             '\n' => Self::Break,
             '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => Self::Dash,
-            // Quotation marks, an ellipsis: the most that texts have outside of ASCII.
-            '\u{2018}'..='\u{2027}' => Self::Other,
+            // Quotation marks, an ellipsis, letters of Europe and of China and Japan: the most that texts have outside of
+            // ASCII, and none of what is below.
+            '\u{2018}'..='\u{2027}' | '\u{ae}'..='\u{65f}' | '\u{3001}'..='\u{9fff}' => Self::Other,
             _ if c.is_whitespace() => Self::Blank,
             _ if c.is_ascii() => Self::Other,
             '\u{ad}'

@@ -41,6 +41,11 @@ impl Lone {
         self.holds(span) || self.open
     }
 
+    /// Whether any value of up to `bytes` may be.
+    pub(super) fn may_hold_any(&self, bytes: usize) -> bool {
+        self.list || self.open || (1..=bytes).contains(&self.whole.len())
+    }
+
     /// Whether the value at `span` is all that there is, or one of a list.
     pub(super) fn holds(&self, span: &Range<usize>) -> bool {
         *span == self.whole || (self.list && self.whole.start <= span.start && span.end <= self.whole.end)

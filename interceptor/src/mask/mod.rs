@@ -47,6 +47,8 @@ mod vocabulary;
 mod kinds;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twice;
 
 pub use encoded::fuzz_encoded;
 pub use engine::{DatabaseCache, Engine, Loaded};

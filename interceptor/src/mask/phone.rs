@@ -1,6 +1,6 @@
 //! Telephone numbers by numbering plan (ITU-T E.164; NANPA; national trunk prefixes).
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
 
@@ -40,8 +40,9 @@ impl Plan {
 pub(super) const MOST_DIGITS: usize = 15;
 /// Fewest digits of a number in any plan: Austria's, with the code of the country.
 const FEWEST_DIGITS: u32 = 6;
-/// Most bytes that a number spreads over, separators included.
-const MOST_BYTES: usize = 28;
+/// Most bytes that a number spreads over, separators included, and of what is before its first digit.
+pub(super) const MOST_BYTES: usize = 28;
+pub(super) const MOST_BEFORE: usize = 2;
 
 /// Whether `byte` may stand between two groups of digits.
 pub(super) fn joins(byte: u8) -> bool {
@@ -86,6 +87,20 @@ struct Groups<'w> {
 }
 
 impl Written {
+    /// Whether the number that begins with `group` leaves `plan` possible: cheap, for texts that are full of numbers.
+    pub(super) fn may_begin_with(text: &[u8], group: &Range<usize>, plan: Plan) -> bool {
+        let digits = &text[group.clone()];
+        match plan {
+            Plan::E164 => {
+                digits.starts_with(b"00")
+                    || digits == b"0"
+                    || matches!(text[..group.start], [.., b'+'] | [.., b'+', b'('])
+            }
+            Plan::Nanp => digits.len() == 3 || digits == b"1",
+            Plan::National | Plan::Trunk | Plan::Turkish => true,
+        }
+    }
+
     /// Reads the number whose first group of digits starts at `first`, at most [`MOST_BYTES`] on.
     pub(super) fn read(text: &[u8], first: usize) -> Option<Self> {
         let (start, plus) = match text[..first] {

@@ -110,6 +110,8 @@ pub(super) enum Special {
     Email,
     /// From BEGIN to its END line.
     Pem,
+    /// From the scheme before a name and a password, at whose `@` the pattern ends, to a blank or quote.
+    Uri,
 }
 
 /// Addresses of hosts, found by their digits, and of network cards, found by their groups.

@@ -38,6 +38,9 @@ impl Follows {
     };
 }
 
+/// Digits of the shortest number to which a name may be glued.
+pub(super) const LONG_NUMBER: usize = 15;
+
 /// Where the end of a text is in a table by bytes.
 const END: usize = 256;
 
@@ -72,19 +75,47 @@ pub(super) struct Shapes {
     before: Division,
     first: Division,
     next: Division,
-    /// By [`Shapes::slot`].
+    /// What may begin at a token, by [`Shapes::slot`]: an index of `starts`. Few slots differ, so that the table is small.
+    slots: Vec<u32>,
+    /// The first is that nothing may begin.
     starts: Vec<Start>,
     shapes: Vec<Shape>,
+    /// Slots of one length of a token that is digits only, or not.
+    stride: usize,
+    /// The part of [`Shapes::slot`] of what follows and of what is right behind a token, by bytes.
+    follows_at: Box<[u16; END + 1]>,
+    next_at: Box<[u16; END + 1]>,
+    /// Of those that need words: most bytes before the anchor, and of a value.
+    back: usize,
+    longest: usize,
 }
 
 /// What may begin at a token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Start {
     /// The pictures of which it may be the anchor.
     shapes: Range<u32>,
+    /// Those of them that need no words nearby.
+    unaided: Range<u32>,
     pub(super) phone: bool,
-    /// An address of IP.
-    pub(super) address: bool,
+    /// An address of IP: a dotted quad, or one with colons.
+    pub(super) ipv4: bool,
+    pub(super) ipv6: bool,
+    /// A long number among letters, or the first group of one behind them.
+    pub(super) glued: bool,
+}
+
+/// A picture of a rule, as it is drawn there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawn<'p> {
+    pub(super) rule: u32,
+    /// Its number in the rule.
+    pub(super) number: u32,
+    pub(super) picture: &'p Picture,
+    /// Most bytes that a value has beyond it.
+    pub(super) extends: usize,
+    /// A value needs no words nearby.
+    pub(super) unaided: bool,
 }
 
 /// A picture of a rule, and what may be at its beginning.
@@ -106,39 +137,52 @@ impl Start {
             matches!(next, Some(b')' | b' ' | b'(')) || (follows == Follows::Digit && next.is_some_and(phone::joins));
         let colon = before == Some(b':') || next == Some(b':');
         let phone = digits && len <= phone::MOST_DIGITS && !ends && (len >= 7 || goes_on);
-        let address = len <= 4 && (colon || (next == Some(b'.') && follows == Follows::Digit));
-        Self { shapes: 0..0, phone, address }
+        let ipv4 = digits && len <= 3 && next == Some(b'.') && follows == Follows::Digit;
+        let ipv6 = len <= 4 && colon;
+        let goes_on = matches!(next, Some(b' ' | b'-' | b'.')) && follows == Follows::Digit;
+        let glued = !digits && (len >= LONG_NUMBER || goes_on);
+        Self { phone, ipv4, ipv6, glued, ..Self::default() }
     }
 
-    /// Nothing may begin there.
+    /// Whether any picture may, or with no words nearby any that needs none.
     #[inline]
-    pub(super) fn is_none(&self) -> bool {
-        !self.has_pictures() && !self.phone && !self.address
-    }
-
-    #[inline]
-    pub(super) fn has_pictures(&self) -> bool {
-        self.shapes.start < self.shapes.end
+    pub(super) fn has_pictures(&self, unaided: bool) -> bool {
+        let shapes = if unaided { &self.unaided } else { &self.shapes };
+        shapes.start < shapes.end
     }
 }
 
 impl Shapes {
-    /// Of `pictures`, each with its rule and its number there.
-    pub(super) fn new<'p>(pictures: impl Iterator<Item = (u32, u32, &'p Picture)>) -> Self {
-        let pictures: Vec<_> = pictures.map(|(rule, picture, drawn)| (rule, picture, drawn.anchor())).collect();
+    pub(super) fn new(pictures: &[Drawn<'_>]) -> Self {
+        let anchors: Vec<_> = pictures.iter().map(|drawn| drawn.picture.anchor()).collect();
+        let aided = || pictures.iter().filter(|drawn| !drawn.unaided);
         // What `Start::of` asks for is divided first, so that it is told apart for sure.
         let signs: [Set; 2] = [set(|b| b == b':'), set(|b| b == b'.')];
+        let goes_on = [set(|b| matches!(b, b' ' | b'-' | b'.'))];
         let joins = [set(phone::joins), set(|b| matches!(b, b')' | b' ' | b'('))];
         let mut shapes = Self {
-            before: Division::new(signs.into_iter().chain(pictures.iter().map(|(.., anchor)| anchor.before))),
-            first: Division::new(pictures.iter().map(|(.., anchor)| anchor.first)),
-            next: Division::new(signs.into_iter().chain(joins).chain(pictures.iter().map(|(.., anchor)| anchor.next))),
-            starts: Vec::new(),
+            before: Division::new(signs.into_iter().chain(anchors.iter().map(|anchor| anchor.before))),
+            first: Division::new(anchors.iter().map(|anchor| anchor.first)),
+            next: Division::new(
+                signs.into_iter().chain(joins).chain(goes_on).chain(anchors.iter().map(|anchor| anchor.next)),
+            ),
+            slots: Vec::new(),
+            stride: 0,
+            follows_at: Box::new([0; END + 1]),
+            next_at: Box::new([0; END + 1]),
+            starts: vec![Start::default()],
             shapes: Vec::new(),
+            back: aided().map(|drawn| drawn.picture.anchor().offset).max().unwrap_or(0),
+            longest: aided().map(|drawn| drawn.picture.len() + drawn.extends).max().unwrap_or(0),
         };
         let around = shapes.next.examples.len() * shapes.before.examples.len();
+        shapes.stride = Follows::ALL.len() * around;
+        for place in 0..=END {
+            shapes.follows_at[place] = (Follows::OF[place] as usize * around) as u16;
+            shapes.next_at[place] = (shapes.next.of(place) * shapes.before.examples.len()) as u16;
+        }
         let mut drawn = vec![Vec::new(); LENGTHS * 2 * Follows::ALL.len() * around];
-        for ((.., anchor), of) in pictures.iter().zip(0u32..) {
+        for (anchor, of) in anchors.iter().zip(0u32..) {
             for follows in Follows::ALL.into_iter().filter(|f| anchor.goes_on.is_none_or(|letter| *f >= letter)) {
                 for next in shapes.next.of_set(anchor.next) {
                     for before in shapes.before.of_set(anchor.before) {
@@ -151,34 +195,42 @@ impl Shapes {
                 }
             }
         }
-        let all = pictures.iter().map(|&(rule, picture, anchor)| Shape {
-            rule,
-            picture,
+        let all = pictures.iter().zip(anchors).map(|(drawn, anchor)| Shape {
+            rule: drawn.rule,
+            picture: drawn.number,
             offset: u32::try_from(anchor.offset).unwrap_or(u32::MAX),
             first: shapes.first.of_set(anchor.first).fold(0, |classes, class| classes | 1 << class),
             outline: anchor.outline,
         });
         let all: Vec<_> = all.collect();
-        shapes.fill(&all, &drawn);
+        shapes.fill(&all, &drawn, |of| pictures[of as usize].unaided);
         shapes
     }
 
     /// Fills the slots: each is what is `drawn` there of `all`, and what else may be there.
-    fn fill(&mut self, all: &[Shape], drawn: &[Vec<u32>]) {
+    fn fill(&mut self, all: &[Shape], drawn: &[Vec<u32>], unaided: impl Fn(u32) -> bool) {
         let mut seen = HashMap::new();
+        let mut known = HashMap::from([(Start::default(), 0)]);
         for len in 0..LENGTHS {
             for digits in [false, true] {
                 for follows in Follows::ALL {
                     for (next, next_byte) in (0..).zip(&self.next.examples) {
                         for (before, byte) in (0..).zip(&self.before.examples) {
                             let drawn = &drawn[self.slot(len, digits, follows, next, before)];
-                            let shapes = seen.entry(drawn).or_insert_with(|| {
-                                let from = self.shapes.len() as u32;
-                                self.shapes.extend(drawn.iter().map(|&of| all[of as usize]));
-                                from..self.shapes.len() as u32
+                            let (shapes, without_words) = seen.entry(drawn).or_insert_with(|| {
+                                let without_words = drawn.iter().filter(|of| unaided(**of));
+                                (keep(&mut self.shapes, all, drawn.iter()), keep(&mut self.shapes, all, without_words))
                             });
-                            let start = Start::of(len, digits, *byte, *next_byte, follows);
-                            self.starts.push(Start { shapes: shapes.clone(), ..start });
+                            let start = Start {
+                                shapes: shapes.clone(),
+                                unaided: without_words.clone(),
+                                ..Start::of(len, digits, *byte, *next_byte, follows)
+                            };
+                            let index = *known.entry(start).or_insert_with_key(|start| {
+                                self.starts.push(start.clone());
+                                self.starts.len() as u32 - 1
+                            });
+                            self.slots.push(index);
                         }
                     }
                 }
@@ -186,30 +238,59 @@ impl Shapes {
         }
     }
 
-    /// What may begin at `token`.
+    /// The bytes around a token at `start` in which all values lie that may be there and need words.
+    pub(super) fn reach(&self, start: usize) -> Range<usize> {
+        start.saturating_sub(self.back.max(phone::MOST_BEFORE))..start + self.longest()
+    }
+
+    /// Most bytes of a value that needs words.
+    pub(super) fn longest(&self) -> usize {
+        self.longest.max(phone::MOST_BYTES)
+    }
+
+    /// What may begin at `token`, if anything.
     #[inline]
-    pub(super) fn at(&self, text: &[u8], token: &Token) -> &Start {
+    pub(super) fn at(&self, text: &[u8], token: &Token) -> Option<&Start> {
         let Range { start, end } = token.span;
         // Before the text there is nothing, as behind it: no text has so many bytes.
         let before = self.before.of(place(text, start.wrapping_sub(1)));
-        let next = self.next.of(place(text, end));
-        let follows = Follows::OF[place(text, end + 1)];
-        &self.starts[self.slot(token.span.len(), token.digits, follows, next, before)]
+        let next = usize::from(self.next_at[place(text, end)]);
+        let follows = usize::from(self.follows_at[place(text, end + 1)]);
+        let kind = token.span.len().min(LENGTHS - 1) * 2 + usize::from(token.digits);
+        let start = self.slots[kind * self.stride + follows + next + before];
+        (start > 0).then(|| &self.starts[start as usize])
     }
 
-    /// The pictures of `start` that may fit around a token that begins with `first`.
+    /// The pictures of `start` that may fit around a token that begins with `first`; with no words nearby, those that
+    /// need none.
     #[inline]
-    pub(super) fn around(&self, start: &Start, window: &Window, first: u8) -> impl Iterator<Item = &Shape> {
+    pub(super) fn around(
+        &self,
+        start: &Start,
+        unaided: bool,
+        window: &Window,
+        first: u8,
+    ) -> impl Iterator<Item = &Shape> {
         let first = self.first.of(usize::from(first));
-        let shapes = &self.shapes[start.shapes.start as usize..start.shapes.end as usize];
+        let Range { start, end } = if unaided { &start.unaided } else { &start.shapes };
+        let shapes = &self.shapes[*start as usize..*end as usize];
         shapes.iter().filter(move |shape| shape.outline.fits(window) && shape.first >> first & 1 == 1)
     }
 
-    #[inline]
+    /// The place of a slot in the table; see [`at`](Self::at).
     fn slot(&self, len: usize, digits: bool, follows: Follows, next: usize, before: usize) -> usize {
-        let token = (len.min(LENGTHS - 1) * 2 + usize::from(digits)) * Follows::ALL.len() + follows as usize;
-        (token * self.next.examples.len() + next) * self.before.examples.len() + before
+        let around = follows as usize * self.next.examples.len() + next;
+        (len * 2 + usize::from(digits)) * self.stride + around * self.before.examples.len() + before
     }
+}
+
+/// Adds those of `all` to `shapes`; says where they are.
+fn keep<'w>(shapes: &mut Vec<Shape>, all: &[Shape], which: impl Iterator<Item = &'w u32>) -> Range<u32> {
+    let from = shapes.len() as u32;
+    shapes.extend(which.map(|&of| all[of as usize]));
+    let until = shapes.len() as u32;
+    // What is empty is the same wherever it is.
+    if from == until { 0..0 } else { from..until }
 }
 
 /// Classes that fit into the sets of a shape. With more, bytes of several sets are in one class, which tells less.

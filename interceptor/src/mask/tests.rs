@@ -174,7 +174,7 @@ pub(super) fn replace_plain(action: Action, text: &str) -> String {
     String::from_utf8(replace_all(action, text, &fields).unwrap().body().to_vec()).unwrap()
 }
 
-fn mask_plain(text: &str) -> String {
+pub(super) fn mask_plain(text: &str) -> String {
     replace_plain(Action::Mask, text)
 }
 
@@ -209,14 +209,6 @@ proptest! {
         let found = Engine::builtin().unwrap().scanner().unwrap().scan_fields(&fields).unwrap();
         let spans: Vec<_> = found.into_iter().map(|located| located.finding.span).collect();
         prop_assert_eq!(spans, scan(&text).into_iter().map(|finding| finding.span).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn masking_twice_is_masking_once(pieces in prop::collection::vec(piece(), 0..24), between in "[ \n,;()]") {
-        // Values glued to each other cannot be told apart until one has become a token: a blank or the like between.
-        let text = pieces.join(&between);
-        let once = mask_plain(&text);
-        prop_assert_eq!(mask_plain(&once), once);
     }
 
     #[test]

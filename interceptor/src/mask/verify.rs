@@ -12,8 +12,8 @@ use super::classes::{Classes, Token};
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
-use super::extent::{self, Walk};
-use super::fold::{APART, Folded, Stretches, is_dressed, may_hide_a_number};
+use super::extent::{self, Uris, Walk};
+use super::fold::{APART, Folded, Stretches, WIDEST_GAP, is_dressed, may_hide_a_number};
 use super::lone::Lone;
 use super::resolve::{Candidate, Tier};
 use super::rules::dictionary::Dictionary;
@@ -27,6 +27,8 @@ use crate::flow::Severity;
 
 /// Longest name that may be glued to a number.
 const LONGEST_NAME: usize = 24;
+/// Bytes of a stretch with numbers in another dress for which it pays to look for all words of a text at once.
+const MANY_DRESSED: usize = 4096;
 /// What context and a checksum add to a rule's confidence.
 const WORDS_BONUS: f32 = 0.2;
 const CONFIRMED_BONUS: f32 = 0.1;
@@ -61,6 +63,7 @@ struct Done {
     email: usize,
     ipv6: usize,
     pem: usize,
+    uris: Uris,
     /// The last value that was judged, and for which rule.
     judged: (u32, Range<usize>),
 }
@@ -146,6 +149,7 @@ impl<'v> View<'v> {
         view.copy = true;
         view.work = self.work;
         let mut of_copy = Ahead::default();
+        let unaided = self.is_unaided_when_dressed(&part)?;
         // A gap that divides numbers ends the last of them.
         let is_last = part.end == text.len() && folded.endings != [APART];
         if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
@@ -154,8 +158,9 @@ impl<'v> View<'v> {
         for token in classes.tokens() {
             let rest = view.behind_break(&token);
             for token in [Some(token), rest].into_iter().flatten() {
-                let start = self.engine.shapes().at(copy, &token);
-                view.pictures(start, &token, |rule| rule.meta.severity == Severity::High)?;
+                if let Some(start) = self.engine.shapes().at(copy, &token) {
+                    view.pictures(start, unaided, &token, |rule| rule.meta.severity == Severity::High)?;
+                }
             }
         }
         self.work = view.work;
@@ -172,6 +177,20 @@ impl<'v> View<'v> {
             }
         }
         Ok(())
+    }
+
+    /// As [`is_unaided`](Self::is_unaided), of all that is in the folded copy of `part`.
+    fn is_unaided_when_dressed(&mut self, part: &Range<usize>) -> Result<bool, Error> {
+        if self.trace.is_some() || self.ahead.is_some() {
+            return Ok(false);
+        }
+        if part.len() >= MANY_DRESSED && part.len() >= self.text.len() / 8 {
+            let work = self.context.look(self.text, self.engine.vocabulary());
+            self.spend(work)?;
+        }
+        // Each byte of the copy is a character and a gap of some at most.
+        let longest = self.engine.shapes().longest() * (WIDEST_GAP + 1) * 4;
+        Ok(self.context.is_far(part) && !self.lone().may_hold_any(longest))
     }
 
     /// Cuts the candidates to `value`; the name before it is scanned as a text of its own. A secret that the name
@@ -282,7 +301,7 @@ impl<'v> View<'v> {
                 }
                 let is_no_secret =
                     |span: &Range<usize>| unless.as_ref().is_some_and(|u| u.is_match(self.name(end, span.start)));
-                value.filter(|span| !is_no_secret(span))
+                value.filter(|span| !is_no_secret(span) && !self.has_token(end..span.start))
             }
             Locate::Special(Special::Email) => {
                 let walk = extent::email(self.text, end, &mut self.done.email);
@@ -293,6 +312,7 @@ impl<'v> View<'v> {
                 walk.cut.into_iter().for_each(|start| self.hold(start));
                 self.walked(walk)?
             }
+            Locate::Special(Special::Uri) => return self.uri(index, rule, end),
         };
         match span {
             // That is all that was looked for.
@@ -300,6 +320,23 @@ impl<'v> View<'v> {
             Some(span) => self.propose(index, rule, span),
             None => Ok(()),
         }
+    }
+
+    /// A URI with a password, at whose `@` a match ends. What one has behind that may hold others, which are part of it.
+    fn uri(&mut self, index: u32, rule: &Rule, end: usize) -> Result<(), Error> {
+        let (of, last) = &self.done.uris.found;
+        if *of == index && last.start < end && end <= last.end {
+            return Ok(());
+        }
+        let walk = extent::uri(self.text, end, &mut self.done.uris);
+        walk.cut.into_iter().for_each(|start| self.hold(start));
+        let Some(span) = self.walked(walk)?.filter(|span| self.edge_is_free(rule, span.start)) else { return Ok(()) };
+        let known = self.candidates.len();
+        self.propose(index, rule, span.clone())?;
+        if self.candidates.len() > known {
+            self.done.uris.found = (index, span);
+        }
+        Ok(())
     }
 
     /// A literal of a dictionary.
@@ -452,6 +489,16 @@ impl<'v> View<'v> {
         let tokens = self.tokens.get_or_init(|| token::find(self.text));
         let next = tokens.partition_point(|token| token.end < end);
         tokens.get(next).is_some_and(|token| token.start < end)
+    }
+
+    /// Whether a token begins in `span`: a name introduces nothing beyond one, as words beyond it count for nothing.
+    fn has_token(&self, span: Range<usize>) -> bool {
+        if !self.text[span.clone()].contains(&b'[') {
+            return false;
+        }
+        let tokens = self.tokens.get_or_init(|| token::find(self.text));
+        let next = tokens.partition_point(|token| token.start < span.start);
+        tokens.get(next).is_some_and(|token| token.start < span.end)
     }
 
     /// The name that ends at `end`, but for quotes and the like, and what is between it and its value at `value`.

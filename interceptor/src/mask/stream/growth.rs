@@ -15,6 +15,7 @@ use regex_automata::{Anchored, Input, MatchKind, PatternID};
 use super::pairs::Pairs;
 use crate::mask::Error;
 use crate::mask::context::BEFORE;
+use crate::mask::extent;
 use crate::mask::fold::{self, WIDEST_GAP};
 use crate::mask::hyperscan;
 use crate::mask::picture::Picture;
@@ -219,6 +220,7 @@ fn shapes(rule: &Rule) -> Result<(Vec<String>, Option<String>, usize), Error> {
                 // The value may begin before its pattern.
                 Locate::Window { back, verify, .. } => (vec![own, expression(verify)], Some(expression(verify)), *back),
                 Locate::After { after, .. } => (Vec::new(), Some(expression(after.expression())), width),
+                Locate::Special(Special::Uri) => (vec![own, extent::URI.to_owned()], None, extent::LONGEST_URI),
                 Locate::Special(_) => (vec![own], None, width),
             }
         }

@@ -118,7 +118,9 @@ pub(super) fn uri_password(value: &[u8]) -> bool {
             .iter()
             .any(|name| word.eq_ignore_ascii_case(name))
     };
-    let nowhere = rest[at + 1..].starts_with(b"[2001:db8:") && password == b"secret";
+    // `[[` is such a host that was masked: another would have been masked with its password.
+    let host = &rest[at + 1..];
+    let nowhere = (host.starts_with(b"[2001:db8:") || host.starts_with(b"[[")) && password == b"secret";
     let placeholder = nowhere || masked(password) || password.len() < SHORTEST_PASSWORD || names_itself(password);
     !(password.is_empty() || reference || placeholder)
 }

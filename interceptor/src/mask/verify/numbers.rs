@@ -6,12 +6,11 @@ use super::View;
 use crate::mask::Error;
 use crate::mask::classes::Token;
 use crate::mask::extent;
-use crate::mask::phone::{self, MOST_DIGITS, Written};
-use crate::mask::rules::{Address, Edge, Rule, Source};
-use crate::mask::shapes::Start;
+use crate::mask::phone::{self, MOST_DIGITS, Plan, Written};
+use crate::mask::rules::{Address, Edge, Need, Rule, Source};
+use crate::mask::shapes::{LONG_NUMBER, Start};
 
-/// Digits of the shortest number to which a name may be glued, and of its first group.
-const LONG_NUMBER: usize = 15;
+/// Digits of the first group of a number to which a name may be glued.
 const FIRST_GROUP: [usize; 2] = [4, 6];
 
 impl View<'_> {
@@ -22,17 +21,39 @@ impl View<'_> {
         if token.digits && token.span.len() <= MOST_DIGITS {
             self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
         }
-        if token.digits && start.is_none() { Ok(()) } else { self.start(start, token) }
+        start.map_or(Ok(()), |start| self.start(start, token))
     }
 
     /// What may begin at `token`. Apart from the loop over all of them, which is then short.
     #[inline(never)]
     fn start(&mut self, start: &Start, token: &Token) -> Result<(), Error> {
-        self.pictures(start, token, |_| true)?;
+        let unaided = self.is_unaided(token);
+        self.pictures(start, unaided, token, |_| true)?;
         if start.phone && phone::may_begin(&self.classes.around(token.span.start)) {
-            self.phone(token.span.start)?;
+            self.phone(unaided, &token.span)?;
         }
-        if start.address { self.address(token) } else { Ok(()) }
+        if start.ipv4
+            && let Some(span) = self.walked(extent::ipv4(self.text, token))?
+        {
+            self.address_at(Address::Ipv4, &span)?;
+        }
+        if start.ipv6 {
+            let walk = extent::ipv6(self.text, token, &mut self.done.ipv6);
+            if let Some(span) = self.walked(walk)? {
+                self.address_at(Address::Ipv6, &span)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what needs words nearby, or to be alone, need not be looked for at `token`: neither can be. Known in texts
+    /// full of numbers, which that spares most of the work.
+    fn is_unaided(&self, token: &Token) -> bool {
+        let shapes = self.engine.shapes();
+        self.trace.is_none()
+            && self.ahead.is_none()
+            && self.context.is_far(&shapes.reach(token.span.start))
+            && !self.lone().may_hold_any(shapes.longest())
     }
 
     /// The pictures that fit at `token`, which has `start`; in a mixed token, those of its digits to which a name may be
@@ -40,35 +61,41 @@ impl View<'_> {
     pub(super) fn pictures(
         &mut self,
         start: &Start,
+        unaided: bool,
         token: &Token,
         which: impl Fn(&Rule) -> bool,
     ) -> Result<(), Error> {
-        self.shapes(start, token, &which)?;
-        let end = token.span.end;
-        let goes_on = || matches!(self.text[end..], [b' ' | b'-' | b'.', b'0'..=b'9', ..]);
-        if token.digits || !(token.span.len() >= LONG_NUMBER || goes_on()) {
+        self.shapes(start, unaided, token, &which)?;
+        if !start.glued {
             return Ok(());
         }
-        let mut from = token.span.start;
+        let (mut from, end) = (token.span.start, token.span.end);
         while from < end {
             let len = self.text[from..end].iter().take_while(|b| b.is_ascii_digit()).count();
             if len >= LONG_NUMBER || (FIRST_GROUP.contains(&len) && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
-                let start = self.engine.shapes().at(self.text, &run);
-                self.shapes(start, &run, |rule| rule.left == Edge::Glued && which(rule))?;
+                if let Some(start) = self.engine.shapes().at(self.text, &run) {
+                    self.shapes(start, false, &run, |rule| rule.left == Edge::Glued && which(rule))?;
+                }
             }
             from += len + 1;
         }
         Ok(())
     }
 
-    fn shapes(&mut self, start: &Start, token: &Token, which: impl Fn(&Rule) -> bool) -> Result<(), Error> {
-        if !start.has_pictures() {
+    fn shapes(
+        &mut self,
+        start: &Start,
+        unaided: bool,
+        token: &Token,
+        which: impl Fn(&Rule) -> bool,
+    ) -> Result<(), Error> {
+        if !start.has_pictures(unaided) {
             return Ok(());
         }
         let engine = self.engine;
         let window = self.classes.around(token.span.start);
-        for shape in engine.shapes().around(start, &window, self.text[token.span.start]) {
+        for shape in engine.shapes().around(start, unaided, &window, self.text[token.span.start]) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };
@@ -111,32 +138,22 @@ impl View<'_> {
         left_is_free && right_is_free
     }
 
-    fn address(&mut self, token: &Token) -> Result<(), Error> {
-        if let Some(span) = self.walked(extent::ipv4(self.text, token))? {
-            self.address_at(Address::Ipv4, &span)?;
-        }
-        let walk = extent::ipv6(self.text, token, &mut self.done.ipv6);
-        if let Some(span) = self.walked(walk)? {
-            self.address_at(Address::Ipv6, &span)?;
-        }
-        Ok(())
-    }
-
     /// The addresses of network cards, which need not have a digit.
     pub(super) fn network_cards(&mut self) -> Result<(), Error> {
-        let mut done = 0;
-        for row in self.classes.joints() {
+        // Of the one kind those of a block come before those of the other, wherever they stand in it.
+        let (classes, mut done, mut done_dotted) = (self.classes, 0, 0);
+        for row in classes.joints() {
             for joint in row.threes() {
                 self.network_card(Address::Mac, 2, joint, &mut done)?;
             }
             for joint in row.twos() {
-                self.network_card(Address::MacDotted, 4, joint, &mut done)?;
+                self.network_card(Address::MacDotted, 4, joint, &mut done_dotted)?;
             }
         }
         Ok(())
     }
 
-    /// The address behind whose first `group` is the byte at `joint`. `done`: where the last one ended.
+    /// The address behind whose first `group` is the byte at `joint`. `done`: where the last one of its kind ended.
     fn network_card(&mut self, kind: Address, group: usize, joint: usize, done: &mut usize) -> Result<(), Error> {
         // The first group may end a longer token: `\n00:1B:44:11:3A:B7` with a break written as two characters.
         let Some(start) = joint.checked_sub(group).filter(|start| start >= done) else { return Ok(()) };
@@ -162,17 +179,25 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Reads a telephone number from its first digit.
-    fn phone(&mut self, first: usize) -> Result<(), Error> {
+    /// Reads a telephone number from its first digits; if it is `unaided`, those of plans that need no words.
+    fn phone(&mut self, unaided: bool, group: &Range<usize>) -> Result<(), Error> {
+        let first = group.start;
         // The middle of a number was read from its start.
         if matches!(self.text[..first], [.., b'0'..=b'9', b'-' | b'.' | b'/']) {
             return Ok(());
         }
+        let (engine, text) = (self.engine, self.text);
+        let may_be = |&&(index, plan): &&(u32, Plan)| {
+            Written::may_begin_with(text, group, plan) && !(unaided && engine.rule(index).need != Need::Nothing)
+        };
+        let mut plans = engine.phones().iter().filter(may_be).copied().peekable();
+        if plans.peek().is_none() {
+            return Ok(());
+        }
         self.spend(16)?;
-        let Some(written) = Written::read(self.text, first) else { return Ok(()) };
+        let Some(written) = Written::read(text, first) else { return Ok(()) };
         let start = written.start;
-        let engine = self.engine;
-        for &(index, plan) in engine.phones() {
+        for (index, plan) in plans {
             let Some(end) = written.may_be(plan).then(|| written.end(plan)).flatten() else { continue };
             self.awaits(start, end + 2);
             if !self.number_goes_on(start, end) {

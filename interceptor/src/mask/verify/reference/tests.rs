@@ -60,6 +60,14 @@ fn breaks_written_as_two_characters_divide_numbers_from_what_is_before() {
 }
 
 #[test]
+fn addresses_of_network_cards_are_found_whatever_kind_is_first() {
+    for text in ["mac aabb.ccdd.eeff, 00:11:22:33:44:55", "mac 00:11:22:33:44:55, aabb.ccdd.eeff"] {
+        assert_eq!(found_in(text).len(), 2, "{text}");
+        compare(text);
+    }
+}
+
+#[test]
 fn examples_have_the_findings_of_the_simplest_scan_however_they_are_changed() {
     for (number, change) in (0..examples()).zip((0..=u8::MAX).cycle()) {
         let [high, low] = [number >> 8, number].map(|n| n as u8);

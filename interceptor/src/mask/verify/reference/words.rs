@@ -4,16 +4,19 @@ use std::ops::Range;
 
 use crate::mask::context::{AFTER, BEFORE, Words};
 
-/// Whether one of `words` is near `span`, outside of `tokens`.
+/// Whether one of `words` is near `span`, with none of `tokens` between.
 pub(super) fn are_near(text: &[u8], tokens: &[Range<usize>], span: &Range<usize>, words: &Words) -> bool {
-    let before = span.start.saturating_sub(BEFORE)..span.start;
-    let after = span.end..text.len().min(span.end + AFTER);
-    let is_of_token = |at: usize| tokens.iter().any(|token| token.contains(&at));
-    [before, after].into_iter().any(|side| {
-        // What is of a token divides what is around it.
-        let side: Vec<u8> = side.map(|at| if is_of_token(at) { b'\n' } else { text[at] }).collect();
-        words.iter().any(|word| is_in(&flat(&side, false), word) || is_in(&flat(&side, true), word))
-    })
+    let is_of_token = |at: &usize| tokens.iter().any(|token| token.contains(at));
+    let before = (span.start.saturating_sub(BEFORE)..span.start).rev().take_while(|at| !is_of_token(at)).count();
+    let after = (span.end..text.len().min(span.end + AFTER)).take_while(|at| !is_of_token(at)).count();
+    // A word that touches a token may have gone on there.
+    let first = (before < BEFORE.min(span.start)).then_some(b'0');
+    let last = (after < AFTER.min(text.len() - span.end)).then_some(b'a');
+    let before: Vec<u8> = first.into_iter().chain(text[span.start - before..span.start].iter().copied()).collect();
+    let after: Vec<u8> = text[span.end..span.end + after].iter().copied().chain(last).collect();
+    [before, after]
+        .iter()
+        .any(|side| words.iter().any(|word| is_in(&flat(side, false), word) || is_in(&flat(side, true), word)))
 }
 
 /// In lower case, a blank for `_` and `-`; and where a small letter is before a capital, if words are `split` there.

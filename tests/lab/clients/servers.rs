@@ -56,7 +56,8 @@ fn websocket_clients_are_masked_and_answered_message_by_message() {
         let report = outcome.report();
         let text = report["text"].as_str().unwrap_or_default();
         let echoed = text.starts_with(&format!("You said: {} card [CARD_", outcome.tag)) && text.ends_with(" end");
-        assert!(outcome.status == 0 && echoed && report["pieces"].as_u64() > Some(5), "{outcome}");
+        let is_answered = outcome.status == 0 && echoed && report["pieces"].as_u64() > Some(5);
+        assert!(is_answered, "{outcome}\n{:#?}\n{}", lab.records(), lab.journal());
         assert_eq!((&report["close"], &report["deflated"]), (&1000.into(), &true.into()), "{outcome}");
     }
     lab.assert_absent(&PLANTED);

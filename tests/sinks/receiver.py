@@ -56,6 +56,9 @@ class Poisoned(Exception):
 def id_of(event):
     if "alert" in event:
         return "alert-" + event["alert"]["key"]
+    if "note" in event:
+        # A start signs what the killed process had not.
+        return f"note-{event['note']['content']['event']}-{event['note']['sequence']}"
     return "checkpoint" if "checkpoint" in event else event["id"]
 
 
@@ -110,7 +113,7 @@ def otlp(headers, body):
                 if "alert" in event:
                     assert record.event_name == "interceptor.alert", record.event_name
                     assert attributes["log.record.uid"].string_value == event["alert"]["id"]
-                if "checkpoint" in event or "alert" in event:
+                if "id" not in event:
                     continue
                 if attributes["log.record.uid"].string_value != event["id"]:
                     raise Invalid("log.record.uid")

@@ -178,7 +178,8 @@ impl Receiver {
         }
     }
 
-    /// The ids of what was taken, in order, repetitions included; `alert-KEY` for an alert, `checkpoint` for a checkpoint.
+    /// The ids of what was taken, in order, repetitions included; `alert-KEY` for an alert, `note-EVENT-FRAME` for
+    /// another note, `checkpoint` for a checkpoint.
     pub(crate) fn taken(&self) -> Vec<String> {
         if let Ok(bad) = fs::read_to_string(self.dir.join("taken.bad")) {
             panic!("{}: what came was not valid: {bad}", self.kind.name());
@@ -258,6 +259,9 @@ fn id(line: &str) -> String {
     let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     if let Some(key) = event["alert"]["key"].as_str() {
         return format!("alert-{key}");
+    }
+    if let Some(said) = event["note"]["content"]["event"].as_str() {
+        return format!("note-{said}-{}", event["note"]["sequence"]);
     }
     event["id"].as_str().map_or_else(
         || {

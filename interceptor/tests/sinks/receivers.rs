@@ -13,6 +13,8 @@ const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 /// The share of requests that go wrong.
 const TROUBLE: &str = "0.6";
 const START: Duration = Duration::from_secs(20);
+/// Files that the file sink keeps beside the present one.
+const KEPT: usize = 1000;
 
 /// The kinds of receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Receiver {
     pub(crate) fn without_certificate(&self) -> String {
         let (dir, port) = (self.dir.display(), self.port);
         let rest = match self.kind {
-            Kind::File => format!("type = 'file'\npath = '{dir}/events.jsonl'\nmax_bytes = 100000\nkeep = 1000"),
+            Kind::File => format!("type = 'file'\npath = '{dir}/events.jsonl'\nmax_bytes = 300000\nkeep = {KEPT}"),
             Kind::Syslog => {
                 format!("type = 'syslog'\naddress = '127.0.0.1:{port}'\nca_file = '{dir}/ca.pem'\nsettle_s = 4")
             }
@@ -189,9 +191,10 @@ impl Receiver {
         };
         match self.kind {
             Kind::File => {
-                let old = (1..).map(|n| self.dir.join(format!("events.jsonl.{n}"))).take_while(|path| path.exists());
-                let mut paths: Vec<PathBuf> = old.collect();
-                paths.reverse();
+                // A kill in the middle of a rotation leaves out a number.
+                let old = (1..=KEPT).rev().map(|n| self.dir.join(format!("events.jsonl.{n}")));
+                let mut paths: Vec<PathBuf> = old.filter(|path| path.exists()).collect();
+                assert!(paths.len() < KEPT, "some may have been removed");
                 assert!(!paths.is_empty(), "the file was never rotated");
                 paths.push(self.dir.join("events.jsonl"));
                 paths.iter().flat_map(|path| lines(path)).map(|line| id(&line)).collect()

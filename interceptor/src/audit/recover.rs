@@ -213,6 +213,7 @@ fn is_unwritten(path: &Path) -> Result<bool, Error> {
 fn walk(paths: &[PathBuf], stream: Stream, checkpoint: Option<&Checkpoint>) -> Result<Walk, Error> {
     let (start, mut walk) = start(paths, checkpoint)?;
     let signed = checkpoint.filter(|_| stream == Stream::Access).map(|checkpoint| checkpoint.frames);
+    older(&paths[..start], &walk)?;
     for (index, path) in paths.iter().enumerate().skip(start) {
         walk.next = index;
         if is_unwritten(path)? {
@@ -284,6 +285,30 @@ fn start(paths: &[PathBuf], checkpoint: Option<&Checkpoint>) -> Result<(usize, W
     }
     let extent = Extent::default();
     Ok((0, Walk { first: 0, extent, newest: [0; 16], end: None, next: 0, unsigned: false }))
+}
+
+/// Segments that are not walked through must be there, and follow each other: going on would sign over what is left.
+fn older(paths: &[PathBuf], walk: &Walk) -> Result<(), Error> {
+    let (mut first, mut previous) = (0, [0; 16]);
+    for path in paths {
+        let header = SegmentFile::open(path)?.header;
+        if header.previous_id != previous
+            || header.first_sequence < first
+            || (previous == [0; 16] && header.first_sequence > 0)
+        {
+            let reason = "it does not continue the segment before it: segments were removed or exchanged".to_owned();
+            return Err(Error::Inconsistent { path: path.clone(), reason });
+        }
+        (first, previous) = (header.first_sequence + 1, header.segment_id);
+    }
+    match walk.newest == previous {
+        true => Ok(()),
+        false => {
+            let path = paths.last().cloned().unwrap_or_default();
+            let reason = "the segment after it does not continue it: segments were removed or exchanged".to_owned();
+            Err(Error::Inconsistent { path, reason })
+        }
+    }
 }
 
 fn advance(extent: &mut Extent, head: &super::frame::Head, chain: super::tree::Hash) {

@@ -44,6 +44,8 @@ impl Reader {
             }
             record => record?,
         };
+        // What names it is the entry, which the leaf hash covers, and not a damaged text.
+        record.id = at.id();
         self.end(at, &mut record, &mut damaged)?;
         record.log.sequence = Some(entry.sequence);
         record.log.leaf_hash = Some(hex::encode(at.opening.head.leaf));

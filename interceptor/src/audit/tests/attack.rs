@@ -210,6 +210,30 @@ fn the_writer_refuses_to_go_on_after_tampering() {
 
 /// Removing the checkpoint and then records must not end in a log that says it is intact.
 #[test]
+fn the_writer_refuses_to_go_on_when_an_older_segment_is_gone_or_none() {
+    let place = Place::new();
+    place.write(&[&[&[b'x'; 9_000][..]; 40][..]; 4]);
+    let segments = place.segments();
+    assert!(segments.len() > 4, "{} segments", segments.len());
+    for path in [&segments[0], &segments[1], &segments[segments.len() - 3]] {
+        let kept = fs::read(path).unwrap();
+        let refused = |what: &str| {
+            let error = Log::open(place.settings()).unwrap_err().to_string();
+            assert!(!error.is_empty(), "{what}");
+        };
+        fs::remove_file(path).unwrap();
+        refused("removed");
+        fs::write(path, [&[kept[0] ^ 1], &kept[1..]].concat()).unwrap();
+        refused("no header");
+        fs::write(path, kept).unwrap();
+    }
+    let (first, second) = (fs::read(&segments[1]).unwrap(), fs::read(&segments[2]).unwrap());
+    fs::write(&segments[1], second).unwrap();
+    fs::write(&segments[2], first).unwrap();
+    assert!(matches!(Log::open(place.settings()), Err(Error::Inconsistent { .. })));
+}
+
+#[test]
 fn frames_that_somebody_adds_while_nobody_writes_are_signed_with_a_note() {
     let (place, path) = three_records();
     let (file, mut pieces) = take_apart(&path);

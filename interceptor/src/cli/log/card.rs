@@ -88,7 +88,11 @@ impl<W: Write> Card<'_, W> {
         let text = request.text_bytes.map(|bytes| format!("{bytes} of text"));
         self.line("request", join([line, bytes, text]))?;
         let model = request.model.as_deref().map(clean);
-        self.line("model", join([model, request.operation.as_deref().map(clean)]))
+        let operation = request.operation.as_deref().map(clean);
+        match model {
+            Some(model) => self.line("model", join([Some(model), operation])),
+            None => self.line("operation", operation),
+        }
     }
 
     fn findings(&mut self, record: &Record) -> io::Result<()> {

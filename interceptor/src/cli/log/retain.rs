@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde_json::json;
 
-use super::super::{Failure, Global, progress};
+use super::super::{Failure, Global, NEGATIVE, progress};
 use super::accesses::user_or_uid;
 use super::hold::Held;
 use super::table::{Style, clean, colour, millis};
@@ -43,7 +43,11 @@ The log is verified first: nothing is destroyed on the word of one that is not i
 
 Needs the rights to write the audit log, and its signing key.
 
-Exit status: 0 done; 2 nothing, or not everything, was removed.")]
+What they hold says much: a command line, masked, may be a prompt. With --class prompts --class responses
+--class decisions nothing of it stays.
+
+Exit status: 0 done, and with --keep or as configured also when what is due waits for the next run; 1 some of
+what was to be erased is still there, and the output says why; 2 nothing was removed, for the reason that is given.")]
 pub(crate) struct Args {
     /// Only say what would be done
     #[arg(long, short = 'n')]
@@ -106,7 +110,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     } else {
         report(&mut out, &removal, &plan, done)?;
     }
-    Ok(ExitCode::SUCCESS)
+    let is_left = plan.held > 0 || plan.unreadable > 0 || plan.waiting > 0;
+    Ok(match removal {
+        Removal::Subject { .. } if is_left && !args.dry_run => ExitCode::from(NEGATIVE),
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 /// What was done so far, and holds: what of it is signed with the log's key.
@@ -206,13 +214,21 @@ fn report(out: &mut impl Write, removal: &Removal, plan: &RetentionPlan, done: O
         writeln!(out, "{due} due but in {what}; run this again then")?;
     }
     let keys = count(plan.keys() as u64, "key", "keys");
-    match done {
+    match (done, removal) {
+        (_, Removal::Subject { name, .. }) if plan.is_empty() && plan.waiting == 0 && plan.held == 0 => {
+            let name = clean(name);
+            writeln!(
+                out,
+                "nothing of {name} is left in the log, or ever was: subjects are `uid:1000`, or as an identity says"
+            )
+        }
+        _ if plan.is_empty() && plan.waiting > 0 => writeln!(out, "nothing was removed yet"),
         _ if plan.is_empty() => writeln!(out, "nothing to remove"),
-        None => {
+        (None, _) => {
             let segments = count(plan.segments() as u64, "segment", "segments");
             writeln!(out, "would destroy {keys} and rewrite {segments}; nothing was changed")
         }
-        Some(done) => {
+        (Some(done), _) => {
             let segments = count(done.segments, "segment", "segments");
             writeln!(out, "destroyed {keys}, rewrote {segments}, gave back {} bytes", done.freed)
         }

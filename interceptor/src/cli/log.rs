@@ -147,7 +147,7 @@ fn show(args: &ShowArgs, paths: &StatePaths) -> Result<ExitCode, Failure> {
         writeln!(out)?;
     } else {
         let accesses = accesses::of(paths, record.id)?;
-        card::write(&mut out, &record, &accesses)?;
+        card::write(&mut out, &record, &accesses, reader.has_false_checkpoint())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -169,7 +169,9 @@ fn verify_says_what_it_checked_and_names_what_is_wrong() {
     std::fs::copy(state.path("audit/checkpoint"), &saved).unwrap();
     let key = state.path("keys/log-signing.pub");
     let trusted = ["log", "verify", "--checkpoint", saved.to_str().unwrap(), "--key", key.to_str().unwrap()];
-    assert_eq!(state.run(&trusted).status.code(), Some(0));
+    let out = state.run(&trusted);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(stdout(&out).contains("the checkpoint, of 5 leaves, is contained"), "{}", stdout(&out));
     let out = state.run(&["log", "verify", "--checkpoint", "/etc/passwd"]);
     assert_eq!((out.status.code(), stdout(&out).as_str()), (Some(2), ""), "{}", stderr(&out));
     assert!(stderr(&out).contains("--checkpoint /etc/passwd: it is no checkpoint"), "{}", stderr(&out));
@@ -183,7 +185,7 @@ fn verify_says_what_it_checked_and_names_what_is_wrong() {
     std::fs::write(&segment, bytes).unwrap();
     let out = state.run(&["log", "verify"]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(stdout(&out).contains(&id), "{}", stdout(&out));
+    assert!(stdout(&out).contains(&id) && stdout(&out).contains("docs/log.md"), "{}", stdout(&out));
     let out = state.run(&["log", "verify", "--json"]);
     let fault: Value = serde_json::from_str(&stdout(&out)).unwrap();
     assert_eq!((&fault["intact"], fault["fault"]["id"].as_str()), (&Value::Bool(false), Some(id.as_str())));
@@ -609,4 +611,62 @@ fn verify_and_list_show_that_a_log_was_gone_on_with_unsigned() {
     assert!(stderr(&out).contains("checkpoint-not-trusted"), "{}", stderr(&out));
     let report = &state.lines(&["log", "verify", "--json"])[0]["report"];
     assert_eq!(report["notes"][0]["content"]["event"], "checkpoint-not-trusted");
+}
+
+#[test]
+fn what_is_no_file_of_the_log_in_the_place_of_one_is_not_intact() {
+    for name in ["log-00000000000000000000.alog", "checkpoint", "access-00000000000000000000.alog", "access.checkpoint"]
+    {
+        let state = State::new();
+        assert!(state.unseal(&["--reason", "case 17"]).status.success());
+        let path = state.path("audit").join(name);
+        for put in [|path: &Path| std::fs::create_dir(path).unwrap(), |path| std::fs::write(path, "").unwrap()] {
+            let _ = std::fs::remove_dir(&path).or_else(|_| std::fs::remove_file(&path));
+            put(&path);
+            let out = state.run(&["log", "verify", "--json"]);
+            assert_eq!(out.status.code(), Some(1), "{name}: {}", stderr(&out));
+            let document: Value = serde_json::from_str(&stdout(&out)).unwrap();
+            assert_eq!(document["fault"]["file"], name, "{document}");
+        }
+    }
+}
+
+#[test]
+fn an_access_log_that_was_removed_is_not_one_that_never_was() {
+    let state = State::new();
+    assert!(state.unseal(&["--reason", "case 17"]).status.success());
+    for entry in std::fs::read_dir(state.path("audit")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("access") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for command in [&["log", "accesses"][..], &["log", "hold", "list"]] {
+        let out = state.run(command);
+        assert_eq!(out.status.code(), Some(2), "{command:?}: {}", stderr(&out));
+        assert!(stderr(&out).contains("the marker in the keys directory covers 1 frames"), "{}", stderr(&out));
+    }
+    let out = state.unseal(&["--reason", "case 18"]);
+    assert!(stderr(&out).contains("some were removed") && stderr(&out).contains("docs/log.md"), "{}", stderr(&out));
+    assert!(stdout(&out).is_empty(), "{}", stdout(&out));
+}
+
+#[test]
+fn a_checkpoint_that_the_key_did_not_sign_signs_no_record() {
+    let state = State::new();
+    let path = state.path("audit/checkpoint");
+    let note = std::fs::read_to_string(&path).unwrap();
+    // Another character of the signature, which stands at the end.
+    let at = note.trim_end().len() - 10;
+    let other = if &note[at..=at] == "A" { "B" } else { "A" };
+    std::fs::write(&path, [&note[..at], other, &note[at + 1..]].concat()).unwrap();
+    let card = stdout(&state.run(&["log", "show", "latest"]));
+    assert!(card.contains("the checkpoint's signature does not fit"), "{card}");
+    assert_eq!(state.lines(&["log", "show", "latest", "--json"])[0]["log"]["checkpoint"], Value::Null);
+    std::fs::remove_file(&path).unwrap();
+    let out = state.run(&["log", "prove", "latest"]);
+    assert!(stderr(&out).contains("the log has no signed checkpoint"), "{}", stderr(&out));
+    std::fs::write(&path, note).unwrap();
+    let out = state.run(&["log", "prove", "latest", "--out", "/nonexistent/proof"]);
+    assert!(stderr(&out).contains("its directory is not there"), "{}", stderr(&out));
 }

@@ -168,14 +168,17 @@ pub(crate) fn open(path: &Path) -> Result<File, Error> {
     open_regular(path).map_err(|e| Error::io("open", path, e))
 }
 
-/// The same, with the system's error. What is no regular file is refused, and not waited for: a pipe has no end.
+/// The same, with the system's error. What is no regular file is refused, and not waited for: a pipe has no end. Then the error is
+/// of the kind `InvalidInput`.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
-    }
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.raw_os_error() {
+        // A symbolic link, a socket.
+        Some(nix::libc::ELOOP | nix::libc::ENXIO) => other(),
+        _ => e,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
 }
 
 /// Refuses a secret that its group or others may read.

@@ -68,7 +68,7 @@ pub enum Error {
         reason: String,
     },
     /// A segment's first page is not what was written there.
-    #[error("{}: {source}; run `interceptor log verify`, then move the damaged log aside", path.display())]
+    #[error("{}: {source}; run `interceptor log verify`, and see docs/log.md, \"When it says NOT INTACT\"", path.display())]
     Header {
         /// The segment.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum Error {
     /// What was durable is damaged: this is no torn tail.
     #[error(
         "{} at byte {offset}: {source}, but later bytes prove that frame {sequence} was durable: the log was damaged or \
-         tampered with; run `interceptor log verify`, then move the damaged log aside", path.display()
+         tampered with; run `interceptor log verify`, and see docs/log.md, \"When it says NOT INTACT\"", path.display()
     )]
     Damaged {
         /// The segment.
@@ -91,7 +91,7 @@ pub enum Error {
         source: FrameError,
     },
     /// The chain of segments and frames does not fit together, or does not reach the signed checkpoint.
-    #[error("{}: {reason}; run `interceptor log verify`, then move the damaged log aside", path.display())]
+    #[error("{}: {reason}; run `interceptor log verify`, and see docs/log.md, \"When it says NOT INTACT\"", path.display())]
     Inconsistent {
         /// The file that does not fit.
         path: PathBuf,

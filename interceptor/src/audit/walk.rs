@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Damage {
     pub offset: u64,
     /// The frame that is damaged, or the first of those that cannot be found.
     pub sequence: u64,
+    /// How many frames are not there at all, between others that are whole: those from `sequence` on.
+    pub missing: Option<NonZeroU64>,
     /// What is wrong.
     pub reason: String,
 }
@@ -36,14 +39,20 @@ pub struct Damage {
 impl Damage {
     /// A segment of which nothing can be read.
     pub(crate) fn of_segment(path: &Path, reason: String) -> Self {
-        Self { path: path.to_path_buf(), offset: 0, sequence: first_sequence(path).unwrap_or_default(), reason }
+        let sequence = first_sequence(path).unwrap_or_default();
+        Self { path: path.to_path_buf(), offset: 0, sequence, missing: None, reason }
     }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, offset, sequence, reason } = self;
+        let Self { path, offset, sequence, missing, reason } = self;
         let file = path.file_name().unwrap_or_default().to_string_lossy();
+        match missing.map(NonZeroU64::get) {
+            Some(1) => return write!(f, "frame {sequence} is missing ({reason})"),
+            Some(count) => return write!(f, "frames {sequence} to {} are missing ({reason})", sequence + count - 1),
+            None => {}
+        }
         match offset {
             0 => write!(f, "{file} cannot be read ({reason}): what it holds is left out"),
             _ => write!(f, "frame {sequence} is damaged ({file} at byte {offset}: {reason})"),
@@ -278,7 +287,7 @@ impl Walk {
 
     fn note(&mut self, cursor: &Cursor, sequence: u64, reason: String) {
         let path = cursor.file.path.clone();
-        self.damage.push(Damage { path, offset: cursor.at, sequence, reason });
+        self.damage.push(Damage { path, offset: cursor.at, sequence, missing: None, reason });
     }
 
     /// What stands at the cursor. What looks damaged may be a frame that is being written, read from memory that both

@@ -147,7 +147,7 @@ fn show(args: &ShowArgs, paths: &StatePaths) -> Result<ExitCode, Failure> {
         writeln!(out)?;
     } else {
         let accesses = accesses::of(paths, record.id)?;
-        card::write(&mut out, &record, &accesses)?;
+        card::write(&mut out, &record, &accesses, reader.has_false_checkpoint())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -203,7 +203,14 @@ fn find(reader: &mut Reader, id: &str) -> Result<Located, Failure> {
 /// The file that `--out` names: it must not be there yet, nor a link in its place.
 fn new_file(path: &Path, mode: u32) -> Result<File, Failure> {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    file.map_err(|e| format!("--out {}: {e}: name a file that is not there yet", path.display()).into())
+    file.map_err(|e| {
+        let remedy = match e.kind() {
+            io::ErrorKind::NotFound => "its directory is not there: make it first",
+            io::ErrorKind::AlreadyExists => "name a file that is not there yet",
+            _ => "name a new file in a directory that you may write",
+        };
+        format!("--out {}: {e}: {remedy}", path.display()).into()
+    })
 }
 
 /// Reads a signed file given by the user: what is signed is its bytes.

@@ -282,7 +282,8 @@ impl SegmentIndex {
             let (offset, after) = take_u64(rest)?;
             let (sequence, after) = take_u64(after)?;
             let (reason, after) = take_text(after)?;
-            damage.push(Damage { path: path.to_path_buf(), offset, sequence, reason: reason.to_owned() });
+            let (path, reason) = (path.to_path_buf(), reason.to_owned());
+            damage.push(Damage { path, offset, sequence, missing: None, reason });
             rest = after;
         }
         Ok(damage)

@@ -50,8 +50,11 @@ pub enum ReadError {
     /// The end of a record is to be proven that has none.
     #[error("record {0} has no end: prove its beginning, without --end")]
     NoEnd(ExchangeId),
-    /// Nothing was signed yet.
-    #[error("the log has no signed checkpoint yet; a running daemon signs one within a second")]
+    /// Nothing was signed yet, or the checkpoint is gone.
+    #[error(
+        "the log has no signed checkpoint: a running daemon signs the first within a second; where the file `checkpoint` was \
+         removed, `interceptor log verify` says so"
+    )]
     NoCheckpoint,
     /// The log is to go on from a state in which it had more.
     #[error(

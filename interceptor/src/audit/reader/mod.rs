@@ -11,10 +11,11 @@ mod prove;
 mod query;
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::{Checkpoint, read_note};
+use super::checkpoint::{Checkpoint, VerifyingKey, read_note};
 use super::frame::Content;
 use super::header::Stream;
 use super::index::{self, SegmentIndex, Unfit};
@@ -53,8 +54,12 @@ pub struct Reader {
     damage: Vec<Damage>,
     /// Places of `damage`.
     damaged: HashSet<(Arc<Path>, u64)>,
-    /// The newest checkpoint when the log was last looked at.
+    /// The newest checkpoint when the log was last looked at, unless it is known that the log's key did not sign it.
     checkpoint: Option<Checkpoint>,
+    /// Frames that it claims to cover, whoever signed it.
+    covered: u64,
+    /// Whether there is one that is not to be believed.
+    false_checkpoint: bool,
     files: Files,
 }
 
@@ -84,6 +89,8 @@ impl Reader {
             damage: Vec::new(),
             damaged: HashSet::new(),
             checkpoint: None,
+            covered: 0,
+            false_checkpoint: false,
             files: Files::default(),
         };
         reader.refresh()?;
@@ -98,7 +105,14 @@ impl Reader {
         // Before the segments: a segment that is taken for closed must be.
         self.being_written = WriterLock::is_held(&self.dir, self.stream);
         // Likewise: what it covers must be there.
-        self.checkpoint = self.read_checkpoint().as_deref().and_then(Checkpoint::peek);
+        let note = self.read_checkpoint();
+        let claimed = note.as_deref().and_then(Checkpoint::peek);
+        self.covered = claimed.as_ref().map_or(0, |claimed| claimed.frames);
+        self.checkpoint = match VerifyingKey::read(&self.dir.join("log-signing.pub")) {
+            Ok(key) => note.as_deref().and_then(|note| Checkpoint::verify(note, &key, self.stream).ok()),
+            Err(_) => claimed,
+        };
+        self.false_checkpoint = note.is_some() && self.checkpoint.is_none();
         let paths = segments(&self.dir, self.stream).map_err(|e| ReadError::io("readdir", &self.dir, e))?;
         self.segments = paths.into_iter().map(Arc::from).collect();
         self.indexes.clear();
@@ -168,6 +182,12 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Whether there is a checkpoint that the log's key did not sign: nothing is covered by it.
+    #[must_use]
+    pub fn has_false_checkpoint(&self) -> bool {
+        self.false_checkpoint
     }
 
     /// Whether the log has no record.
@@ -251,20 +271,33 @@ impl Reader {
         self.indexes.push((segment, index));
     }
 
-    /// Notes when frames that should follow the last one of a segment are not there: a length of zero, or the end of the file,
-    /// is where a segment ends.
+    /// Notes when frames that should come before the first segment, or follow the last frame of one, are not there: a length of
+    /// zero, or the end of the file, is where a segment ends.
     fn note_gap(&self, segment: usize, index: &SegmentIndex, damage: &mut Vec<Damage>) {
-        let (found, covered) = (index.next_sequence(), self.checkpoint.as_ref().map_or(0, |c| c.frames));
-        let next =
-            self.segments.get(segment + 1).map_or(Some(covered), |path| first_sequence(path)).unwrap_or_default();
-        if next <= found {
-            return;
+        let path = &self.segments[segment];
+        let first = first_sequence(path).filter(|_| segment == 0).and_then(NonZeroU64::new);
+        if let Some(first) = first {
+            let reason = format!("the log begins with {}", name(path));
+            let path = path.to_path_buf();
+            damage.push(Damage { path, offset: 0, sequence: 0, missing: Some(first), reason });
         }
-        let place = damage.iter().position(|place| place.sequence == found).map(|place| damage.swap_remove(place));
-        let (offset, why) = place.map_or((index.end(), String::new()), |d| (d.offset, format!("{}; ", d.reason)));
-        let reason =
-            format!("{why}from there on nothing of this segment can be read, frames {found} to {} are lost", next - 1);
-        damage.push(Damage { path: self.segments[segment].to_path_buf(), offset, sequence: found, reason });
+        let (found, end) = (index.next_sequence(), index.end());
+        let after = self.segments.get(segment + 1);
+        let next = after.map_or(Some(self.covered), |path| first_sequence(path)).unwrap_or_default();
+        let Some(missing) = NonZeroU64::new(next.saturating_sub(found)) else { return };
+        let path = path.to_path_buf();
+        let Some(place) = damage.iter().position(|place| place.sequence == found && place.missing.is_none()) else {
+            let goes_on =
+                after.map_or("the checkpoint covers more".to_owned(), |path| format!("{} follows", name(path)));
+            let reason = format!("{} ends at byte {end}, and {goes_on}", name(&path));
+            damage.push(Damage { path, offset: end, sequence: found, missing: Some(missing), reason });
+            return;
+        };
+        let Damage { offset, reason, .. } = damage.swap_remove(place);
+        let lost =
+            format!("from there on nothing of this segment can be read, frames {found} to {} are lost", next - 1);
+        let reason = format!("{reason}; {lost}");
+        damage.push(Damage { path, offset, sequence: found, missing: None, reason });
     }
 
     /// Asks the index of a segment; makes it again when it turns out to be damaged.
@@ -293,6 +326,7 @@ impl Reader {
                 path: frame.path.to_path_buf(),
                 offset: frame.offset,
                 sequence: frame.head.entry.sequence,
+                missing: None,
                 reason: super::FrameError::BodyChecksum.to_string(),
             });
         }
@@ -311,4 +345,9 @@ impl Reader {
     pub fn is_open(&self, at: &Located) -> bool {
         !at.has_ended() && at.opening.generation == self.generation && WriterLock::is_held(&self.dir, self.stream)
     }
+}
+
+/// A segment's name, as people are told of it.
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }

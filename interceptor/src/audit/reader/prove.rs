@@ -25,14 +25,14 @@ impl Reader {
     /// proven is taken on trust.
     ///
     /// # Errors
-    /// [`ReadError::Unsigned`], [`ReadError::NoEnd`], [`ReadError::Unprovable`].
+    /// [`ReadError::NoCheckpoint`], [`ReadError::Unsigned`], [`ReadError::NoEnd`], [`ReadError::Unprovable`].
     pub fn prove(&mut self, at: &Located, end: bool) -> Result<Proof, ReadError> {
         let note = self.read_checkpoint();
         let frame = if end { at.end.as_ref().ok_or(ReadError::NoEnd(at.id()))? } else { &at.opening };
         let (entry, leaf) = (&frame.head.entry, frame.head.leaf);
         let index = entry.leaf_index;
-        let checkpoint = note.as_deref().and_then(Checkpoint::peek).filter(|c| c.size > index);
-        let (Some(note), Some(checkpoint)) = (note, checkpoint) else { return Err(ReadError::Unsigned(at.id())) };
+        let note = note.ok_or(ReadError::NoCheckpoint)?;
+        let checkpoint = Checkpoint::peek(&note).filter(|c| c.size > index).ok_or(ReadError::Unsigned(at.id()))?;
         let leads = |path: &[Hash]| root(leaf, index, checkpoint.size, path) == Some(checkpoint.root);
         let path = self.roots(&inclusion(index, checkpoint.size), checkpoint.size, leads)?;
         Ok(Proof::new(EncodedHead::new(entry).entry(), index, path, note))

@@ -70,6 +70,20 @@ fn a_segment_that_is_no_file_is_left_out_too() {
 }
 
 #[test]
+fn segments_that_are_missing_are_told_of() {
+    for gone in 0..3 {
+        let (place, all, segments) = three_segments();
+        fs::remove_file(&segments[gone]).unwrap();
+        let mut reader = place.reader();
+        let others: Vec<_> = (0..3).filter(|&n| n != gone).map(|n| all[n]).collect();
+        assert_eq!(ids(&mut reader), others);
+        let told = told(reader.damage());
+        assert!(told.len() == 1 && told[0].contains("are missing ("), "{gone}: {told:?}");
+        assert_eq!(told[0].starts_with("frames 0 to "), gone == 0, "{told:?}");
+    }
+}
+
+#[test]
 fn a_log_is_followed_past_a_segment_that_cannot_be_read() {
     let (place, _, segments) = three_segments();
     change(&segments[2], |bytes| bytes[200] ^= 1);
@@ -114,8 +128,9 @@ fn records_that_vanish_behind_a_damaged_head_are_told_of() {
     let mut reader = place.reader();
     assert_eq!(ids(&mut reader), [ids_of_first[0], last[0]]);
     let name = segments[0].file_name().unwrap().to_str().unwrap();
-    let lost = format!("from there on nothing of this segment can be read, frames 2 to {} are lost", frames - 1);
-    assert_eq!(told(reader.damage()), [format!("frame 2 is damaged ({name} at byte {at}: {lost})")]);
+    let next = segments[1].file_name().unwrap().to_str().unwrap();
+    let missing = format!("frames 2 to {} are missing ({name} ends at byte {at}, and {next} follows)", frames - 1);
+    assert_eq!(told(reader.damage()), [missing]);
 
     // As long a segment that ends there, and the last segment, of which only the checkpoint says how much it has.
     fs::write(&segments[0], &bytes[..at]).unwrap();
@@ -125,7 +140,7 @@ fn records_that_vanish_behind_a_damaged_head_are_told_of() {
     change(&segments[1], |bytes| bytes.truncate(HEADER));
     let mut reader = place.reader();
     assert_eq!(ids(&mut reader), ids_of_first);
-    assert!(told(reader.damage())[0].contains("from there on nothing"), "{:?}", reader.damage());
+    assert!(told(reader.damage())[0].contains("and the checkpoint covers more"), "{:?}", reader.damage());
 
     // Two heads in a row: the next frame is found, and how many were lost is said.
     let mut heads = bytes.clone();

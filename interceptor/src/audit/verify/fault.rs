@@ -1,5 +1,6 @@
 //! What is wrong with a log, and how it is named.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
@@ -56,6 +57,10 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             Error::Header { path, source } => fault(&path, Some(0), source.to_string()),
+            // A pipe, a directory or a link in the place of a file of the log was put there.
+            Error::Io { path, source, .. } if source.kind() == ErrorKind::InvalidInput => {
+                fault(&path, None, source.to_string())
+            }
             other => Self::Read(ReadError::from_log(other)),
         }
     }

@@ -75,6 +75,7 @@ impl<'a> StreamCheck<'a> {
             Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                 return Err(fault(&path, None, format!("it is no checkpoint: {e}")));
             }
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => return Err(fault(&path, None, e.to_string())),
             Err(e) => return Err(ReadError::io("read", &path, e).into()),
         };
         let paths = segments(dir, stream).map_err(|e| ReadError::io("readdir", dir, e))?;

@@ -9,7 +9,7 @@ use super::super::Failure;
 use super::table::{Style, clean, colour, millis};
 use super::verify::kept_key;
 use super::{report_damage, tell, write_all};
-use crate::audit::{self, Access, Everything, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
+use crate::audit::{self, Access, Everything, Fault, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 
@@ -44,12 +44,35 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     // A missing log has a better message than a missing access log.
     Reader::open(&paths.audit())?;
     let accesses = all(paths)?;
+    if accesses.is_empty()
+        && let Some(fault) = removed(paths)
+    {
+        return Err(format!("the access log is not what it was: {fault}: {REMEDY}").into());
+    }
     write_all(&accesses, args.json, "nothing was ever unsealed", table)
 }
 
 /// Accesses to one record, oldest first.
 pub(crate) fn of(paths: &StatePaths, id: ExchangeId) -> Result<Vec<Listed>, Failure> {
-    Ok(all(paths)?.into_iter().filter(|listed| listed.access.exchange == id).collect())
+    let accesses = all(paths)?;
+    if accesses.is_empty()
+        && let Some(fault) = removed(paths)
+    {
+        tell(format_args!("the access log is not what it was: {fault}: {REMEDY}"));
+    }
+    Ok(accesses.into_iter().filter(|listed| listed.access.exchange == id).collect())
+}
+
+/// What to do about an access log that is not intact.
+const REMEDY: &str = "run `interceptor log verify`, and see docs/log.md, \"When it says NOT INTACT\"";
+
+/// What is wrong with an access log that has no access, as far as this user may know: the marker in `keys/` tells of more.
+fn removed(paths: &StatePaths) -> Option<Box<Fault>> {
+    let trust = Trust { key: kept_key(paths).ok()?, checkpoint: None, keys: Some(paths.keys()) };
+    match audit::signed_accesses(&paths.audit(), &trust) {
+        Err(RetainError::NotIntact(fault)) => Some(fault),
+        _ => None,
+    }
 }
 
 fn all(paths: &StatePaths) -> Result<Vec<Listed>, Failure> {

@@ -6,8 +6,13 @@ use super::accesses::{Listed, outcome, who};
 use super::table::{Style, clean, clean_lines, colour, decision_style};
 use crate::audit::{Class, Encoding, Parent, Record, State};
 
-/// Writes the record; nothing in it was ever sealed.
-pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Listed]) -> io::Result<()> {
+/// Writes the record; nothing in it was ever sealed. The log may have a checkpoint that its key did not sign.
+pub(crate) fn write(
+    out: &mut impl Write,
+    record: &Record,
+    accesses: &[Listed],
+    has_false_checkpoint: bool,
+) -> io::Result<()> {
     let mut card = Card { out, colour: colour() };
     let title = format!("record {}", record.id);
     writeln!(card.out, "{}", Style::Bold.paint(&title, card.colour))?;
@@ -26,7 +31,7 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, accesses: &[Listed]) 
     card.findings(record)?;
     card.decision(record)?;
     card.response(record)?;
-    card.proof(record)?;
+    card.proof(record, has_false_checkpoint)?;
     for Listed { access, signed } in accesses {
         let (time, who, key) = (access.time, who(access), clean(&access.auditor));
         let mark = if *signed { String::new() } else { Style::Bad.paint(" (not signed)", card.colour) };
@@ -145,11 +150,15 @@ impl<W: Write> Card<'_, W> {
         self.line("timing", join(parts.map(|(name, value, unit)| value.map(|v| format!("{name} {v} {unit}")))))
     }
 
-    fn proof(&mut self, record: &Record) -> io::Result<()> {
+    fn proof(&mut self, record: &Record, has_false_checkpoint: bool) -> io::Result<()> {
         let sequence = record.log.sequence.map(|sequence| format!("frame {sequence}"));
         let leaf = record.log.leaf_hash.as_deref().map(|leaf| format!("leaf {leaf}"));
         let signed = match record.log.checkpoint {
             Some(size) => format!("signed in the tree of {size}"),
+            None if has_false_checkpoint => {
+                let text = "not signed: the checkpoint's signature does not fit, run `interceptor log verify`";
+                Style::Bad.paint(text, self.colour)
+            }
             None => "not yet signed".to_owned(),
         };
         self.line("log", join([sequence, leaf, Some(signed)]))
@@ -220,7 +229,7 @@ mod tests {
 
     fn card(record: &Record) -> String {
         let mut out = Vec::new();
-        write(&mut out, record, &[]).unwrap();
+        write(&mut out, record, &[], false).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -99,6 +99,11 @@ pub(crate) fn list(args: &ListArgs, audit: &Path) -> Result<ExitCode, Failure> {
         // Beside JSON Lines of records only standard error is left.
         if args.json { writeln!(io::stderr(), "note: {note}")? } else { writeln!(io::stdout(), "note: {note}")? }
     }
+    match notes.iter().filter(|note| note.is_alert()).count() {
+        0 => {}
+        1 => tell("1 alert in this time: `interceptor log alerts` shows it"),
+        count => tell(format_args!("{count} alerts in this time: `interceptor log alerts` lists them")),
+    }
     report_damage(reader.damage());
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nix::unistd::{Uid, User, getuid};
+use nix::unistd::{Uid, User, geteuid, getuid};
 use serde_json::json;
 
 use super::super::Failure;
@@ -135,10 +135,14 @@ fn access_first<T>(access: &Access, opened: Result<T, ReadError>, paths: &StateP
         (Ok(_), Err(e @ Error::Recording { .. })) => {
             Err(format!("{e}: this access is not on record, so nothing is shown").into())
         }
-        (Ok(_), Err(e)) => Err(format!(
-            "{e}: this access cannot be put on record, so nothing is shown; run it as root or the daemon's user"
-        )
-        .into()),
+        (Ok(_), Err(e)) => {
+            let of_log = matches!(
+                e,
+                Error::Header { .. } | Error::Damaged { .. } | Error::Inconsistent { .. } | Error::NoCheckpoint { .. }
+            );
+            let remedy = if of_log || geteuid().is_root() { "" } else { "; run it as root or the daemon's user" };
+            Err(format!("{e}: this access cannot be put on record, so nothing is shown{remedy}").into())
+        }
     }
 }
 

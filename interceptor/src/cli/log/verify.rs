@@ -10,8 +10,8 @@ use super::super::{Failure, Global, NEGATIVE};
 use super::table::{Style, clean, colour};
 use super::{prove, read_text};
 use crate::audit::{
-    Checkpoint, CosignatureError, Fault, ReadError, Report, Time, Trust, Verdict, VerifyingKey, WitnessKey, cosigned,
-    verify,
+    Checkpoint, CosignatureError, Fault, ReadError, Reader, Report, Time, Trust, Verdict, VerifyingKey, WitnessKey,
+    cosigned, verify,
 };
 use crate::config::StatePaths;
 
@@ -61,12 +61,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         return prove::check(proof, args.checkpoint.as_deref(), &key(args, paths)?, args.json);
     }
     // A missing or unreadable log has a better message than its missing key.
-    crate::audit::Reader::open(&paths.audit())?;
+    if let Err(error @ (ReadError::Missing(_) | ReadError::Denied(_))) = Reader::open(&paths.audit()) {
+        return Err(error.into());
+    }
     let mut trust = Trust {
         key: key(args, paths)?,
         checkpoint: args.checkpoint.as_ref().map(read_text).transpose()?,
         keys: Some(paths.keys()),
     };
+    let given = trust.checkpoint.as_deref().and_then(Checkpoint::peek);
     let mut out = io::stdout().lock();
     let witness = match &args.witness_key {
         None => None,
@@ -89,13 +92,18 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     match (verdict, args.json) {
         (Verdict::Intact(report), false) => {
             intact(&mut out, &report)?;
+            if let Some(Checkpoint { size, .. }) = &given {
+                writeln!(out, "  given     the checkpoint, of {}, is contained", count(*size, "leaf"))?;
+            }
             if let Some(Witnessed { by, at, size, .. }) = witness {
                 writeln!(out, "  witness   {} has cosigned {} at {at}", clean(&by), count(size, "leaf"))?;
             }
         }
         (Verdict::Intact(report), true) => {
             let witness = witness.map(|w| json!({"name": w.by, "time": w.at, "leaves": w.size}));
-            writeln!(out, "{}", json!({"intact": true, "report": report, "witness": witness}))?;
+            let given = given.map(|c| json!({"origin": c.origin, "leaves": c.size, "frames": c.frames}));
+            let document = json!({"intact": true, "report": report, "checkpoint": given, "witness": witness});
+            writeln!(out, "{document}")?;
         }
         (Verdict::Faulty(fault), json) => return faulty(&mut out, &fault, json),
     }
@@ -229,7 +237,13 @@ fn took(seconds: f64) -> String {
 fn faulty(out: &mut impl Write, fault: &Fault, json: bool) -> Result<ExitCode, Failure> {
     match json {
         true => writeln!(out, "{}", json!({"intact": false, "fault": fault}))?,
-        false => writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))?,
+        false => {
+            writeln!(out, "{}: {fault}", Style::Bad.paint("NOT INTACT", colour()))?;
+            writeln!(
+                out,
+                "  what to do: touch nothing, copy audit/ and keys/, and see docs/log.md, \"When it says NOT INTACT\""
+            )?;
+        }
     }
     Ok(ExitCode::from(NEGATIVE))
 }

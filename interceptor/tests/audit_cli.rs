@@ -620,9 +620,14 @@ fn what_is_no_file_of_the_log_in_the_place_of_one_is_not_intact() {
         let state = State::new();
         assert!(state.unseal(&["--reason", "case 17"]).status.success());
         let path = state.path("audit").join(name);
-        for put in [|path: &Path| std::fs::create_dir(path).unwrap(), |path| std::fs::write(path, "").unwrap()] {
-            let _ = std::fs::remove_dir(&path).or_else(|_| std::fs::remove_file(&path));
-            put(&path);
+        std::fs::remove_file(&path).unwrap();
+        for directory in [true, false] {
+            if directory {
+                std::fs::create_dir(&path).unwrap();
+            } else {
+                std::fs::remove_dir(&path).unwrap();
+                std::fs::write(&path, "").unwrap();
+            }
             let out = state.run(&["log", "verify", "--json"]);
             assert_eq!(out.status.code(), Some(1), "{name}: {}", stderr(&out));
             let document: Value = serde_json::from_str(&stdout(&out)).unwrap();

@@ -171,7 +171,19 @@ pub(crate) fn open(path: &Path) -> Result<File, Error> {
 /// The same, with the system's error. What is no regular file is refused, and not waited for: a pipe has no end.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    regular(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
+}
+
+/// Opens a file that is locked, and makes it when it is not there; refuses as [`open_regular`] does.
+pub(crate) fn open_lock(path: &Path, mode: u32) -> io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK;
+    let mut options = OpenOptions::new();
+    // For reading too: a pipe that nobody reads could not be opened otherwise, and the error would not say what it is.
+    options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(flags);
+    regular(options.open(path)?)
+}
+
+fn regular(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),

@@ -6,6 +6,7 @@ mod inherit;
 mod listeners;
 mod modes;
 mod names;
+mod nearest;
 mod retention;
 mod settings;
 mod state;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Checkpoint, SigningKey, VerifyingKey};
+use super::checkpoint::{Checkpoint, SigningKey, VerifyingKey, read_note};
 use super::disk::Kernel;
 use super::frame::{Content, Kind, frame_length};
 use super::header::{HEADER, Stream};
@@ -124,7 +124,7 @@ pub fn signed_accesses(dir: &Path, trust: &Trust) -> Result<u64, RetainError> {
 /// # Errors
 /// What is wrong with the marker.
 pub(crate) fn marker(keys: &Path, key: &VerifyingKey) -> Result<Option<Checkpoint>, String> {
-    match std::fs::read_to_string(keys.join(MARKER)) {
+    match read_note(&keys.join(MARKER)) {
         Ok(note) => Checkpoint::verify(&note, key, Stream::Access).map(Some).map_err(|e| e.to_string()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.to_string()),

@@ -1,9 +1,9 @@
 //! One writer a stream: an open-file-description lock, which the kernel drops when the writer dies.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::Error;
+use super::auditor::{open_lock, open_regular, readable};
 use super::header::Stream;
 
 /// How often a lock that another writer has is asked for.
@@ -27,16 +28,8 @@ impl WriterLock {
     /// Takes the lock of `stream` in `dir`; that of accesses is waited for.
     pub(crate) fn take(dir: &Path, stream: Stream) -> Result<Self, Error> {
         let path = dir.join(stream.lock());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&path)
-            .map_err(|e| Error::io("open", &path, e))?;
-        super::auditor::readable(&file, &path)?;
+        let file = open_lock(&path, 0o640).map_err(|e| Error::io("open", &path, e))?;
+        readable(&file, &path)?;
         let deadline = Instant::now() + patience(stream);
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
@@ -72,7 +65,7 @@ impl WriterLock {
 
     /// Whether some process writes `stream` in `dir`. Takes no lock, so it never stands in a writer's way.
     pub(crate) fn is_held(dir: &Path, stream: Stream) -> bool {
-        let Ok(file) = File::open(dir.join(stream.lock())) else { return false };
+        let Ok(file) = open_regular(&dir.join(stream.lock())) else { return false };
         let mut probe = whole_file();
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe)).is_ok() && i32::from(probe.l_type) != libc::F_UNLCK
     }

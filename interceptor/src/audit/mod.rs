@@ -61,6 +61,7 @@ pub use access::{Access, Outcome, signed_accesses};
 pub use act::{Act, Acts, Deed, acts};
 pub use alert::Alert;
 pub use auditor::{AuditorPublic, AuditorSecret};
+pub(crate) use auditor::{open_lock, open_regular};
 pub use bench::BenchLeaves;
 pub use checkpoint::{Checkpoint, CheckpointError, VerifyingKey};
 pub use class::{Class, UnknownClass};

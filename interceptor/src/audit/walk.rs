@@ -208,10 +208,13 @@ impl Walk {
         &self.paths[segment]
     }
 
-    /// Whether the segment it is in is still the one of that name.
+    /// Whether the segment it is in is still the one of that name. One that its writer removed unused held nothing.
     pub(crate) fn is_current(&self) -> bool {
         let is_in_place = |cursor: &Cursor| cursor.file.id().is_ok_and(|id| id.is_at(&cursor.file.path));
-        self.cursor.as_ref().is_none_or(is_in_place)
+        let was_unused = |cursor: &Cursor| {
+            cursor.at == HEADER as u64 && !cursor.has_frame() && matches!(cursor.file.path.try_exists(), Ok(false))
+        };
+        self.cursor.as_ref().is_none_or(|cursor| is_in_place(cursor) || was_unused(cursor))
     }
 
     pub(crate) fn damage(&self) -> &[Damage] {

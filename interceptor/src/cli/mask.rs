@@ -67,19 +67,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         return Err(format!("standard input is longer than {LONGEST_TEXT} bytes; split the text").into());
     }
     let paths = global.paths()?;
-    let tokens = match tokens::read(&paths)? {
-        Some(tokens) => tokens,
-        None => {
-            eprintln!("interceptor: no token key in {}: the tokens are of this run alone", paths.keys().display());
-            tokens::of_this_run()?
-        }
-    };
+    let makes_tokens = matches!(args.replace, Action::Mask | Action::Surrogate);
+    let kept = if makes_tokens { tokens::read(&paths)? } else { None };
+    let are_of_this_run = makes_tokens && kept.is_none();
+    let tokens = kept.map_or_else(tokens::of_this_run, Ok)?;
     let mut scanner = args.rules.engine(global)?.scanner()?;
     let key = tokens.current();
     let masked = match args.provider {
         None => mask_text(&mut scanner, &text, args.replace, &key)?,
         Some(provider) => mask_body(&mut scanner, provider, args.path.as_deref(), &text.into(), args.replace, &key)?,
     };
+    if are_of_this_run {
+        eprintln!("interceptor: no token key in {}: the tokens are of this run alone", paths.keys().display());
+    }
     std::io::stdout().lock().write_all(&masked)?;
     Ok(ExitCode::SUCCESS)
 }

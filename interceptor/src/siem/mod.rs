@@ -14,6 +14,8 @@ pub mod otlp;
 
 use std::io::{self, Write};
 
+use serde_json::Value;
+
 pub use checkpoint::{host as checkpoint_host, host_of, id as checkpoint_id, tag as checkpoint_tag};
 
 use crate::audit::{Checkpoint, Encoding, Note, Record, Time};
@@ -125,6 +127,27 @@ pub fn note_line(format: Format, note: &Note, host: &str) -> String {
     note::line(format, note, host)
 }
 
+/// Whether a line, without its end, is one that this program writes, in any of the formats.
+#[must_use]
+pub fn is_line(line: &[u8]) -> bool {
+    if line.starts_with(format!("CEF:0|{PRODUCT}|").as_bytes()) {
+        return true;
+    }
+    let Ok(Value::Object(event)) = serde_json::from_slice(line) else { return false };
+    let has = |names: &[&str]| names.iter().any(|name| event.contains_key(*name));
+    let says = |path: &[&str], what: &str| {
+        let mut members = path.iter();
+        let first = members.next().and_then(|name| event.get(*name));
+        members.fold(first, |value, name| value?.get(name)).is_some_and(|value| value == what)
+    };
+    // One member that names what it is; a record itself; OCSF; ECS; OTLP.
+    (event.len() == 1 && has(&["checkpoint", "alert", "note"]))
+        || ["id", "time", "host", "log"].iter().all(|name| event.contains_key(*name))
+        || says(&["metadata", "product", "name"], PRODUCT)
+        || says(&["event", "module"], "interceptor")
+        || has(&["resourceLogs"])
+}
+
 /// How bad it is what a note says.
 #[must_use]
 pub fn note_severity(note: &Note) -> Severity {
@@ -204,8 +227,7 @@ fn outcome(record: &Record) -> &'static str {
 }
 
 /// Leaves out members that are not known, and objects without members.
-fn known(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
+fn known(value: Value) -> Value {
     let is_known = |value: &Value| match value {
         Value::Null => false,
         Value::Object(members) => !members.is_empty(),

@@ -1,13 +1,13 @@
 //! How far a sink has got, on disk: a file that is replaced whole, and a lock that one process at a time holds.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{FollowPosition, Time};
+use crate::audit::{FollowPosition, Time, open_lock, open_regular};
 
 /// Why a cursor cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,15 +69,14 @@ impl Cursor {
     pub fn take(dir: &Path, sink: &str) -> Result<Option<Self>, CursorError> {
         DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(failed("create", dir))?;
         let lock_path = dir.join(format!("{sink}.lock"));
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
-        let lock = lock.map_err(failed("open", &lock_path))?;
+        let lock = open_lock(&lock_path, 0o600).map_err(failed("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
             Err(std::fs::TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
         let path = dir.join(format!("{sink}.cursor"));
-        let read = match std::fs::read(&path) {
+        let read = match read(&path) {
             Ok(bytes) => {
                 Some(parse(&bytes, sink).map_err(|reason| CursorError::Unusable { path: path.clone(), reason })?)
             }
@@ -145,6 +144,13 @@ impl Cursor {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("make durable", dir))
     }
+}
+
+/// The whole file. Something else in its place is not waited for.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CursorError {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use super::event::{Event, lines};
-use super::receiver::Refused;
+use super::receiver::{Refused, SetupError, wrong};
 use super::settings;
+use crate::siem;
 
 /// The daemon's standard output.
 #[derive(Debug, Default)]
@@ -51,6 +52,20 @@ impl FileReceiver {
         self.settings.path.display().to_string()
     }
 
+    /// Whether it could append now, without doing so. One that a running sink writes to is in order.
+    pub(super) fn check(&self) -> Result<(), SetupError> {
+        let path = &self.settings.path;
+        let checked = match open(path, &mut OpenOptions::new()) {
+            Ok(mut file) => look(&mut file, path).map(|_| ()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::metadata(directory(path)) {
+                Ok(there) if there.is_dir() => Ok(()),
+                _ => Err(io::Error::other("there is no such directory: make it first")),
+            },
+            Err(error) => Err(error),
+        };
+        checked.map_err(|error| wrong(path, &error.to_string()))
+    }
+
     /// The lines are on the disk when this returns.
     pub(super) fn deliver(&mut self, events: &[Event]) -> Result<(), Refused> {
         let result = self.append(&lines(events));
@@ -79,24 +94,11 @@ impl Opened {
     /// Opens the file for appending. A line that was cut off, by the death of this program or a full disk, is removed: it
     /// is sent again whole.
     fn at(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("is no regular file: give the sink a file of its own"));
-        }
+        let mut file = open(path, OpenOptions::new().create(true).mode(0o640))?;
         // Two that append to one file would each take the other's bytes for its own.
         file.try_lock().map_err(|_| io::Error::other("another process, or another sink, writes to it"))?;
-        let end = file.seek(SeekFrom::End(0))?;
-        let length = end_of_lines(&mut file, end)?;
+        let (length, end) = look(&mut file, path)?;
         if length < end {
-            if !is_beginning(first_bytes(&file, length)?) {
-                return Err(io::Error::other("its last line is no event: give the sink a file of its own"));
-            }
             file.set_len(length)?;
         }
         sync_directory(path)?;
@@ -119,6 +121,49 @@ impl Opened {
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Opens what must be a regular file for appending, without waiting for who reads a pipe.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = options.read(true).append(true).custom_flags(flags).open(path);
+    // The system's words for a link, and for a pipe that nobody reads, do not say what to do.
+    let special = || io::Error::other("is no regular file: give the sink a file of its own");
+    let file =
+        file.map_err(|e| if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENXIO)) { special() } else { e })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(special()) }
+}
+
+/// Where the whole lines of a file of the sink end, and where the file does. What is somebody else's is refused, and what
+/// others may read: prompts are appended.
+fn look(file: &mut File, path: &Path) -> io::Result<(u64, u64)> {
+    let end = file.seek(SeekFrom::End(0))?;
+    let length = end_of_lines(file, end)?;
+    let is_ours = if length < end { is_beginning(first_bytes(file, length)?) } else { ends_with_event(file, end)? };
+    if !is_ours {
+        return Err(io::Error::other("its last line is no event: give the sink a file of its own"));
+    }
+    let mode = file.metadata()?.mode();
+    if mode & 0o007 != 0 {
+        let path = path.display();
+        let why = format!("others than its owner and group may use it (mode {:04o}): `chmod o= {path}`", mode & 0o7777);
+        return Err(io::Error::other(why));
+    }
+    Ok((length, end))
+}
+
+/// Whether the line that ends at `end` is an event. An empty file has none that is not.
+fn ends_with_event(file: &mut File, end: u64) -> io::Result<bool> {
+    /// Longer ones are judged by their beginning.
+    const LONGEST: u64 = 64 << 20;
+    let Some(last) = end.checked_sub(1) else { return Ok(true) };
+    let start = end_of_lines(file, last)?;
+    if last - start > LONGEST {
+        return first_bytes(file, start).map(is_beginning);
+    }
+    let mut line = vec![0; (last - start) as usize];
+    file.read_exact_at(&mut line, start)?;
+    Ok(siem::is_line(&line))
 }
 
 /// Up to four bytes at `at`.
@@ -170,12 +215,17 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::super::event::of;
     use super::*;
     use crate::audit::Record;
@@ -188,6 +238,15 @@ mod tests {
         event
     }
 
+    /// A line of the sink.
+    const ONE: &str = r#"{"checkpoint":{}}"#;
+
+    /// A file as the sink makes it.
+    fn put(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o640)).unwrap();
+    }
+
     fn receiver(path: &Path, max_bytes: u64, keep: u32) -> FileReceiver {
         FileReceiver::new(&settings::File { path: path.to_owned(), max_bytes, keep })
     }
@@ -196,17 +255,16 @@ mod tests {
     fn a_line_that_was_cut_off_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
-        for (before, after) in
-            [("", "new\n"), ("{torn", "new\n"), ("one\n", "one\nnew\n"), ("one\n{torn", "one\nnew\n"), ("CE", "new\n")]
-        {
-            fs::write(&path, before).unwrap();
+        let (one, both) = (format!("{ONE}\n"), format!("{ONE}\nnew\n"));
+        let torn = format!("{ONE}\n{{torn");
+        for (before, after) in [("", "new\n"), ("{torn", "new\n"), (&one, &*both), (&torn, &both), ("CE", "new\n")] {
+            put(&path, before);
             receiver(&path, 1 << 20, 1).deliver(&[event("new")]).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), after);
         }
-        let long = format!("one\n{{{}", "x".repeat(200_000));
-        fs::write(&path, long).unwrap();
+        put(&path, &format!("{ONE}\n{{{}", "x".repeat(200_000)));
         receiver(&path, 1 << 20, 1).deliver(&[event("new")]).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "one\nnew\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), both);
     }
 
     #[test]
@@ -235,7 +293,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "b\n");
         // As logrotate does with `create`: another file is there at once.
         fs::rename(&path, &moved).unwrap();
-        fs::write(&path, "").unwrap();
+        put(&path, "");
         receiver.deliver(&[event("c")]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "c\n");
         // And with `copytruncate`.
@@ -252,15 +310,44 @@ mod tests {
             Err(Refused::Later { why, .. }) => why,
             other => panic!("{other:?}"),
         };
-        fs::write(&path, "somebody's\nnotes").unwrap();
-        assert!(why(&mut receiver(&path, 1 << 20, 1)).ends_with("give the sink a file of its own"));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody's\nnotes");
-        fs::write(&path, "").unwrap();
+        for text in
+            ["somebody's\nnotes", "somebody's\nnotes\n", "\n", "{\"level\":\"info\"}\n", "CEF:0|Other|Other|1|a|b|2|\n"]
+        {
+            put(&path, text);
+            assert!(why(&mut receiver(&path, 1 << 20, 1)).ends_with("give the sink a file of its own"), "{text:?}");
+            assert!(receiver(&path, 1 << 20, 1).check().is_err(), "{text:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        put(&path, "");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(why(&mut receiver(&path, 1 << 20, 1)).contains("`chmod o= "));
+        put(&path, "");
         let mut first = receiver(&path, 1 << 20, 1);
         first.deliver(&[event("a")]).unwrap();
         assert!(why(&mut receiver(&path, 1 << 20, 1)).contains("another sink"));
         let directory = dir.path().join("directory");
         fs::create_dir(&directory).unwrap();
         why(&mut receiver(&directory, 1 << 20, 1));
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(why(&mut receiver(&pipe, 1 << 20, 1)).contains("is no regular file"));
+    }
+
+    #[test]
+    fn a_check_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let check = |path: &Path| receiver(path, 1 << 20, 1).check().map_err(|e| e.to_string());
+        check(&path).unwrap();
+        assert!(!path.exists());
+        put(&path, "{torn");
+        let running = open(&path, &mut OpenOptions::new()).unwrap();
+        running.try_lock().unwrap();
+        check(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{torn");
+        assert!(check(&dir.path().join("none/events")).unwrap_err().contains("make it first"));
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(check(&pipe).unwrap_err().contains("is no regular file"));
     }
 }

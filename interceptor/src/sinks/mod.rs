@@ -121,6 +121,16 @@ impl Prepared {
         Ok(Self { sinks: prepared.collect::<Result<_, Error>>()?, place })
     }
 
+    /// Whether each could write where it is told to on this host, as far as that can be told without sending.
+    ///
+    /// # Errors
+    /// The first sink that could not.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sinks.iter().try_for_each(|(settings, receiver)| {
+            receiver.check().map_err(|source| Error { name: settings.name.clone(), source })
+        })
+    }
+
     /// Starts a thread for each sink, which sends what `key` has signed. Where another process still works for a sink, its thread waits for the end of
     /// that.
     ///

@@ -111,6 +111,14 @@ impl Receiver {
         })
     }
 
+    /// Whether what is on this host is fit for it.
+    pub(super) fn check(&self) -> Result<(), SetupError> {
+        match self {
+            Self::File(file) => file.check(),
+            _ => Ok(()),
+        }
+    }
+
     /// Where it is, for people.
     pub(super) fn describe(&self) -> String {
         match self {

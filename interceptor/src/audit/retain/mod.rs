@@ -17,11 +17,11 @@ mod rewrite;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::act::{Act, Acts, Deed};
+use super::auditor::open_lock;
 use super::checkpoint::SigningKey;
 use super::class::Class;
 use super::clock::Clocks;
@@ -243,8 +243,7 @@ pub struct Lock {
 /// [`RetainError::Busy`] when another one has it.
 pub fn lock(dir: &Path) -> Result<Lock, RetainError> {
     let path = dir.join(LOCK);
-    let file = File::options().write(true).create(true).truncate(false).mode(0o640).open(&path);
-    let file = file.map_err(|e| Error::io("open", &path, e))?;
+    let file = open_lock(&path, 0o640).map_err(|e| Error::io("open", &path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(std::fs::TryLockError::WouldBlock) => Err(RetainError::Busy(path)),

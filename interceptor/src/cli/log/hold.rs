@@ -12,7 +12,7 @@ use super::filter::{Filter, HELP};
 use super::find;
 use super::retain::{acts, author};
 use super::table::{clean, millis};
-use crate::audit::{self, Acts, Deed, Reader, Record, Select};
+use crate::audit::{self, Acts, Deed, Query, Reader, Record, Select};
 use crate::config::StatePaths;
 
 /// Arguments of `interceptor log hold`.
@@ -50,7 +50,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// A name for it
+    /// A name for it: letters, digits, `.`, `_` and `-`
     name: String,
     /// Why: goes on record
     #[arg(long, value_name = "TEXT")]
@@ -79,30 +79,61 @@ pub(crate) fn run(args: &Args, paths: &StatePaths) -> Result<ExitCode, Failure> 
     };
     let known = acts(paths)?;
     let holds = known.holds();
-    let (name, reason, deed) = match &args.command {
+    let (reason, deed) = match &args.command {
         Command::List { json } => return list(&known, *json),
         Command::Place(place) if holds.contains_key(place.name.as_str()) => {
             return Err(format!("there is a hold {:?} already: choose another name", place.name).into());
         }
         Command::Place(place) => {
+            check_name(&place.name)?;
             let records = terms(place, paths)?;
             if records.is_empty() {
                 return Err("that would hold every record: say which, by --id, --caller or other options".into());
             }
-            (&place.name, &place.reason, Deed::Hold { name: place.name.clone(), records })
+            (&place.reason, Deed::Hold { name: place.name.clone(), records })
         }
         Command::Release(release) if !holds.contains_key(release.name.as_str()) => {
             return Err(format!("no hold is called {:?}: `interceptor log hold list` shows them", release.name).into());
         }
-        Command::Release(release) => (&release.name, &release.reason, Deed::Release { name: release.name.clone() }),
+        Command::Release(release) => (&release.reason, Deed::Release { name: release.name.clone() }),
     };
-    if name.trim().is_empty() {
-        return Err("the name is empty".into());
-    }
     let act = author(reason)?.act(deed);
     act.record(&paths.audit(), &paths.keys())?;
-    writeln!(io::stdout(), "{}", act.deed)?;
+    let done = clean(&act.deed.to_string());
+    match &act.deed {
+        Deed::Hold { records, .. } => {
+            // It is placed, whatever the log can be asked.
+            let count = match matching(records, paths) {
+                Ok(1) => "1 record matches now".to_owned(),
+                Ok(count) => format!("{count} records match now"),
+                Err(error) => format!("how many match now cannot be told: {error}"),
+            };
+            writeln!(io::stdout(), "{done}: {count}")?;
+        }
+        _ => writeln!(io::stdout(), "{done}")?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names stand in lists, in the access log and in alerts.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=64).contains(&name.len()) && name.bytes().all(is_allowed) {
+        true => Ok(()),
+        false => Err(format!("{name:?} is no name for a hold: 1 to 64 letters, digits, `.`, `_` and `-`").into()),
+    }
+}
+
+/// How many records of the log a hold on `records` keeps.
+fn matching(records: &[String], paths: &StatePaths) -> Result<u64, Failure> {
+    let held = Held::new(records)?;
+    let mut reader = Reader::open(&paths.audit())?;
+    let mut query = Query::oldest_first(&held.filter);
+    let mut count = 0;
+    while let Some((_, record)) = query.outline(&mut reader)? {
+        count += u64::from(held.holds(&record));
+    }
+    Ok(count)
 }
 
 fn terms(place: &Place, paths: &StatePaths) -> Result<Vec<String>, Failure> {

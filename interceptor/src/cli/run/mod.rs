@@ -6,6 +6,7 @@ mod inherit;
 mod listeners;
 mod modes;
 mod names;
+mod nearest;
 mod retention;
 mod settings;
 mod state;
@@ -98,7 +99,7 @@ fn check_host(args: &Args, config: &Config, paths: &StatePaths) -> Result<(), Fa
     let place = sinks_place(config, paths, Vec::new());
     watching::check(config, paths, place.net.clone())?;
     PreparedWitnesses::new(&config.audit.witnesses, place.clone())?;
-    sinks::Prepared::new(&config.sinks, place)?;
+    sinks::Prepared::new(&config.sinks, place)?.check()?;
     config.listen.transport.choose()?;
     let capture = &config.capture;
     if capture.cgroup.is_some() || !capture.strict.is_empty() || !capture.exempt.is_empty() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::listeners::{self, listener_addresses};
 use super::modes::Modes;
+use super::nearest::nearest;
 use super::{Args, Failure};
 use crate::audit::{self, AuditorPublic};
 use crate::capture::{Cgroups, Heartbeat};
@@ -24,10 +25,12 @@ pub(super) fn check_rules(policy: &policy::Settings, engine: &Engine) -> Result<
     let known: BTreeSet<_> = engine.rules().map(|rule| rule.entity.as_str()).collect();
     for rule in &policy.rules {
         if let Some(unknown) = rule.types.iter().find(|kind| !known.iter().any(|entity| kind.matches(entity))) {
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(
-                format!("policy rule {:?}: no value is of type {:?}; there are {known}", rule.name, unknown.0).into()
-            );
+            let meant = nearest(&unknown.0, known).map_or(String::new(), |meant| format!(" did you mean {meant}?"));
+            return Err(format!(
+                "policy rule {:?}: no value is of type {:?};{meant} `interceptor rules list` shows all types",
+                rule.name, unknown.0
+            )
+            .into());
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use nix::unistd::Group;
 
 use super::super::Global;
 use super::Failure;
+use crate::audit::open_regular;
 use crate::config::{Config, DEFAULT_FILE, StatePaths};
 use crate::daemon::control;
 
@@ -45,7 +46,8 @@ pub(super) fn prepare(paths: &StatePaths) -> Result<(), Failure> {
 
 /// The daemon that said so last, if it is still there.
 pub(in crate::cli) fn daemon_pid(run: &Path) -> Option<u32> {
-    let pid: u32 = fs::read_to_string(run.join(PID_FILE)).ok()?.trim().parse().ok()?;
+    let pid = String::from_utf8(read(&run.join(PID_FILE)).ok()?).ok()?;
+    let pid: u32 = pid.trim().parse().ok()?;
     Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
 }
 
@@ -68,10 +70,17 @@ fn note(run: &Path, name: &str, noted: &Path) -> Result<(), Failure> {
         .map_err(|e| format!("cannot write {}: {e}", path.display()).into())
 }
 
+/// What was noted. Something else in the place of the file is not waited for.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut noted = Vec::new();
+    open_regular(path)?.read_to_end(&mut noted)?;
+    Ok(noted)
+}
+
 /// The configuration of this state directory's daemon and its file: what `--config` names, else what the last daemon
 /// read, else the one at the default place.
 pub(in crate::cli) fn daemon_config(global: &Global, paths: &StatePaths) -> Result<(Config, PathBuf), Failure> {
-    let noted = fs::read(paths.run().join(CONFIG_FILE)).ok().map(|path| PathBuf::from(OsString::from_vec(path)));
+    let noted = read(&paths.run().join(CONFIG_FILE)).ok().map(|path| PathBuf::from(OsString::from_vec(path)));
     // Nothing need be at the default place.
     let named = global.config.clone().or(noted.filter(|file| file != Path::new(DEFAULT_FILE)));
     let config = Config::load(named.as_deref())?;
@@ -93,7 +102,7 @@ impl PinDir {
             return Ok(Self { path: config.capture.pin.clone(), named_by: file.display().to_string() });
         }
         let note = paths.run().join(PINS_FILE);
-        match fs::read(&note) {
+        match read(&note) {
             Ok(path) if !path.is_empty() => {
                 Ok(Self { path: OsString::from_vec(path).into(), named_by: note.display().to_string() })
             }

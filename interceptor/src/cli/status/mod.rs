@@ -119,7 +119,14 @@ impl Absent {
                 "start the daemon, or let connections go direct with `interceptor unenroll`",
             ),
         };
-        absent.reasons.push(Reason { concern: Concern::Daemon, what: what.to_owned(), remedy: remedy.to_owned() });
+        let (what, remedy) = match paths.root().try_exists() {
+            Ok(false) => (
+                format!("the state directory {} does not exist; {what}", paths.root().display()),
+                format!("name the daemon's state directory with --state, or {remedy}"),
+            ),
+            _ => (what.to_owned(), remedy.to_owned()),
+        };
+        absent.reasons.push(Reason { concern: Concern::Daemon, what, remedy });
         Ok(absent)
     }
 }

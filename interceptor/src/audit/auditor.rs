@@ -172,16 +172,7 @@ pub(crate) fn open(path: &Path) -> Result<File, Error> {
 /// of the kind `InvalidInput`.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK;
-<<<<<<< HEAD
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.raw_os_error() {
-        // A symbolic link, a socket.
-        Some(nix::libc::ELOOP | nix::libc::ENXIO) => other(),
-        _ => e,
-    })?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
-=======
-    regular(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
+    regular(OpenOptions::new().read(true).custom_flags(flags).open(path))
 }
 
 /// Opens a file that is locked, and makes it when it is not there; refuses as [`open_regular`] does.
@@ -190,15 +181,17 @@ pub(crate) fn open_lock(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // For reading too: a pipe that nobody reads could not be opened otherwise, and the error would not say what it is.
     options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(flags);
-    regular(options.open(path)?)
+    regular(options.open(path))
 }
 
-fn regular(file: File) -> io::Result<File> {
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
-    }
->>>>>>> sinks
+fn regular(opened: io::Result<File>) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    let file = opened.map_err(|e| match e.raw_os_error() {
+        // A symbolic link, a socket, a directory that was to be written to.
+        Some(nix::libc::ELOOP | nix::libc::ENXIO | nix::libc::EISDIR) => other(),
+        _ => e,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
 }
 
 /// Refuses a secret that its group or others may read.

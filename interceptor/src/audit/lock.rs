@@ -123,6 +123,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_in_its_place_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        for stream in [Stream::Log, Stream::Access] {
+            let path = dir.path().join(stream.lock());
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            assert!(!WriterLock::is_held(dir.path(), stream));
+            let error = WriterLock::take(dir.path(), stream).unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{error}");
+        }
+    }
+
+    #[test]
     fn who_records_an_access_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let lock = WriterLock::take(dir.path(), Stream::Access).unwrap();

@@ -11,7 +11,7 @@ use std::{fs, mem};
 use tokio::sync::Notify;
 
 use super::auditor::AuditorPublic;
-use super::checkpoint::{SIGNING_PUB, SigningKey, VerifyingKey};
+use super::checkpoint::{SIGNING_PUB, SigningKey, VerifyingKey, read_note};
 use super::clock::boot_id;
 use super::condition::{Probe, Tally};
 use super::disk::{Disk, Kernel};
@@ -309,7 +309,7 @@ impl Drop for Log {
 fn publish_key(shared: &Shared, keys: &Path) -> Result<(), Error> {
     let text = shared.key.verifying().file();
     for path in [keys.join(SIGNING_PUB), shared.dir.join(SIGNING_PUB)] {
-        if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+        if read_note(&path).ok().as_deref() != Some(text.as_str()) {
             replace(&path, text.as_bytes())?;
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::auditor::make_readable_dirs;
+use super::checkpoint::read_note;
 use super::keeper::replace_durably;
 
 const DIRECTORY: &str = "witness";
@@ -29,7 +30,7 @@ pub fn keep_cosigned(dir: &Path, name: &str, note: &str) -> Result<(), Error> {
 /// The newest checkpoint that the witness `name` has cosigned, if one is kept.
 #[must_use]
 pub fn cosigned_by(dir: &Path, name: &str) -> Option<String> {
-    fs::read_to_string(place(dir, name)).ok()
+    read_note(&place(dir, name)).ok()
 }
 
 /// All that are kept, with where they are.
@@ -39,5 +40,5 @@ pub fn cosigned(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     let kept = paths.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
-    kept.filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))).collect()
+    kept.filter_map(|path| Some((path.clone(), read_note(&path).ok()?))).collect()
 }

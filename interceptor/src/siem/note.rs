@@ -250,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn its_lines_are_known_again_in_every_format() {
+        for (name, format) in Format::ALL {
+            for note in [alert(), note(json!({"event": "torn_tail", "reason": "cut"}))] {
+                assert!(super::super::is_line(line(format, &note, "h").as_bytes()), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn what_only_says_that_it_is_an_alert_is_a_note() {
         let odd = note(json!({"event": "alert", "name": 7}));
         assert_eq!(value(Format::Jsonl, &odd)["note"]["content"]["name"], 7);

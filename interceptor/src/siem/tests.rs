@@ -178,3 +178,15 @@ fn counts_that_an_endpoint_makes_up_upset_nothing() {
     record.response.usage = Some(json!({"input_tokens": u64::MAX, "output_tokens": 1}));
     assert_eq!(ocsf::event(&record)["message_context"]["total_tokens"], u64::MAX);
 }
+
+#[test]
+fn lines_are_told_from_those_of_others() {
+    for (name, format) in Format::ALL.into_iter().filter(|(_, format)| *format != Format::Har) {
+        assert!(is_line(line(format, &record()).as_bytes()), "{name}");
+        assert!(is_line(line(format, &Record::new(ExchangeId::new())).as_bytes()), "{name}");
+    }
+    for other in ["", "notes", "{}", "[]", "7", r#"{"level":"info","time":1,"note":"x"}"#, "CEF:0|Other|Other|1|a|b|2|"]
+    {
+        assert!(!is_line(other.as_bytes()), "{other}");
+    }
+}

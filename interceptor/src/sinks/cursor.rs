@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{FollowPosition, Time, open_lock, open_regular};
 
+/// A link is not followed, and whoever might read a pipe not waited for.
+const UNWAITING: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+
 /// Why a cursor cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
@@ -119,6 +122,7 @@ impl Cursor {
             .create(true)
             .truncate(true)
             .mode(0o640)
+            .custom_flags(UNWAITING)
             .open(&temporary)
             .map_err(failed("create", &temporary))?;
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
@@ -132,8 +136,9 @@ impl Cursor {
     pub(super) fn give_up(&self, id: &str, sequence: Option<u64>, reason: &str) -> Result<(), CursorError> {
         let path = self.path.with_extension("undeliverable");
         let line = serde_json::json!({"at": Time::now(), "id": id, "sequence": sequence, "reason": reason});
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o640).open(&path).map_err(failed("open", &path))?;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640).custom_flags(UNWAITING);
+        let mut file = options.open(&path).map_err(failed("open", &path))?;
         file.write_all(format!("{line}\n").as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(failed("write", &path))?;
@@ -186,6 +191,18 @@ mod tests {
         let again = Cursor::take(dir.path(), "a").unwrap().unwrap();
         assert!(again.stored);
         assert_eq!(again.contents, contents);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        for name in ["a.lock", "a.cursor", "a.cursor.tmp"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(name);
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let stored = Cursor::take(dir.path(), "a").and_then(|cursor| cursor.unwrap().store());
+            let error = stored.unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
     }
 
     #[test]

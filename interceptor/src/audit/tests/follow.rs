@@ -281,3 +281,15 @@ fn parts_of_a_request_that_failed_are_not_waited_for_for_ever() {
     follower.forget_abandoned(u64::MAX);
     assert_eq!(follower.position().from, follower.looked_at());
 }
+
+#[test]
+fn a_segment_that_its_writer_removes_unused_is_no_rewrite() {
+    let place = Place::new();
+    let log = place.open();
+    let mut follower = Follower::open(&place.audit(), &place.trust().key, FollowPosition::default()).unwrap();
+    assert!(follower.next().unwrap().is_none());
+    assert!(!place.segments().is_empty());
+    log.close().unwrap();
+    assert!(place.segments().is_empty());
+    follower.check().unwrap();
+}

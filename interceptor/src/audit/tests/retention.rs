@@ -654,7 +654,7 @@ fn nothing_is_removed_by_a_clock_that_was_set_ahead() {
     let another_boot = |clocks: &mut Clocks| (clocks.wall_ns, clocks.boot_id) = (clocks.wall_ns + YEAR, [9; 16]);
     assert!(!plan(&ages, &another_boot).unwrap());
     let a_week = |clocks: &mut Clocks| {
-        (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365)
+        (clocks.wall_ns, clocks.boottime_ns) = (clocks.wall_ns + YEAR, clocks.boottime_ns + YEAR / 52 + YEAR / 365);
     };
     assert!(!plan(&ages, &a_week).unwrap());
     // Whose it is does not depend on a clock.

@@ -93,5 +93,5 @@ fn what_is_not_signed_has_not_ended_or_was_changed_is_not_proven() {
     place.write(&[&[]]);
     assert!(reader.prove(&first, false).is_ok());
     std::fs::remove_file(place.audit().join("checkpoint")).unwrap();
-    assert!(matches!(reader.prove(&first, false), Err(ReadError::Unsigned(_))));
+    assert!(matches!(reader.prove(&first, false), Err(ReadError::NoCheckpoint)));
 }

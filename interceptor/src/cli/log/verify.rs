@@ -186,17 +186,21 @@ fn intact(out: &mut impl Write, report: &Report) -> io::Result<()> {
     };
     writeln!(out, "  accesses  {} to sealed content{anchored}", report.accesses)?;
     if report.acts > 0 {
-        let (acts, frames) = (count(report.acts, "act"), count(report.reduced_frames, "frame"));
-        writeln!(out, "  acts      {acts} of retention on record; contents of {frames} are gone, as they say")?;
+        let acts = count(report.acts, "act");
+        write!(out, "  acts      {acts} on record: removals, erasures, holds")?;
+        match report.reduced_frames {
+            0 => writeln!(out)?,
+            frames => writeln!(out, "; contents of {} are gone, as they say", count(frames, "frame"))?,
+        }
     }
     if report.alerts > 0 {
         writeln!(out, "  alerts    {} on record", report.alerts)?;
     }
     if report.tiles > 0 {
-        writeln!(out, "  tiles     {} say the same", report.tiles)?;
+        writeln!(out, "  tiles     {}, in line with the log", report.tiles)?;
     }
     if report.indexes > 0 {
-        writeln!(out, "  indexes   {} say the same{}", report.indexes, took(report.index_seconds))?;
+        writeln!(out, "  indexes   {}, in line with the segments{}", report.indexes, took(report.index_seconds))?;
     }
     for note in &report.notes {
         writeln!(out, "  note      {}", clean(&note.to_string()))?;

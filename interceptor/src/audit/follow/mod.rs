@@ -179,7 +179,7 @@ impl Follower {
     /// Behind everything that a checkpoint of the stream covers now.
     #[must_use]
     pub fn end(dir: &Path, stream: Stream, key: &VerifyingKey) -> Position {
-        let frames = read_checkpoint(dir, stream, key).map_or(0, |(_, checkpoint)| checkpoint.frames);
+        let frames = read_checkpoint(dir, stream, key, None).map_or(0, |(_, checkpoint)| checkpoint.frames);
         Position { from: frames, ..Position::default() }
     }
 
@@ -200,10 +200,8 @@ impl Follower {
 
     /// Looks for a newer checkpoint. Says whether there is one.
     pub fn refresh(&mut self) -> bool {
-        let Some(newest) = read_checkpoint(&self.dir, self.stream, &self.key) else { return false };
-        if self.checkpoint.as_ref().is_some_and(|(note, _)| *note == newest.0) {
-            return false;
-        }
+        let known = self.checkpoint.as_ref().map(|(note, _)| note.as_str());
+        let Some(newest) = read_checkpoint(&self.dir, self.stream, &self.key, known) else { return false };
         self.checkpoint = Some(newest);
         self.walk.refresh();
         if let Some((_, file)) = &mut self.file {
@@ -425,9 +423,15 @@ impl Follower {
     }
 }
 
-/// The stream's checkpoint. What the key has not signed is passed over: the writer puts the next one in its place.
-fn read_checkpoint(dir: &Path, stream: Stream, key: &VerifyingKey) -> Option<(String, Checkpoint)> {
-    let note = read_note(&dir.join(stream.checkpoint())).ok()?;
+/// The stream's checkpoint, unless it is the `known` one, whose signature need not be looked at again. What the key has not signed is
+/// passed over: the writer puts the next one in its place.
+fn read_checkpoint(
+    dir: &Path,
+    stream: Stream,
+    key: &VerifyingKey,
+    known: Option<&str>,
+) -> Option<(String, Checkpoint)> {
+    let note = read_note(&dir.join(stream.checkpoint())).ok().filter(|note| known != Some(note.as_str()))?;
     let checkpoint = Checkpoint::verify(&note, key, stream).ok()?;
     Some((note, checkpoint))
 }

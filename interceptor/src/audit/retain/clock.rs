@@ -26,48 +26,48 @@ struct Reading {
 
 /// Refuses to go by a wall clock that was set ahead.
 pub(super) fn check(dir: &Path, clocks: &Clocks) -> Result<(), RetainError> {
-    let readings = readings(dir, clocks)?;
-    match ahead(&readings, clocks) {
+    match furthest(dir, clocks)? {
         Some((ahead, frame)) if ahead > TOLERATED => Err(RetainError::Clock { ahead: in_words(ahead), frame }),
         _ => Ok(()),
     }
 }
 
-/// By how much the wall clock has run ahead of the time since boot at most, and since which frame. Later frames may have been
-/// written by the wrong clock, so all of them count.
-fn ahead(readings: &[Reading], clocks: &Clocks) -> Option<(Duration, u64)> {
+/// How far the wall clock has run ahead of the time since boot, and since which frame.
+type Ahead = (Duration, u64);
+
+/// The further of both. Later frames may have been written by the wrong clock, so all of them count.
+fn further(so_far: Option<Ahead>, reading: &Reading, clocks: &Clocks) -> Option<Ahead> {
     let between = |wall: u64, boot: u64| i128::from(wall) - i128::from(boot);
-    let now = between(clocks.wall_ns, clocks.boottime_ns);
-    let ahead = readings.iter().map(|reading| (now - between(reading.wall_ns, reading.boottime_ns), reading.sequence));
-    let (ahead, frame) = ahead.max_by_key(|(ahead, _)| *ahead)?;
-    Some((Duration::from_nanos(u64::try_from(ahead.max(0)).unwrap_or(u64::MAX)), frame))
+    let ahead = between(clocks.wall_ns, clocks.boottime_ns) - between(reading.wall_ns, reading.boottime_ns);
+    let ahead = Duration::from_nanos(u64::try_from(ahead.max(0)).unwrap_or(u64::MAX));
+    so_far.into_iter().chain([(ahead, reading.sequence)]).max_by_key(|(ahead, _)| *ahead)
 }
 
-/// Of the frames of this boot that are not too old.
-fn readings(dir: &Path, clocks: &Clocks) -> Result<Vec<Reading>, RetainError> {
-    let mut readings = Vec::new();
+/// The furthest since any frame of this boot that is not too old.
+fn furthest(dir: &Path, clocks: &Clocks) -> Result<Option<Ahead>, RetainError> {
+    let mut furthest = None;
     let paths = segments(dir, Stream::Log).map_err(|e| ReadError::io("readdir", dir, e))?;
     for path in paths.into_iter().rev() {
         let mut file = SegmentFile::open(&path).map_err(ReadError::from_log)?;
         if file.header.boot_id != clocks.boot_id || clocks.boot_id == [0; 16] {
             break;
         }
-        let before = readings.len();
-        let mut at = HEADER as u64;
+        let (mut at, mut is_recent) = (HEADER as u64, false);
         while let Step::Frame(head) = file.step(at, Depth::Heads).map_err(ReadError::from_log)? {
             at += head.length as u64;
             let entry = &head.entry;
             if Duration::from_nanos(clocks.boottime_ns.saturating_sub(entry.boottime_ns)) <= REMEMBERED {
                 let (sequence, wall_ns, boottime_ns) = (entry.sequence, entry.wall_ns, entry.boottime_ns);
-                readings.push(Reading { sequence, wall_ns, boottime_ns });
+                furthest = further(furthest, &Reading { sequence, wall_ns, boottime_ns }, clocks);
+                is_recent = true;
             }
         }
         // What is before it is older. A segment without a frame says nothing.
-        if readings.len() == before && at > HEADER as u64 {
+        if !is_recent && at > HEADER as u64 {
             break;
         }
     }
-    Ok(readings)
+    Ok(furthest)
 }
 
 fn in_words(time: Duration) -> String {
@@ -87,7 +87,8 @@ mod tests {
 
     fn ahead_of(readings: &[Reading], now: Reading) -> Option<(u64, u64)> {
         let clocks = Clocks { wall_ns: now.wall_ns, boottime_ns: now.boottime_ns, boot_id: [1; 16] };
-        ahead(readings, &clocks).map(|(ahead, frame)| (ahead.as_secs() / 3600, frame))
+        let furthest = readings.iter().fold(None, |so_far, reading| further(so_far, reading, &clocks));
+        furthest.map(|(ahead, frame)| (ahead.as_secs() / 3600, frame))
     }
 
     #[test]

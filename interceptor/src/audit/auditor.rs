@@ -243,6 +243,11 @@ pub(crate) fn store_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let _ = std::fs::remove_file(&temporary);
         return Err(Error::io("rename", path, error));
     }
+    sync_parent(path)
+}
+
+/// Makes the name of a file durable, or that it is gone.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))
 }

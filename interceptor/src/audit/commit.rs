@@ -22,10 +22,15 @@ impl Shared {
         if state.closing {
             return Err(Error::Closed);
         }
+        Ok(self.ticket(&mut state))
+    }
+
+    /// For whoever waits until what was appended so far is durable.
+    pub(crate) fn ticket(&self, state: &mut State) -> Ticket {
         let (sender, ticket) = oneshot::channel();
         state.waiters.push(sender);
         self.commit.notify_one();
-        Ok(ticket)
+        ticket
     }
 
     /// The commit thread: returns when the log is closed and everything is durable, or cannot be.

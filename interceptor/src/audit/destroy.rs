@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::libc;
 
 use super::Error;
-use super::auditor::write_new;
+use super::auditor::{sync_parent, write_new};
 
 /// Puts `with` in the place of a file, or nothing, and overwrites the bytes that it had: before its name goes, or, when the
 /// name goes to other bytes, right after. The directory is synced. File systems that copy on write, and disks that level
@@ -24,24 +24,19 @@ pub(crate) fn overwrite(path: &Path, with: Option<&[u8]>) -> Result<(), Error> {
         // Stopped in between, it leaves a blank file: see `is_blank`.
         blank()?;
         fs::remove_file(path).map_err(|e| Error::io("unlink", path, e))?;
-        return sync_dir(path);
+        return sync_parent(path);
     };
     let temporary = path.with_added_extension("tmp");
     let _ = fs::remove_file(&temporary);
     write_new(&temporary, 0o600, bytes)?;
     fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, e))?;
-    sync_dir(path)?;
+    sync_parent(path)?;
     blank()
 }
 
 /// Whether a file's text is what an interrupted [`overwrite`] leaves, or a file that lost its bytes with the power.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.bytes().all(|byte| byte == 0)
-}
-
-fn sync_dir(path: &Path) -> Result<(), Error> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))
 }
 
 fn blank(mut file: &File) -> std::io::Result<()> {

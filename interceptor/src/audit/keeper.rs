@@ -1,7 +1,6 @@
 //! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segments,
 //! replaces data keys at the end of their epoch, publishes signed checkpoints.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -184,8 +183,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// The same; durable when this returns.
 pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     replace(path, bytes)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))
+    super::auditor::sync_parent(path)
 }
 
 fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {

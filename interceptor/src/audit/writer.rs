@@ -266,12 +266,7 @@ impl Shared {
             return Ok(None);
         }
         let leaf = Self::push(state, plan, length);
-        let ticket = (wanted == Wanted::Durable).then(|| {
-            let (sender, ticket) = oneshot::channel();
-            state.waiters.push(sender);
-            self.commit.notify_one();
-            ticket
-        });
+        let ticket = (wanted == Wanted::Durable).then(|| self.ticket(state));
         Ok(Some(Appended { leaf, ticket }))
     }
 

@@ -4,23 +4,13 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::rules::examples::{Expander, marked};
-use super::tests::{SCANNER, field, found_in, replace_all, replace_plain};
-use super::{Engine, Stream, token};
+use super::tests::{SCANNER, example, field, found_in, replace_all, replace_plain};
+use super::{Stream, token};
 use crate::flow::{Action, Finding, Form, OffsetMap, Run};
 
 /// Stands between examples: more than words are looked for in, and nothing that introduces a value.
 const APART: &str =
     "\nThe lake was calm that morning, and so was the wind; nobody had been out there for quite a while, they said.\n";
-
-/// An example of some rule, its alphabets drawn.
-fn example() -> impl Strategy<Value = String> {
-    let engine = Engine::builtin().unwrap();
-    let all = engine.all().iter();
-    let examples: Vec<String> = all.flat_map(|rule| rule.examples.iter().map(|one| one.text.clone())).collect();
-    (prop::sample::select(examples), any::<u64>())
-        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
-}
 
 /// An example as people, programs and logs would have it.
 fn placed() -> impl Strategy<Value = String> {

@@ -63,6 +63,15 @@ fn scan(text: &str) -> Vec<Finding> {
     found
 }
 
+/// An example of some rule, its alphabets drawn.
+pub(super) fn example() -> impl Strategy<Value = String> {
+    let engine = Engine::builtin().unwrap();
+    let all = engine.all().iter();
+    let examples: Vec<String> = all.flat_map(|rule| rule.examples.iter().map(|one| one.text.clone())).collect();
+    (prop::sample::select(examples), any::<u64>())
+        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
+}
+
 /// Pieces of text in which something is found, and others that look like it.
 pub(super) fn piece() -> impl Strategy<Value = String> {
     let values = prop::sample::select(vec![

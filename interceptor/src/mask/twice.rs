@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::Engine;
-use super::rules::examples::{Expander, marked};
-use super::tests::{mask_plain, piece};
+use super::tests::{example, mask_plain, piece};
 
 /// What is far from its word, or near it once a value between them is a token.
 fn apart() -> impl Strategy<Value = String> {
@@ -69,15 +67,6 @@ fn apart() -> impl Strategy<Value = String> {
     ];
     let select = |of: Vec<&'static str>| prop::sample::select(of).prop_map(str::to_owned);
     prop_oneof![select(introduces), select(needs_words), select(long), "[a-z]{1,7}( [a-z]{1,7}){0,8}"]
-}
-
-/// The text of any rule's example.
-fn example() -> impl Strategy<Value = String> {
-    let engine = Engine::builtin().unwrap();
-    let examples: Vec<String> =
-        engine.all().iter().flat_map(|rule| rule.examples.iter().map(|example| example.text.clone())).collect();
-    (prop::sample::select(examples), any::<u64>())
-        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
 }
 
 fn is_masked_once(text: &str) -> Result<(), TestCaseError> {

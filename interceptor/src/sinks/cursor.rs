@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{FollowPosition, Time, open_lock, open_regular};
+use crate::sys::sync_parent;
 
 /// A link is not followed, and whoever might read a pipe not waited for.
 const UNWAITING: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
@@ -147,7 +148,7 @@ impl Cursor {
 
     fn sync_directory(&self) -> Result<(), CursorError> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("make durable", dir))
+        sync_parent(&self.path).map_err(failed("make durable", dir))
     }
 }
 

@@ -11,6 +11,7 @@ use super::event::{Event, lines};
 use super::receiver::{Refused, SetupError, wrong};
 use super::settings;
 use crate::siem;
+use crate::sys::sync_parent;
 
 /// The daemon's standard output.
 #[derive(Debug, Default)]
@@ -101,7 +102,7 @@ impl Opened {
         if length < end {
             file.set_len(length)?;
         }
-        sync_directory(path)?;
+        sync_parent(path)?;
         Ok(Self { file, length })
     }
 
@@ -202,7 +203,7 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     let numbered = |number: u32| -> PathBuf { path.with_added_extension(number.to_string()) };
     if keep == 0 {
         fs::remove_file(path)?;
-        return sync_directory(path);
+        return sync_parent(path);
     }
     for number in (1..keep).rev() {
         match fs::rename(numbered(number), numbered(number + 1)) {
@@ -211,11 +212,7 @@ fn rotate(path: &Path, keep: u32) -> io::Result<()> {
         }
     }
     fs::rename(path, numbered(1))?;
-    sync_directory(path)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path))?.sync_all()
+    sync_parent(path)
 }
 
 fn directory(path: &Path) -> &Path {

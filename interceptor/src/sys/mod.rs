@@ -27,7 +27,9 @@ pub use listen::Listener;
 pub use nice::yield_to_others;
 pub use pass::Passage;
 pub use peer::peer_groups;
-pub use secret_file::{SecretFileError, create_secret_file, read_private_file, read_secret_file, secret_dir};
+pub use secret_file::{
+    SecretFileError, create_secret_file, read_private_file, read_secret_file, secret_dir, sync_parent,
+};
 pub use stream::{Closer, Stream};
 pub use transport::{Chosen, RingError, TransportSetting};
 pub use unacknowledged::unacknowledged;

@@ -168,7 +168,11 @@ fn check_access(path: &Path, metadata: &Metadata, wanted: u32) -> Result<(), Sec
     Ok(())
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+/// Makes the name of a file durable, or that it is gone.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }

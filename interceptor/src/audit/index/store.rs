@@ -11,6 +11,7 @@ use super::super::Error;
 use super::super::header::Stream;
 use super::super::reader::ReadError;
 use super::super::scan::segments;
+use super::super::walk::first_sequence;
 use super::build::build;
 use super::encode::Stamp;
 use super::{EXTENSION, SegmentIndex, Unfit};
@@ -88,9 +89,7 @@ pub(super) fn kept(segment: &Path, stamp: Stamp) -> Result<SegmentIndex, Unfit> 
     }
     let index = SegmentIndex::from_file(file)?;
     // Segments may be of one length and time, but not of one name.
-    let is_of_this = segment.file_stem().is_some_and(|stem| {
-        stem.to_str().and_then(|stem| stem.rsplit('-').next()?.parse().ok()) == Some(index.first_sequence())
-    });
+    let is_of_this = first_sequence(segment) == Some(index.first_sequence());
     if !is_of_this || index.stamp() != stamp {
         return Err(Unfit::Changed);
     }

@@ -10,7 +10,7 @@ use nix::libc;
 use super::RetainError;
 use super::plan::{Chooser, damaged};
 use crate::audit::Error;
-use crate::audit::auditor::readable;
+use crate::audit::auditor::{readable, sync_parent};
 use crate::audit::frame::reduce;
 use crate::audit::header::HEADER;
 use crate::audit::index::EXTENSION;
@@ -46,8 +46,7 @@ pub(super) fn segment(path: &Path, chooser: &Chooser) -> Result<u64, RetainError
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("unlink", &index, e).into()),
         _ => {}
     }
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("fsync", dir, e))?;
+    sync_parent(path)?;
     Ok(before.saturating_sub(after))
 }
 

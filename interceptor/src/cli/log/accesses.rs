@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::super::Failure;
 use super::table::{Style, clean, colour, millis};
-use super::verify::kept_key;
+use super::verify::kept_trust;
 use super::{report_damage, tell, write_all};
-use crate::audit::{self, Access, Everything, Fault, Outcome, Query, ReadError, Reader, RetainError, Stream, Trust};
+use crate::audit::{self, Access, Everything, Fault, Outcome, Query, ReadError, Reader, RetainError, Stream};
 use crate::config::StatePaths;
 use crate::flow::ExchangeId;
 
@@ -68,7 +68,7 @@ const REMEDY: &str = "run `interceptor log verify`, and see docs/log.md, \"When 
 
 /// What is wrong with an access log that has no access, as far as this user may know: the marker in `keys/` tells of more.
 fn removed(paths: &StatePaths) -> Option<Box<Fault>> {
-    let trust = Trust { key: kept_key(paths).ok()?, checkpoint: None, keys: Some(paths.keys()) };
+    let trust = kept_trust(paths).ok()?;
     match audit::signed_accesses(&paths.audit(), &trust) {
         Err(RetainError::NotIntact(fault)) => Some(fault),
         _ => None,
@@ -103,7 +103,7 @@ fn all(paths: &StatePaths) -> Result<Vec<Listed>, Failure> {
 
 /// How many accesses and acts, from the first, are what the log's key signs.
 fn signed(paths: &StatePaths) -> Result<u64, Failure> {
-    let trust = Trust { key: kept_key(paths)?, checkpoint: None, keys: Some(paths.keys()) };
+    let trust = kept_trust(paths)?;
     match audit::signed_accesses(&paths.audit(), &trust) {
         Ok(frames) => Ok(frames),
         Err(RetainError::NotIntact(fault)) => {

@@ -12,10 +12,10 @@ use super::accesses::user_or_uid;
 use super::hold::Held;
 use super::table::{Style, clean, colour, millis};
 use super::unseal::caller;
-use super::verify::kept_key;
+use super::verify::kept_trust;
 use crate::audit::{
     self, Acts, Ages, Author, Class, Clocks, Counts, Done, Error, Reader, Record, Removal, RetainError, Retention,
-    RetentionPlan, Time, Trust,
+    RetentionPlan, Time,
 };
 use crate::config::{Age, StatePaths};
 
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 
 /// What was done so far, and holds: what of it is signed with the log's key.
 pub(super) fn acts(paths: &StatePaths) -> Result<Acts, Failure> {
-    let trust = Trust { key: kept_key(paths)?, checkpoint: None, keys: Some(paths.keys()) };
+    let trust = kept_trust(paths)?;
     Ok(audit::acts(&paths.audit(), &trust)?)
 }
 

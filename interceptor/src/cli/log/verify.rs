@@ -159,8 +159,13 @@ fn key(args: &Args, paths: &StatePaths) -> Result<VerifyingKey, Failure> {
     kept_key(paths)
 }
 
+/// What the log is verified against when nothing was kept elsewhere.
+pub(super) fn kept_trust(paths: &StatePaths) -> Result<Trust, Failure> {
+    Ok(Trust { key: kept_key(paths)?, checkpoint: None, keys: Some(paths.keys()) })
+}
+
 /// The log's public key as the state directory has it.
-pub(super) fn kept_key(paths: &StatePaths) -> Result<VerifyingKey, Failure> {
+fn kept_key(paths: &StatePaths) -> Result<VerifyingKey, Failure> {
     // The audit role may not look into keys/; the log keeps a copy for it.
     let kept = VerifyingKey::read(&paths.keys().join("log-signing.pub"));
     match kept.or_else(|_| VerifyingKey::read(&paths.audit().join("log-signing.pub"))) {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{LONE_TAIL, MOST_HELD, Stream};
 use crate::flow::Finding;
 use crate::mask::rules::examples::{Expander, marked};
-use crate::mask::tests::piece;
+use crate::mask::tests::{example, piece};
 use crate::mask::{Engine, Error, Scanner};
 
 thread_local! {
@@ -184,15 +184,6 @@ fn dressed() -> impl Strategy<Value = String> {
 
 fn word() -> impl Strategy<Value = String> {
     "[a-zA-Z]{1,9}[ ,.]? "
-}
-
-/// The text of any rule's example.
-fn example() -> impl Strategy<Value = String> {
-    let engine = Engine::builtin().unwrap();
-    let examples: Vec<String> =
-        engine.all().iter().flat_map(|rule| rule.examples.iter().map(|example| example.text.clone())).collect();
-    (prop::sample::select(examples), any::<u64>())
-        .prop_map(|(example, seed)| marked(&Expander::seeded(seed).expand(&example)).0)
 }
 
 /// Ordinary text, also with the words that introduce secrets.

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::super::Place;
 use super::runner::Unwitnessed;
 use crate::audit::{Checkpoint, CheckpointError, ConsistencyError, Reader, Stream, VerifyingKey};
+use crate::sys::sync_parent;
 
 const EXTENSION: &str = "checkpoint";
 const DIGITS: usize = 20;
@@ -96,5 +97,5 @@ fn write(path: &Path, note: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
     file.write_all(note.as_bytes())?;
     file.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    sync_parent(path)
 }

@@ -34,7 +34,7 @@ const RULES: &[Rule] = &[
     Rule { room: "wire", rooms: &["flow"], items: &[] },
     Rule { room: "mask", rooms: &["flow"], items: &[] },
     Rule { room: "policy", rooms: &["flow"], items: &[] },
-    Rule { room: "audit", rooms: &["flow"], items: &[] },
+    Rule { room: "audit", rooms: &["flow"], items: &[("sys", "yield_to_others")] },
     Rule {
         room: "upstream",
         rooms: &["flow", "sys", "tls", "http"],

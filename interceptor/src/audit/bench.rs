@@ -9,7 +9,11 @@ use crate::flow::ExchangeId;
 
 /// Appends leaves, as one thread of the proxy does.
 #[derive(Debug)]
-pub struct BenchLeaves(Worker);
+pub struct BenchLeaves {
+    worker: Worker,
+    /// Of all of them: drawing one is no part of what a frame costs.
+    exchange: ExchangeId,
+}
 
 impl BenchLeaves {
     /// With a data key of its own.
@@ -17,7 +21,7 @@ impl BenchLeaves {
     /// # Errors
     /// As [`Log::worker`].
     pub fn new(log: &Log) -> Result<Self, Error> {
-        log.worker().map(Self)
+        Ok(Self { worker: log.worker()?, exchange: ExchangeId::new() })
     }
 
     /// Appends a leaf that holds `bytes`, sealed or as they are; with `durable` it waits until that is safe from loss of
@@ -26,14 +30,13 @@ impl BenchLeaves {
     /// # Errors
     /// When it is not recorded.
     pub async fn append(&self, bytes: &[u8], sealed: bool, durable: bool) -> Result<(), Error> {
-        let id = ExchangeId::new();
-        let plan = Plan::new(Kind::Refusal, id);
+        let plan = Plan::new(Kind::Refusal, self.exchange);
         let wanted = if durable { Wanted::Durable } else { Wanted::Appended };
         let ticket = if sealed {
-            let (key, bytes) = self.0.seal(id, Content::Response, bytes)?;
-            self.0.append_plan(&plan.sealed(Content::Response, key, &bytes), wanted).await?
+            let (key, bytes) = self.worker.seal(self.exchange, Content::Response, bytes)?;
+            self.worker.append_plan(&plan.sealed(Content::Response, key, &bytes), wanted).await?
         } else {
-            self.0.append_plan(&plan.plain(Content::Response, bytes), wanted).await?
+            self.worker.append_plan(&plan.plain(Content::Response, bytes), wanted).await?
         };
         wait(ticket).await
     }

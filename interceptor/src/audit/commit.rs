@@ -138,9 +138,6 @@ impl Shared {
             // Who no longer waits has gone away: its exchange is ended by its own drop.
             let _ = waiter.send(result.clone());
         }
-        if let (Ok(()), Some((segment, _, offset))) = (result, current) {
-            segment.populate(offset);
-        }
         self.lock()
     }
 

@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::commit::OnDrop;
 use super::disk::{Disk, Kernel};
 use super::seal::{Epoch, Sealer, Slot};
-use super::segment::Spare;
+use super::segment::{Ahead, Spare};
 use super::writer::{Extent, Shared, State};
 use super::{Error, Time};
 
@@ -72,6 +72,8 @@ impl Shared {
         });
         let mut published = None;
         loop {
+            let ahead = self.lock().ahead.take();
+            ahead.into_iter().for_each(Ahead::fault_in);
             let allocated = self.keep_spares();
             if let Some((slots, sealer)) = keys {
                 slots.refresh(sealer);
@@ -83,7 +85,7 @@ impl Shared {
                 return;
             }
             // After a failure the disk gets a second before it is asked again.
-            if state.spares.len() < SPARES && allocated {
+            if state.ahead.is_some() || (state.spares.len() < SPARES && allocated) {
                 continue;
             }
             let _ = self.keep.wait_timeout(state, INTERVAL);

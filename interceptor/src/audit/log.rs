@@ -356,6 +356,7 @@ impl Shared {
             directory_dirty: false,
             waiters: Vec::new(),
             spares: VecDeque::new(),
+            ahead: None,
             unindexed: true,
             untiled: true,
             shortage: None,

@@ -1,6 +1,7 @@
 //! Segment files: allocated ahead under another name, named when they are put to use.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +15,8 @@ use super::tree::{Hash, segment_link};
 
 /// End of the name of a segment that is not in use yet.
 const SPARE: &str = ".spare";
-/// Bytes faulted in ahead of the writer.
-const AHEAD: usize = 1 << 20;
+/// Bytes faulted in ahead of the writer: what it fills in some milliseconds at most.
+pub(crate) const AHEAD: usize = 1 << 20;
 
 /// A segment that has disk space but no name of a segment yet.
 #[derive(Debug)]
@@ -113,10 +114,30 @@ impl Segment {
         disk.truncate(&self.file, used as u64).map_err(|e| Error::io("ftruncate", &self.path, e))?;
         disk.sync(&self.file).map_err(|e| Error::io("fsync", &self.path, e))
     }
+}
 
-    /// Faults pages in ahead of the writer.
-    pub(crate) fn populate(&self, offset: usize) {
-        self.mapping.populate(offset..offset + AHEAD);
+/// Pages of a segment that are to be faulted in before the writer comes to them. It would wait for each: for a block of a
+/// file system some microseconds.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    mapping: Arc<Mapping>,
+    range: Range<usize>,
+}
+
+impl Ahead {
+    /// Of `segment`, with a writer that is at `offset`; `until` says up to where they were asked for, and is moved on. None
+    /// while there are enough.
+    pub(crate) fn of(segment: &Segment, offset: usize, until: &mut usize) -> Option<Self> {
+        if offset + AHEAD / 2 <= *until {
+            return None;
+        }
+        let from = std::mem::replace(until, offset + AHEAD);
+        Some(Self { mapping: Arc::clone(&segment.mapping), range: from..*until })
+    }
+
+    /// Faults them in. A segment that was cut meanwhile has none of them: that does no harm.
+    pub(crate) fn fault_in(self) {
+        self.mapping.populate(self.range);
     }
 }
 

@@ -18,7 +18,7 @@ use super::lock::WriterLock;
 use super::mapping::Tail;
 use super::rescue::Lost;
 use super::seal::KeyId;
-use super::segment::{Segment, Spare, capacity};
+use super::segment::{AHEAD, Ahead, Segment, Spare, capacity};
 use super::tiles::TileKeeper;
 use super::tree::{Frontier, Hash, chain, sha256};
 use super::{Error, Time};
@@ -151,6 +151,8 @@ pub(crate) struct State {
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
     /// Segments allocated ahead, by the keeper alone.
     pub(crate) spares: VecDeque<Spare>,
+    /// Pages that the keeper is to fault in.
+    pub(crate) ahead: Option<Ahead>,
     /// A segment was closed since the indexing thread last looked.
     pub(crate) unindexed: bool,
     /// A checkpoint was signed since the tiles were last looked at.
@@ -174,6 +176,8 @@ pub(crate) struct Current {
     pub(crate) synced: usize,
     /// What the next frame's chain value links to.
     pub(crate) link: Hash,
+    /// Up to where pages are faulted in, or the keeper was asked to.
+    pub(crate) faulted: usize,
 }
 
 /// One stream and everything its threads share.
@@ -265,13 +269,13 @@ impl Shared {
         if !self.make_room(state, length, claim)? {
             return Ok(None);
         }
-        let leaf = Self::push(state, plan, length);
+        let leaf = self.push(state, plan, length);
         let ticket = (wanted == Wanted::Durable).then(|| self.ticket(state));
         Ok(Some(Appended { leaf, ticket }))
     }
 
     /// Copies a frame into the current segment, which has room for it. Returns its leaf hash.
-    fn push(state: &mut State, plan: &Plan<'_>, length: usize) -> Hash {
+    fn push(&self, state: &mut State, plan: &Plan<'_>, length: usize) -> Hash {
         let body = plan.body_len();
         let leaf_index = state.extent.tree.size();
         let current = state.current.as_mut().expect("make_room leaves a current segment");
@@ -298,6 +302,10 @@ impl Shared {
         pieces[1 + plan.body.len()] = &end[..end_len];
         current.tail.push(&pieces[..2 + plan.body.len()]);
         current.link = value;
+        if let Some(ahead) = Ahead::of(&current.segment, current.tail.offset(), &mut current.faulted) {
+            state.ahead = Some(ahead);
+            self.keep.notify_one();
+        }
         state.extent.frames += 1;
         state.extent.chain = value;
         if plan.kind.is_leaf() {
@@ -349,7 +357,7 @@ impl Shared {
         }
         state.directory_dirty = true;
         let link = segment.link;
-        state.current = Some(Current { segment: Arc::new(segment), tail, synced: 0, link });
+        state.current = Some(Current { segment: Arc::new(segment), tail, synced: 0, link, faulted: AHEAD });
         Ok(())
     }
 

@@ -10,10 +10,7 @@ pub(super) type Stop = watch::Receiver<Option<std::time::Instant>>;
 
 /// Does the work of `who` on this thread, until it is done or the daemon has waited long enough.
 pub(super) fn run(who: &str, stop: Stop, work: impl AsyncFnOnce(Stop)) {
-    // Traffic goes first.
-    if let Err(error) = yield_to_others() {
-        log::debug!("{who}: runs at the priority of the others: {error}");
-    }
+    yield_to_others();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return log::error!("{who}: cannot run: {error}"),

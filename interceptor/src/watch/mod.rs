@@ -153,10 +153,7 @@ impl Watch {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = self.stop.subscribe();
         let run = move || {
-            // Traffic goes first.
-            if let Err(error) = crate::sys::yield_to_others() {
-                log::debug!("watching at the priority of the others: {error}");
-            }
+            crate::sys::yield_to_others();
             runtime.block_on(work(stop));
             // A look-up of a name that hangs must not keep the daemon.
             runtime.shutdown_background();

@@ -9,10 +9,12 @@ use super::super::reader::ReadError;
 use super::super::scan::segments;
 use super::super::writer::Shared;
 use super::store::{kept, make, remove_orphans, stamp};
+use crate::sys::yield_to_others;
 
 impl Shared {
     /// The indexing thread: returns when the log is closed.
     pub(in crate::audit) fn index_loop(&self) {
+        yield_to_others();
         if let Err(error) = remove_orphans(&self.dir, self.stream) {
             log::warn!("audit log: indexes without segments stay in {}: {error}", self.dir.display());
         }

@@ -21,6 +21,7 @@ use super::super::writer::Shared;
 use super::growth::Growth;
 use super::read::edge;
 use super::{DIRECTORY, HASH, Row, Tile, WIDTH, set_aside};
+use crate::sys::yield_to_others;
 
 /// How long nothing is tried after a failure.
 const REST: Duration = Duration::from_secs(10);
@@ -61,6 +62,7 @@ pub(crate) struct TileKeeper {
 impl Shared {
     /// The thread that keeps the tiles: returns when the log is closed.
     pub(in crate::audit) fn tile_loop(&self) {
+        yield_to_others();
         loop {
             let mut state = self.lock();
             while !state.closing && !state.untiled {

@@ -37,9 +37,7 @@ impl Daily {
         let (stop, stopped) = channel();
         let (removal, paths) = (Removal::Old(retention.ages()), paths.clone());
         std::thread::Builder::new().name("audit-retention".into()).spawn(move || {
-            if let Err(error) = yield_to_others() {
-                log::warn!("audit log: retention runs at the priority of everything else: {error}");
-            }
+            yield_to_others();
             let mut wait = FIRST;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 wait = EVERY;

@@ -29,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) tier: Tier,
     pub(super) severity: Severity,
     pub(super) score: f32,
+    /// A later reading of its rule: it begins within another one and ends behind it.
+    pub(super) later: bool,
 }
 
 /// Whether two spans have a byte in common.
@@ -41,8 +43,9 @@ pub(super) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// a value.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
-/// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, the longer span, the higher
-/// score. What a winner leaves of a secret is reported for the loser, unless that was a mere shape.
+/// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, what is no
+/// later reading, the longer span, the higher score. What a winner leaves is reported for the loser,
+/// unless that was a mere shape or a guess that would do no harm.
 pub(super) fn resolve(
     candidates: &mut Vec<Candidate>,
     tokens: &[Range<usize>],
@@ -53,8 +56,9 @@ pub(super) fn resolve(
         outside_tokens(candidates, tokens);
     }
     drop_contained(candidates);
+    mark_later_readings(candidates);
     candidates.sort_by(|a, b| {
-        let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.severity), Reverse(c.span.len()));
+        let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.severity), c.later, Reverse(c.span.len()));
         key(a)
             .cmp(&key(b))
             .then(b.score.total_cmp(&a.score))
@@ -68,7 +72,9 @@ pub(super) fn resolve(
             taken.insert(candidate.span.start, candidate);
         } else if taken.get(&candidate.span.start).is_some_and(|winner| winner.span == candidate.span) {
             others.push(candidate);
-        } else if candidate.tier != Tier::Shaped && candidate.severity == Severity::High {
+        } else if candidate.tier >= Tier::Prefixed
+            || (candidate.tier == Tier::Generic && candidate.severity == Severity::High)
+        {
             rest.push(candidate);
         }
     }
@@ -117,6 +123,22 @@ fn drop_contained(candidates: &mut Vec<Candidate>) {
     });
 }
 
+/// Marks what begins within a shape of the same rule and ends behind it: people write from left to right. In
+/// `020 7946 0958 021000021` the last group of a telephone number and the number behind it look like a longer one.
+fn mark_later_readings(in_order: &mut [Candidate]) {
+    let mut open: Vec<(u32, Range<usize>)> = Vec::new();
+    for candidate in in_order.iter_mut().filter(|candidate| candidate.tier == Tier::Shaped) {
+        let span = &candidate.span;
+        open.retain(|(_, before)| before.end > span.start);
+        candidate.later = open
+            .iter()
+            .any(|(rule, before)| *rule == candidate.rule && before.start < span.start && before.end < span.end);
+        if !candidate.later {
+            open.push((candidate.rule, span.clone()));
+        }
+    }
+}
+
 /// Cuts the tokens out of the candidates; a generic one that touches a token is dropped. A token exempts no specific
 /// value inside its brackets: masking puts none there.
 fn outside_tokens(candidates: &mut Vec<Candidate>, tokens: &[Range<usize>]) {
@@ -158,6 +180,7 @@ mod tests {
                 tier: *tier,
                 severity: Severity::High,
                 score: 0.5,
+                later: false,
             })
             .collect();
         let mut out = Vec::new();
@@ -191,6 +214,29 @@ mod tests {
     fn of_equals_the_longer_wins_and_neighbours_both_stay() {
         assert_eq!(winners(&[(0..10, Tier::Shaped), (5..20, Tier::Shaped)], &[]), [(5..20, Tier::Shaped)]);
         assert_eq!(winners(&[(0..5, Tier::Shaped), (5..9, Tier::Shaped)], &[]).len(), 2);
+    }
+
+    #[test]
+    fn of_readings_by_one_rule_the_first_wins() {
+        let of = |span: Range<usize>, tier| Candidate {
+            span,
+            rule: 7,
+            tier,
+            severity: Severity::Medium,
+            score: 0.5,
+            later: false,
+        };
+        let spans = |mut candidates: Vec<Candidate>| {
+            let mut out = Vec::new();
+            resolve(&mut candidates, &[], &[b'x'; 40], |c| out.push(c.span));
+            out
+        };
+        let shaped = |span| of(span, Tier::Shaped);
+        assert_eq!(spans(vec![shaped(0..10), shaped(5..20), shaped(12..22), shaped(2..10)]), [0..10, 12..22]);
+        // One that begins with the first and reaches further is no later reading.
+        assert_eq!(spans(vec![shaped(0..10), shaped(0..14)]), [0..14]);
+        // Where the first loses, the later one stands.
+        assert_eq!(spans(vec![shaped(0..10), shaped(5..20), of(0..4, Tier::Confirmed)]), [0..4, 5..20]);
     }
 
     #[test]

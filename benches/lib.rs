@@ -1,1 +1,4 @@
-//! Criterion benchmarks live in `benches/`; this half holds the inputs they share.
+//! Criterion benchmarks live in `benches/`; this half holds what they share: the allocator of the program.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -16,6 +16,7 @@ use interceptor::audit::{
     AuditorSecret, Completion, Durability, Exchange, Log, Outgoing, Record, SEGMENT_BYTES, Settings, Worker,
 };
 use interceptor::flow::ExchangeId;
+use interceptor_benches as _;
 use tokio::runtime::Runtime;
 
 const SIZES: [usize; 2] = [1024, 10 * 1024];

@@ -28,6 +28,7 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use interceptor::flow::{Action, ExchangeId};
 use interceptor::mask::{Engine, Orders, Scanner, Stream, TokenKey, rewrite};
 use interceptor::wire::{Document, Operation, locate_as};
+use interceptor_benches as _;
 
 use peers::{Literals, Set};
 use processor::ProcessorTime;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use interceptor::mask::{Engine, Error, Scanner};
 use interceptor::wire::{Operation, locate};
+use interceptor_benches as _;
 
 mod texts;
 

@@ -212,7 +212,13 @@ pub(crate) fn read_text(file: &File, path: &Path) -> Result<String, Error> {
 
 /// The first line of a key file that is neither empty nor a comment.
 pub(crate) fn one_line(path: &Path) -> Result<String, Error> {
-    let text = read_text(&open(path)?, path)?;
+    let file = open(path).map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Error::key_file(path, "there is no such file")
+        }
+        error => error,
+    })?;
+    let text = read_text(&file, path)?;
     let mut lines = text.lines().map(str::trim);
     Ok(lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default().to_owned())
 }

@@ -100,9 +100,9 @@ pub enum Error {
     },
     /// There are frames, but no signed checkpoint that says how many there were.
     #[error(
-        "{}: {reason}, so nobody can tell whether records were removed: restore the file from a backup, or move the log \
-         aside; to go on with what is there, start once with `interceptor run --accept-missing-checkpoint`, which is \
-         recorded in the log", path.display()
+        "{}: {reason}, so nobody can tell whether records were removed: restore the file from a backup; to go on with \
+         what is there, start once with `interceptor run --accept-missing-checkpoint`, which is recorded in the log",
+        path.display()
     )]
     NoCheckpoint {
         /// Where the checkpoint should be.

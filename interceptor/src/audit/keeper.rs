@@ -2,8 +2,8 @@
 //! replaces data keys at the end of their epoch, publishes signed checkpoints.
 
 use std::path::Path;
-use std::sync::{Condvar, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpoint;
 use super::commit::OnDrop;
@@ -67,13 +67,14 @@ impl Shared {
     pub(crate) fn keeper_loop(&self, keys: Option<(&Slots, &Sealer)>) {
         // Also after a panic, nobody may wait for it.
         let _end = OnDrop(|| {
-            self.lock().shortage = Some(Error::Closed);
+            let mut state = self.lock();
+            state.shortage = Some(Error::Closed);
+            state.ahead = None;
+            drop(state);
             self.announce_room();
         });
         let mut published = None;
         loop {
-            let ahead = self.lock().ahead.take();
-            ahead.into_iter().for_each(Ahead::fault_in);
             let allocated = self.keep_spares();
             if let Some((slots, sealer)) = keys {
                 slots.refresh(sealer);
@@ -85,10 +86,28 @@ impl Shared {
                 return;
             }
             // After a failure the disk gets a second before it is asked again.
-            if state.ahead.is_some() || (state.spares.len() < SPARES && allocated) {
+            if state.spares.len() < SPARES && allocated {
                 continue;
             }
-            let _ = self.keep.wait_timeout(state, INTERVAL);
+            self.rest(state);
+        }
+    }
+
+    /// Waits until a spare is taken, or a second has passed; meanwhile faults in what the writer comes to.
+    fn rest<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+        let (until, spares) = (Instant::now() + INTERVAL, state.spares.len());
+        while !state.closing && state.spares.len() >= spares {
+            if let Some(ahead) = state.ahead.take() {
+                drop(state);
+                ahead.fault_in();
+                state = self.lock();
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.keep.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -97,7 +116,11 @@ impl Shared {
         let wants_more = |state: &State| state.spares.len() < SPARES && !state.closing;
         // Not for as long as they are used up: checkpoints and data keys must not wait for a quiet moment.
         for _ in 0..SPARES {
-            if !wants_more(&self.lock()) {
+            let mut state = self.lock();
+            let (ahead, more) = (state.ahead.take(), wants_more(&state));
+            drop(state);
+            ahead.into_iter().for_each(Ahead::fault_in);
+            if !more {
                 break;
             }
             let allocated = Spare::allocate(&*self.disk, &self.dir, self.stream, self.segment_bytes);
@@ -141,17 +164,17 @@ impl Shared {
             return;
         }
         // The commit thread cuts the old one.
-        state.dirty_since.get_or_insert_with(std::time::Instant::now);
+        state.dirty_since.get_or_insert_with(Instant::now);
         self.commit.notify_one();
     }
 
-    fn publish_if_new(&self, published: &mut Option<(u64, std::time::Instant)>) {
+    fn publish_if_new(&self, published: &mut Option<(u64, Instant)>) {
         let durable = self.lock().durable.clone();
         if published.is_some_and(|(frames, at)| frames == durable.frames || at.elapsed() < INTERVAL) {
             return;
         }
         match self.publish(&durable) {
-            Ok(()) => *published = Some((durable.frames, std::time::Instant::now())),
+            Ok(()) => *published = Some((durable.frames, Instant::now())),
             Err(error) => log::error!("audit log: no checkpoint: {error}"),
         }
     }

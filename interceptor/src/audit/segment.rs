@@ -131,7 +131,7 @@ impl Ahead {
         if offset + AHEAD / 2 <= *until {
             return None;
         }
-        let from = std::mem::replace(until, offset + AHEAD);
+        let from = std::mem::replace(until, offset + AHEAD).max(offset);
         Some(Self { mapping: Arc::clone(&segment.mapping), range: from..*until })
     }
 

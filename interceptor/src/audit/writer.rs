@@ -355,6 +355,8 @@ impl Shared {
             let used = full.tail.offset();
             state.retired.push(Retired { segment: full.segment, from: full.synced, used });
         }
+        // Of the one before; given up while that is still mapped, so that nothing is unmapped here.
+        state.ahead = None;
         state.directory_dirty = true;
         let link = segment.link;
         state.current = Some(Current { segment: Arc::new(segment), tail, synced: 0, link, faulted: AHEAD });

@@ -43,9 +43,8 @@ pub(super) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// a value.
 ///
 /// A specific value that contains another wins over it (the password of a database URI is not an e-mail address, even
-/// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, what is no
-/// later reading, the longer span, the higher score. What a winner leaves is reported for the loser,
-/// unless that was a mere shape or a guess that would do no harm.
+/// though `pw@host.example` looks like one); among the rest the higher tier, the worse leak, what is no later reading, the
+/// longer span, the higher score. What a winner leaves of a loser is [reported](is_told) for that.
 pub(super) fn resolve(
     candidates: &mut Vec<Candidate>,
     tokens: &[Range<usize>],
@@ -72,14 +71,14 @@ pub(super) fn resolve(
             taken.insert(candidate.span.start, candidate);
         } else if taken.get(&candidate.span.start).is_some_and(|winner| winner.span == candidate.span) {
             others.push(candidate);
-        } else if candidate.tier >= Tier::Prefixed
-            || (candidate.tier == Tier::Generic && candidate.severity == Severity::High)
-        {
+        } else {
             rest.push(candidate);
         }
     }
     for loser in rest {
-        for span in uncovered(&taken, &loser.span, text) {
+        let holds_winner = taken.range(loser.span.clone()).any(|(_, winner)| winner.span.end <= loser.span.end);
+        let is_told = |part: &Range<usize>| is_told(&loser, holds_winner, part);
+        for span in uncovered(&taken, &loser.span, text).into_iter().filter(is_told) {
             taken.insert(span.start, Candidate { span, ..loser.clone() });
         }
     }
@@ -91,8 +90,22 @@ fn is_free(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> bool {
     taken.range(..span.end).next_back().is_none_or(|(_, other)| other.span.end <= span.start)
 }
 
-/// The parts of `span` that no winner covers, where they hold a letter or digit: the rest of a secret of which another
-/// rule took the middle is still secret.
+/// Whether `part` of a loser is worth telling. Of a secret anything is. Of a number too, where another begins or ends within
+/// it: in `202 5550143 00:1B:44:11:3A:B7` a telephone number may take the first pair of the address, and who is right is not
+/// known; around another value it was none. The rest of a guess that does no harm is nothing; of a mailbox, whose name
+/// another rule took, the host is none.
+fn is_told(loser: &Candidate, holds_winner: bool, part: &Range<usize>) -> bool {
+    match loser.tier {
+        Tier::Reported => false,
+        Tier::Shaped => !holds_winner,
+        _ if loser.severity == Severity::High => true,
+        Tier::Generic => false,
+        Tier::Prefixed => part.len() * 2 > loser.span.len(),
+        Tier::Confirmed => !holds_winner,
+    }
+}
+
+/// The parts of `span` that no winner covers, without blanks around, where they hold a letter or digit.
 fn uncovered(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>, text: &[u8]) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut from = span.start;
@@ -104,6 +117,10 @@ fn uncovered(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>, text: &[u8
             parts.push(from..other.start);
         }
         from = from.max(other.end);
+    }
+    for part in &mut parts {
+        part.start += text[part.clone()].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        part.end -= text[part.clone()].iter().rev().take_while(|b| b.is_ascii_whitespace()).count();
     }
     parts.retain(|part| text[part.clone()].iter().any(|b| b.is_ascii_alphanumeric() || !b.is_ascii()));
     parts
@@ -212,7 +229,10 @@ mod tests {
 
     #[test]
     fn of_equals_the_longer_wins_and_neighbours_both_stay() {
-        assert_eq!(winners(&[(0..10, Tier::Shaped), (5..20, Tier::Shaped)], &[]), [(5..20, Tier::Shaped)]);
+        assert_eq!(
+            winners(&[(0..10, Tier::Shaped), (5..20, Tier::Shaped)], &[]),
+            [(0..5, Tier::Shaped), (5..20, Tier::Shaped)]
+        );
         assert_eq!(winners(&[(0..5, Tier::Shaped), (5..9, Tier::Shaped)], &[]).len(), 2);
     }
 
@@ -232,9 +252,9 @@ mod tests {
             out
         };
         let shaped = |span| of(span, Tier::Shaped);
-        assert_eq!(spans(vec![shaped(0..10), shaped(5..20), shaped(12..22), shaped(2..10)]), [0..10, 12..22]);
+        assert_eq!(spans(vec![shaped(0..10), shaped(5..12), shaped(12..22), shaped(2..10)]), [0..10, 10..12, 12..22]);
         // One that begins with the first and reaches further is no later reading.
-        assert_eq!(spans(vec![shaped(0..10), shaped(0..14)]), [0..14]);
+        assert_eq!(spans(vec![shaped(0..10), shaped(0..14), shaped(20..24)]), [0..14, 20..24]);
         // Where the first loses, the later one stands.
         assert_eq!(spans(vec![shaped(0..10), shaped(5..20), of(0..4, Tier::Confirmed)]), [0..4, 5..20]);
     }

@@ -98,3 +98,28 @@ proptest! {
         is_masked_once(&pieces.join(&between))?;
     }
 }
+
+/// Of two readings that share bytes one wins, and nothing stays open of the other.
+#[test]
+fn values_that_run_into_each_other_are_masked_whole() {
+    for (text, open) in [
+        ("phone: 020 7946 0958 021000021", &["7946", "0958", "0210"][..]),
+        ("phone: 020 7946 0958 2019-07-08 14:30", &["7946", "0958"]),
+        ("phone list: 104 37 020 7946 0958 end", &["7946", "0958"]),
+        ("2001:db8::/32 203.0.113.7 phone: 020 7946 0958", &["2001", "203", "7946"]),
+        ("tel 202 5550143 00:1B:44:11:3A:B7", &["555", "3A"]),
+        ("phone +49 30 1234 10.2.3.4", &["1234"]),
+        ("SSN 123-45-6789:: foo", &["123", "45", "6789"]),
+        ("phone: 415-555-0132:22:active", &["415", "0132"]),
+        ("Tel: (01) 42.68.53.12", &["42", "12"]),
+    ] {
+        let masked = mask_plain(text);
+        // Without its tokens.
+        let plain: String = masked.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect();
+        assert!(open.iter().all(|digits| !plain.contains(digits)), "{text}: {masked}");
+        assert_eq!(mask_plain(&masked), masked, "{text}");
+    }
+    // A key wins over the mailbox that it seems to be the name of, and the host is none.
+    let url = "https://ghp_abcdefghijABCDEFGHIJ0123456789abcdef@git.corp.internal/org/repo.git";
+    assert!(mask_plain(url).ends_with("]@git.corp.internal/org/repo.git"), "{}", mask_plain(url));
+}

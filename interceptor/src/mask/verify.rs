@@ -542,7 +542,7 @@ fn candidate(rule: &Rule, index: u32, span: Range<usize>, verdict: Verdict) -> C
         _ if rule.meta.report_only => Tier::Reported,
         _ if rule.generic => Tier::Generic,
         _ if confirmed => Tier::Confirmed,
-        Source::Pattern { .. } | Source::Dictionary(_) | Source::Address(_) => Tier::Prefixed,
+        Source::Pattern { .. } | Source::Dictionary(_) => Tier::Prefixed,
         _ => Tier::Shaped,
     };
     let score = rule.confidence + if confirmed { CONFIRMED_BONUS } else { 0.0 };

@@ -82,7 +82,7 @@ impl ReadError {
     /// An I/O error on `path`, told apart by what helps.
     pub(crate) fn io(call: &'static str, path: &Path, error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::Missing(path.to_path_buf()),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Self::Missing(path.to_path_buf()),
             std::io::ErrorKind::PermissionDenied => Self::Denied(path.to_path_buf()),
             _ => Self::Log(Error::io(call, path, error)),
         }

@@ -6,7 +6,7 @@ use super::View;
 use crate::mask::Error;
 use crate::mask::classes::Token;
 use crate::mask::extent;
-use crate::mask::phone::{self, MOST_COLONS, MOST_DIGITS, Plan, Written};
+use crate::mask::phone::{self, MOST_DIGITS, Plan, Written};
 use crate::mask::rules::{Address, Edge, Need, Rule, Source};
 use crate::mask::shapes::{LONG_NUMBER, Start};
 
@@ -199,7 +199,7 @@ impl View<'_> {
         let start = written.start;
         for (index, plan) in plans {
             let Some(end) = written.may_be(plan).then(|| written.end(plan)).flatten() else { continue };
-            self.awaits(start, end + MOST_COLONS);
+            self.awaits(start, end + 2);
             if !self.number_goes_on(start, end) {
                 self.propose(index, engine.rule(index), start..end)?;
             }

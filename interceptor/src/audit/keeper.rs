@@ -1,5 +1,5 @@
 //! The keeper thread: what must happen about once a second and may take milliseconds. Allocates the next segments,
-//! replaces data keys at the end of their epoch, publishes signed checkpoints.
+//! replaces data keys at the end of their epoch, publishes signed checkpoints; and faults pages in before the writer comes to them.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};

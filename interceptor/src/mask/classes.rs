@@ -5,6 +5,7 @@ mod summary;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use wide::u8x16;
@@ -28,6 +29,8 @@ pub(super) struct Token {
 pub(super) struct Window {
     pub(super) digits: u64,
     pub(super) letters: u64,
+    /// `:`, `-` and `.`.
+    pub(super) joints: u64,
 }
 
 /// Bytes of a window before the one that it is around.
@@ -143,9 +146,54 @@ impl Classes {
         None
     }
 
+    /// Calls `found` for the digit-bearing tokens, in order, until it fails.
+    #[inline]
+    pub(super) fn each_token<E>(&self, mut found: impl FnMut(Token) -> Result<(), E>) -> Result<(), E> {
+        // Where the last token ended that reached into another block.
+        let mut done = 0;
+        for (block, at) in self.blocks.iter().zip((0..).step_by(BLOCK)) {
+            let behind = |end: usize| if end < at + BLOCK { u64::MAX << end.saturating_sub(at) } else { 0 };
+            let mut digits = block.digits & behind(done);
+            let outside = !block.tokens();
+            while digits != 0 {
+                // Bits below a digit, and below the first one behind its token, are told by subtracting one.
+                let digit = digits & digits.wrapping_neg();
+                let (below, above) = (outside & (digit - 1), outside & !(digit - 1));
+                let token = if below != 0 && above != 0 {
+                    // Nearly every token lies within its block.
+                    let behind = above & above.wrapping_neg();
+                    let start = BLOCK - below.leading_zeros() as usize;
+                    let span = at + start..at + behind.trailing_zeros() as usize;
+                    let is_first = below << 1 & digit != 0;
+                    let all = !block.digits & behind.wrapping_sub(digit) == 0;
+                    digits &= behind.wrapping_neg();
+                    Token { span, digits: is_first & all }
+                } else {
+                    let span = self.across(at + digits.trailing_zeros() as usize);
+                    done = span.end;
+                    digits &= behind(done);
+                    Token { digits: end_of(&self.blocks, span.start, |block| block.digits) == done, span }
+                };
+                found(token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The token around its digit at `digit`, wherever it begins and ends.
+    #[inline(never)]
+    fn across(&self, digit: usize) -> Range<usize> {
+        start_of(&self.blocks, digit, Block::tokens)..end_of(&self.blocks, digit, Block::tokens)
+    }
+
     /// The digit-bearing tokens, in order.
-    pub(super) fn tokens(&self) -> Tokens<'_> {
-        Tokens { blocks: &self.blocks, at: 0, digits: self.blocks.first().map_or(0, |block| block.digits) }
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        let Ok(()) = self.each_token(|token| {
+            tokens.push(token);
+            Ok::<_, Infallible>(())
+        });
+        tokens
     }
 
     /// The first run of at least `LEAST` bytes (11 to 64) of what `kind` gives, which keys may be made of, within
@@ -200,13 +248,19 @@ impl Classes {
     /// What is around the byte at `at`.
     #[inline]
     pub(super) fn around(&self, at: usize) -> Window {
+        let nothing = Block::default();
         let from = at.saturating_sub(BEFORE);
-        let [low, high] = [0, 1].map(|i| self.blocks.get(from / BLOCK + i).copied().unwrap_or_default());
+        let (low, high) = match &self.blocks[from / BLOCK..] {
+            [low, high, ..] => (low, high),
+            [low] => (low, &nothing),
+            [] => (&nothing, &nothing),
+        };
         let (shift, outside) = (from % BLOCK, BEFORE.saturating_sub(at));
-        let window = |low: u64, high: u64| ((u128::from(high) << BLOCK | u128::from(low)) >> shift << outside) as u64;
+        let window = |low: u64, high: u64| (low >> shift | high << 1 << (BLOCK - 1 - shift)) << outside;
         Window {
             digits: window(low.digits, high.digits),
             letters: window(low.small | low.capital, high.small | high.capital),
+            joints: window(low.joints, high.joints),
         }
     }
 
@@ -273,53 +327,6 @@ fn start_of(blocks: &[Block], inner: usize, kind: impl Fn(&Block) -> u64) -> usi
     (at + 1) * BLOCK - out.leading_zeros() as usize
 }
 
-/// The tokens of a text that hold a digit.
-#[derive(Clone, Debug)]
-pub(super) struct Tokens<'t> {
-    blocks: &'t [Block],
-    at: usize,
-    /// The digits of the block at `at` that are behind the last token.
-    digits: u64,
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Token;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Token> {
-        while self.digits == 0 {
-            self.at += 1;
-            self.digits = self.blocks.get(self.at)?.digits;
-        }
-        let (block, digit) = (&self.blocks[self.at], self.digits.trailing_zeros());
-        let outside = !block.tokens();
-        let (below, above) = (outside & !(u64::MAX << digit), outside & (u64::MAX << digit));
-        if below == 0 || above == 0 {
-            return Some(self.across(self.at * BLOCK + digit as usize));
-        }
-        // Nearly every token lies within its block.
-        let (start, end) = (BLOCK as u32 - below.leading_zeros(), above.trailing_zeros());
-        let behind = u64::MAX << end;
-        self.digits = block.digits & behind;
-        let digits = !block.digits & (u64::MAX << start) & !behind == 0;
-        let at = self.at * BLOCK;
-        Some(Token { span: at + start as usize..at + end as usize, digits })
-    }
-}
-
-impl Tokens<'_> {
-    /// The token that the digit at `digit` is in, which is its first.
-    #[inline(never)]
-    fn across(&mut self, digit: usize) -> Token {
-        let start = start_of(self.blocks, digit, Block::tokens);
-        let end = end_of(self.blocks, digit, Block::tokens);
-        let digits = start == digit && (end == digit + 1 || end_of(self.blocks, digit, |block| block.digits) == end);
-        self.at = end / BLOCK;
-        self.digits = self.blocks.get(self.at).map_or(0, |block| block.digits & (u64::MAX << (end % BLOCK)));
-        Token { span: start..end, digits }
-    }
-}
-
 /// Reads blocks of `text` into as many of `blocks`.
 fn read(text: &[[u8; BLOCK]], blocks: &mut [Block]) {
     #[cfg(target_arch = "x86_64")]
@@ -361,7 +368,7 @@ mod tests {
     use super::*;
 
     fn tokens(text: &str) -> Vec<&str> {
-        Classes::of(text.as_bytes()).tokens().map(|t| &text[t.span]).collect()
+        Classes::of(text.as_bytes()).tokens().into_iter().map(|t| &text[t.span]).collect()
     }
 
     #[test]
@@ -410,7 +417,7 @@ mod tests {
                 .filter(|t| t.bytes().any(|b| b.is_ascii_digit()))
                 .map(|t| (t, t.bytes().all(|b| b.is_ascii_digit())))
                 .collect();
-            let found: Vec<_> = Classes::of(text.as_bytes()).tokens().map(|t| (&text[t.span], t.digits)).collect();
+            let found: Vec<_> = Classes::of(text.as_bytes()).tokens().into_iter().map(|t| (&text[t.span], t.digits)).collect();
             prop_assert_eq!(found, reference);
         }
 
@@ -449,13 +456,14 @@ mod tests {
         }
 
         #[test]
-        fn windows_show_what_is_around(text in "[a-c0-9. ]{0,200}", at in 0usize..200) {
+        fn windows_show_what_is_around(text in "[a-c0-9.: -]{0,200}", at in 0usize..200) {
             let at = at.min(text.len());
             let window = Classes::of(text.as_bytes()).around(at);
             for bit in 0..BLOCK {
                 let byte = (at + bit).checked_sub(BEFORE).and_then(|i| text.as_bytes().get(i));
                 prop_assert_eq!(window.digits >> bit & 1 == 1, byte.is_some_and(u8::is_ascii_digit));
                 prop_assert_eq!(window.letters >> bit & 1 == 1, byte.is_some_and(u8::is_ascii_alphabetic));
+                prop_assert_eq!(window.joints >> bit & 1 == 1, byte.is_some_and(|b| b":-.".contains(b)));
             }
         }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::classes::Token;
+use super::classes::{BEFORE, Token, Window};
 
 /// How far a private key may reach.
 const LONGEST_PEM: usize = 16 << 10;
@@ -11,6 +11,10 @@ const LONGEST_PEM: usize = 16 << 10;
 /// of the BEGIN line has no such words.
 const KEY_GAP: usize = 180;
 const KEY_RUN: usize = 16;
+
+/// Bytes of a dotted quad, and of a group of an IPv6 address.
+const LONGEST_IPV4: usize = 15;
+const IPV6_GROUP: usize = 4;
 
 /// Backslashes that are counted.
 const MOST_BACKSLASHES: usize = 16;
@@ -77,15 +81,27 @@ fn begins_with_domain(text: &[u8]) -> bool {
     label > 0 && matches!(text[label..], [b'.', a, b, ..] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic())
 }
 
+/// Whether a dotted quad may begin where `text` is around: its dots are there, or what a window takes for such.
+#[inline]
+pub(super) fn may_be_ipv4(text: &Window) -> bool {
+    (text.joints >> BEFORE & !(u64::MAX << LONGEST_IPV4)).count_ones() >= 3
+}
+
+/// As [`may_be_ipv4`], of a group of an IPv6 address and the two colons that [`ipv6`] asks for.
+#[inline]
+pub(super) fn may_be_ipv6(text: &Window) -> bool {
+    let (before, behind) = (IPV6_GROUP + 2, 2 * IPV6_GROUP + 2);
+    (text.joints >> (BEFORE - before) & !(u64::MAX << (before + behind))).count_ones() >= 2
+}
+
 /// The dotted quad, with its prefix length, that begins with `token`.
 pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
-    const LONGEST: usize = 15;
     let start = token.span.start;
     let joined = start.checked_sub(1).is_some_and(|i| matches!(text[i], b'.' | b'-'));
     if !token.digits || token.span.len() > 3 || text.get(token.span.end) != Some(&b'.') || joined {
         return Walk::default();
     }
-    let until = text.len().min(start + LONGEST + 1);
+    let until = text.len().min(start + LONGEST_IPV4 + 1);
     let mut end = start + text[start..until].iter().take_while(|b| b.is_ascii_digit() || **b == b'.').count();
     let work = end - start;
     if text[end - 1] == b'.' {
@@ -101,10 +117,9 @@ pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
 /// All hexadecimal digits, colons and dots around `token`. `done`: where the last such walk ended.
 pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     const LONGEST: usize = 45;
-    const GROUP: usize = 4;
     let part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let (start, end) = (token.span.start, token.span.end);
-    let hexadecimal = token.span.len() <= GROUP && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
+    let hexadecimal = token.span.len() <= IPV6_GROUP && text[token.span.clone()].iter().all(u8::is_ascii_hexdigit);
     if !hexadecimal || end <= *done {
         return Walk::default();
     }
@@ -112,11 +127,11 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     let (before, behind) = (&text[..start], &text[end..]);
     let mut colons = 0;
     if let [rest @ .., b':'] = before {
-        let group = rest.iter().rev().take(GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
+        let group = rest.iter().rev().take(IPV6_GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
         colons += 1 + usize::from(rest[..rest.len() - group].ends_with(b":"));
     }
     if let [b':', rest @ ..] = behind {
-        let group = rest.iter().take(GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
+        let group = rest.iter().take(IPV6_GROUP).take_while(|b| b.is_ascii_hexdigit()).count();
         colons += 1 + usize::from(rest[group..].starts_with(b":"));
     }
     if colons < 2 {

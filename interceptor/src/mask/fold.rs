@@ -103,9 +103,9 @@ pub(super) fn may_hide_a_number(text: &str, classes: &Classes) -> bool {
 pub(super) fn is_dressed(number: &str) -> bool {
     let text = number.as_bytes();
     let classes = Classes::of(text);
-    let tokens = classes.tokens().map(|token| token.span);
-    let gaps = tokens.clone().zip(tokens.skip(1)).map(|(left, right)| &text[left.end..right.start]);
-    may_hide_a_number(number, &classes) || gaps.into_iter().any(|gap| joins(gap) && is_wide(gap))
+    let tokens = classes.tokens();
+    let mut gaps = tokens.windows(2).map(|two| &text[two[0].span.end..two[1].span.start]);
+    may_hide_a_number(number, &classes) || gaps.any(|gap| joins(gap) && is_wide(gap))
 }
 
 /// Whether folding leaves `byte` where it is, between what is no number's.
@@ -134,9 +134,11 @@ pub(super) struct Stretches {
 
 impl Stretches {
     /// Adds the next digit-bearing token of `text`.
+    #[inline]
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
-        let joined = joins(gap);
+        // Nearly all are words apart.
+        let joined = gap.len() <= WIDEST_GAP && joins(gap);
         if !joined {
             self.close();
             self.current.start = token.start;

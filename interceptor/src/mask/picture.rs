@@ -62,7 +62,7 @@ pub(super) struct Anchor {
 
 /// What bytes around the beginning of the anchor are, as in a [`Window`] around it: a bit for each place of which that is
 /// known. Nearly all that is no value is told by these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Outline {
     digits: u64,
     letters: u64,
@@ -101,6 +101,24 @@ impl Outline {
         let place = |bound: fn(&Run) -> usize| BEFORE + runs[..at].iter().map(bound).sum::<usize>() - offset;
         let (first, last) = (place(|run| run.least), place(|run| run.most));
         if last < 64 { u64::MAX << first & u64::MAX >> (63 - last) } else { 0 }
+    }
+
+    /// What both outlines have: what fits one of them fits this.
+    pub(super) fn common(self, other: Self) -> Self {
+        let tokens = |outline: &Self| outline.digits | outline.letters | outline.either;
+        // Where it is known which bytes are digits, the last of them.
+        let somewhere = |outline: &Self| match outline.somewhere {
+            0 => (1 << 63) >> outline.digits.leading_zeros().min(63) & outline.digits,
+            somewhere => somewhere,
+        };
+        let both = (somewhere(&self), somewhere(&other));
+        Self {
+            digits: self.digits & other.digits,
+            letters: self.letters & other.letters,
+            either: tokens(&self) & tokens(&other),
+            others: self.others & other.others,
+            somewhere: if both.0 == 0 || both.1 == 0 { 0 } else { both.0 | both.1 },
+        }
     }
 
     /// Whether the bytes of a text may be those of the picture.

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::classes::{Token, Window};
 use super::engine::LONGEST_ANCHOR;
+use super::extent;
 use super::phone;
 use super::picture::{Outline, Picture};
 
@@ -97,6 +98,8 @@ pub(super) struct Start {
     shapes: Range<u32>,
     /// Those of them that need no words nearby.
     unaided: Range<u32>,
+    /// What all of the pictures have.
+    common: Outline,
     pub(super) phone: bool,
     /// An address of IP: a dotted quad, or one with colons.
     pub(super) ipv4: bool,
@@ -142,6 +145,16 @@ impl Start {
         let goes_on = matches!(next, Some(b' ' | b'-' | b'.')) && follows == Follows::Digit;
         let glued = !digits && (len >= LONG_NUMBER || goes_on);
         Self { phone, ipv4, ipv6, glued, ..Self::default() }
+    }
+
+    /// Whether what is around the token leaves anything possible: one look for all that may begin there.
+    #[inline]
+    pub(super) fn may_begin(&self, text: &Window) -> bool {
+        (self.has_pictures(false) && self.common.fits(text))
+            || (self.phone && phone::may_begin(text))
+            || (self.ipv4 && extent::may_be_ipv4(text))
+            || (self.ipv6 && extent::may_be_ipv6(text))
+            || self.glued
     }
 
     /// Whether any picture may, or with no words nearby any that needs none.
@@ -221,9 +234,11 @@ impl Shapes {
                                 let without_words = drawn.iter().filter(|of| unaided(**of));
                                 (keep(&mut self.shapes, all, drawn.iter()), keep(&mut self.shapes, all, without_words))
                             });
+                            let outlines = drawn.iter().map(|&of| all[of as usize].outline);
                             let start = Start {
                                 shapes: shapes.clone(),
                                 unaided: without_words.clone(),
+                                common: outlines.reduce(Outline::common).unwrap_or_default(),
                                 ..Start::of(len, digits, *byte, *next_byte, follows)
                             };
                             let index = *known.entry(start).or_insert_with_key(|start| {
@@ -253,9 +268,13 @@ impl Shapes {
     pub(super) fn at(&self, text: &[u8], token: &Token) -> Option<&Start> {
         let Range { start, end } = token.span;
         // Before the text there is nothing, as behind it: no text has so many bytes.
-        let before = self.before.of(place(text, start.wrapping_sub(1)));
-        let next = usize::from(self.next_at[place(text, end)]);
-        let follows = usize::from(self.follows_at[place(text, end + 1)]);
+        let [before, next, follows] = match text.get(start.wrapping_sub(1)..end + 2) {
+            Some([before, .., next, follows]) => [before, next, follows].map(|byte| usize::from(*byte)),
+            _ => [start.wrapping_sub(1), end, end + 1].map(|at| place(text, at)),
+        };
+        let before = self.before.of(before);
+        let next = usize::from(self.next_at[next]);
+        let follows = usize::from(self.follows_at[follows]);
         let kind = token.span.len().min(LENGTHS - 1) * 2 + usize::from(token.digits);
         let start = self.slots[kind * self.stride + follows + next + before];
         (start > 0).then(|| &self.starts[start as usize])

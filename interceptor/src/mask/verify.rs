@@ -117,15 +117,15 @@ impl<'v> View<'v> {
             self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
-        for token in self.classes.tokens() {
-            if token.span.end > self.settled {
-                self.token(&token)?;
-                if let Some(rest) = self.behind_break(&token) {
-                    self.token(&rest)?;
-                }
+        let (bytes, classes) = (self.text, self.classes);
+        classes.each_token(|token| {
+            stretches.add(bytes, &token.span);
+            if token.span.end <= self.settled {
+                return Ok(());
             }
-            stretches.add(self.text, &token.span);
-        }
+            self.token(&token)?;
+            if is_behind_backslash(bytes, &token) { self.rest_of(&token) } else { Ok(()) }
+        })?;
         self.network_cards()?;
         if may_hide_a_number(text, self.classes) {
             return self.folded(text, 0..text.len());
@@ -155,14 +155,16 @@ impl<'v> View<'v> {
         if let Some((growth, _)) = self.ahead.as_ref().filter(|_| is_last) {
             view.awaits_more(growth, &mut of_copy);
         }
-        for token in classes.tokens() {
+        classes.each_token(|token| {
             let rest = view.behind_break(&token);
             for token in [Some(token), rest].into_iter().flatten() {
                 if let Some(start) = self.engine.shapes().at(copy, &token) {
-                    view.pictures(start, unaided, &token, |rule| rule.meta.severity == Severity::High)?;
+                    let around = classes.around(token.span.start);
+                    view.pictures(start, unaided, &around, &token, |rule| rule.meta.severity == Severity::High)?;
                 }
             }
-        }
+            Ok::<_, Error>(())
+        })?;
         self.work = view.work;
         if let Some(held) = of_copy.held_from() {
             self.hold(part.start + folded.original(held));
@@ -517,6 +519,12 @@ impl<'v> View<'v> {
         is_behind_break || !start.checked_sub(1).is_some_and(|i| rule.left.holds(self.text[i]))
     }
 
+    /// Compares what is left of a token behind a break with what may begin there.
+    #[cold]
+    fn rest_of(&mut self, token: &Token) -> Result<(), Error> {
+        self.behind_break(token).map_or(Ok(()), |rest| self.token(&rest))
+    }
+
     /// What is left of a token that begins with the letter of a `\n` written as two characters. In `\new1` and `\ref12`
     /// that letter is of a name.
     fn behind_break(&self, token: &Token) -> Option<Token> {
@@ -533,6 +541,12 @@ impl<'v> View<'v> {
         let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
         (joins(start.checked_sub(1)) && digit(start.checked_sub(2))) || (joins(Some(end)) && digit(Some(end + 1)))
     }
+}
+
+/// Whether a token may begin with the letter of an escape.
+#[inline]
+fn is_behind_backslash(text: &[u8], token: &Token) -> bool {
+    token.span.start.checked_sub(1).is_some_and(|before| text[before] == b'\\')
 }
 
 /// A value that passed the checks of `rule`, before anything is known of what is around it.

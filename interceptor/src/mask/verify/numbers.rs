@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::View;
 use crate::mask::Error;
-use crate::mask::classes::Token;
+use crate::mask::classes::{Token, Window};
 use crate::mask::extent;
 use crate::mask::phone::{self, MOST_DIGITS, Plan, Written};
 use crate::mask::rules::{Address, Edge, Need, Rule, Source};
@@ -15,29 +15,32 @@ const FIRST_GROUP: [usize; 2] = [4, 6];
 
 impl View<'_> {
     /// Compares what is around a digit-bearing token with the rules' pictures, number plans and addresses.
-    #[inline]
+    #[inline(always)]
     pub(super) fn token(&mut self, token: &Token) -> Result<(), Error> {
         let start = self.engine.shapes().at(self.text, token);
-        if token.digits && token.span.len() <= MOST_DIGITS {
-            self.awaits(token.span.start.saturating_sub(2), token.span.end + 2);
+        if token.span.end + 2 > self.text.len() && token.digits && token.span.len() <= MOST_DIGITS {
+            self.hold(token.span.start.saturating_sub(2));
         }
-        start.map_or(Ok(()), |start| self.start(start, token))
+        let Some(start) = start else { return Ok(()) };
+        let around = self.classes.around(token.span.start);
+        if start.may_begin(&around) { self.start(start, &around, token) } else { Ok(()) }
     }
 
     /// What may begin at `token`. Apart from the loop over all of them, which is then short.
     #[inline(never)]
-    fn start(&mut self, start: &Start, token: &Token) -> Result<(), Error> {
+    fn start(&mut self, start: &Start, around: &Window, token: &Token) -> Result<(), Error> {
         let unaided = self.is_unaided(token);
-        self.pictures(start, unaided, token, |_| true)?;
-        if start.phone && phone::may_begin(&self.classes.around(token.span.start)) {
+        self.pictures(start, unaided, around, token, |_| true)?;
+        if start.phone && phone::may_begin(around) {
             self.phone(unaided, &token.span)?;
         }
         if start.ipv4
+            && extent::may_be_ipv4(around)
             && let Some(span) = self.walked(extent::ipv4(self.text, token))?
         {
             self.address_at(Address::Ipv4, &span)?;
         }
-        if start.ipv6 {
+        if start.ipv6 && extent::may_be_ipv6(around) {
             let walk = extent::ipv6(self.text, token, &mut self.done.ipv6);
             if let Some(span) = self.walked(walk)? {
                 self.address_at(Address::Ipv6, &span)?;
@@ -62,10 +65,11 @@ impl View<'_> {
         &mut self,
         start: &Start,
         unaided: bool,
+        around: &Window,
         token: &Token,
         which: impl Fn(&Rule) -> bool,
     ) -> Result<(), Error> {
-        self.shapes(start, unaided, token, &which)?;
+        self.shapes(start, unaided, around, token, &which)?;
         if !start.glued {
             return Ok(());
         }
@@ -75,7 +79,8 @@ impl View<'_> {
             if len >= LONG_NUMBER || (FIRST_GROUP.contains(&len) && from + len == end) {
                 let run = Token { span: from..from + len, digits: true };
                 if let Some(start) = self.engine.shapes().at(self.text, &run) {
-                    self.shapes(start, false, &run, |rule| rule.left == Edge::Glued && which(rule))?;
+                    let around = self.classes.around(from);
+                    self.shapes(start, false, &around, &run, |rule| rule.left == Edge::Glued && which(rule))?;
                 }
             }
             from += len + 1;
@@ -87,6 +92,7 @@ impl View<'_> {
         &mut self,
         start: &Start,
         unaided: bool,
+        around: &Window,
         token: &Token,
         which: impl Fn(&Rule) -> bool,
     ) -> Result<(), Error> {
@@ -94,8 +100,7 @@ impl View<'_> {
             return Ok(());
         }
         let engine = self.engine;
-        let window = self.classes.around(token.span.start);
-        for shape in engine.shapes().around(start, unaided, &window, self.text[token.span.start]) {
+        for shape in engine.shapes().around(start, unaided, around, self.text[token.span.start]) {
             let Some(start) = token.span.start.checked_sub(shape.offset as usize) else { continue };
             let rule = engine.rule(shape.rule);
             let Source::Pictures { pictures, verify, extend } = &rule.source else { continue };

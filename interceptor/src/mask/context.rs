@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use super::vocabulary::{Listed, Vocabulary};
+use super::vocabulary::{Listed, Occurrence, Vocabulary, flattened};
 
 /// Bytes read before a candidate.
 pub(super) const BEFORE: usize = 60;
@@ -22,8 +22,8 @@ pub(super) struct Context {
     found: Vec<u32>,
     /// Bytes read so far around candidates of this text.
     read: usize,
-    /// Where words of any rule end in the text, once so much was read that it pays to look for all of them at once.
-    ends: Option<Vec<usize>>,
+    /// All words in the text, once so much was read that it pays to look for all of them at once.
+    all: Option<Vec<Occurrence>>,
 }
 
 impl Context {
@@ -31,7 +31,7 @@ impl Context {
     pub(super) fn reset(&mut self) {
         self.of = None;
         self.read = 0;
-        self.ends = None;
+        self.all = None;
     }
 
     /// Whether one of `words` is near `span`, with none of `tokens` between. A token is seldom as long as what it stands
@@ -48,49 +48,48 @@ impl Context {
             return (words.holds_any(&self.found), 1);
         }
         self.of = Some(span.clone());
-        let before = self.read;
-        if self.may_be_near(text, span, vocabulary) {
-            self.read += BEFORE + AFTER;
-            self.read(text, tokens, span);
-            self.found.clear();
-            vocabulary.find(&self.flat, &mut self.found);
-            vocabulary.find(&self.split, &mut self.found);
-        } else {
-            self.flat.clear();
-            self.split.clear();
-            self.found.clear();
+        self.found.clear();
+        let mut work = 1;
+        if self.read >= text.len() {
+            work += self.look(text, vocabulary);
         }
-        (words.holds_any(&self.found), 1 + self.read - before)
-    }
-
-    /// Whether any word at all ends near `span`. In a text of many candidates that spares most of them.
-    fn may_be_near(&mut self, text: &[u8], span: &Range<usize>, vocabulary: &Vocabulary) -> bool {
-        if self.ends.is_none() {
-            if self.read < text.len() {
-                return true;
+        match &self.all {
+            Some(all) => Around::of(text, tokens, span).find(text, all, vocabulary, &mut self.found),
+            None => {
+                work += BEFORE + AFTER;
+                self.read += BEFORE + AFTER;
+                self.read(text, tokens, span);
+                vocabulary.find(&self.flat, &mut self.found);
+                vocabulary.find(&self.split, &mut self.found);
             }
-            self.look(text, vocabulary);
         }
-        ends_near(self.ends.as_deref().unwrap_or_default(), span)
+        (words.holds_any(&self.found), work)
     }
 
     /// Looks for the words of all of the text, unless they are known. Gives the bytes looked at.
     pub(super) fn look(&mut self, text: &[u8], vocabulary: &Vocabulary) -> usize {
-        if self.ends.is_some() {
+        if self.all.is_some() {
             return 0;
         }
-        self.ends = Some(vocabulary.ends(text));
-        self.read += text.len();
+        self.all = Some(vocabulary.occurrences(text));
         text.len()
     }
 
     /// Whether surely no word at all is near any value within `span`; known of a text of many candidates only.
     pub(super) fn is_far(&self, span: &Range<usize>) -> bool {
-        self.ends.as_deref().is_some_and(|ends| !ends_near(ends, span))
+        let near = span.start.saturating_sub(BEFORE)..span.end + AFTER;
+        self.all.as_deref().is_some_and(|all| ending_in(all, &near).is_empty())
     }
 
-    /// The one of `words` that [`has_any`](Self::has_any) found last.
-    pub(super) fn word(&self, words: &Words) -> Option<String> {
+    /// The one of `words` that is near `span`, as it is written there.
+    pub(super) fn word(
+        &mut self,
+        text: &[u8],
+        tokens: &[Range<usize>],
+        span: &Range<usize>,
+        words: &Words,
+    ) -> Option<String> {
+        self.read(text, tokens, span);
         words.found_in(&self.flat).or_else(|| words.found_in(&self.split))
     }
 
@@ -119,7 +118,7 @@ impl Context {
                 self.split.push(b' ');
             }
             last_small = byte.is_ascii_lowercase();
-            self.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
+            self.push(flattened(byte));
         }
         camel
     }
@@ -130,10 +129,11 @@ impl Context {
     }
 }
 
-/// Whether one of the `ends` of words is near `span`.
-fn ends_near(ends: &[usize], span: &Range<usize>) -> bool {
-    let next = ends.partition_point(|&end| end <= span.start.saturating_sub(BEFORE));
-    ends.get(next).is_some_and(|&end| end <= span.end + AFTER)
+/// Those of all words that end in `range`, behind its first byte.
+fn ending_in<'w>(all: &'w [Occurrence], range: &Range<usize>) -> &'w [Occurrence] {
+    let first = all.partition_point(|word| word.end as usize <= range.start);
+    let len = all[first..].partition_point(|word| word.end as usize <= range.end);
+    &all[first..first + len]
 }
 
 /// What is read around a value: up to the nearest token on either side.
@@ -160,6 +160,58 @@ impl Around {
             behind_token: last.is_some(),
             before_token: next.is_some(),
         }
+    }
+
+    /// Appends those of `all` words of the text that are on either side.
+    fn find(self, text: &[u8], all: &[Occurrence], vocabulary: &Vocabulary, found: &mut Vec<u32>) {
+        let before = Side { text, span: self.before, joined_before: self.behind_token, joined_behind: false };
+        let after = Side { text, span: self.after, joined_before: false, joined_behind: self.before_token };
+        for side in [before, after] {
+            for &Occurrence { start, end, word } in ending_in(all, &side.span) {
+                let at = start as usize..end as usize;
+                let is_there = || vocabulary.bounded(word).is_none_or(|len| side.has_word(&at, len));
+                if side.span.start <= at.start && is_there() {
+                    found.push(word);
+                }
+            }
+        }
+    }
+}
+
+/// The text on one side of a value.
+struct Side<'t> {
+    text: &'t [u8],
+    span: Range<usize>,
+    /// It goes on a token, or a token goes on it: what was there may have been a part of a word.
+    joined_before: bool,
+    joined_behind: bool,
+}
+
+impl Side<'_> {
+    /// Whether what is `at` there is a word of `len` bytes, or the plural of one, and no part of another.
+    fn has_word(&self, at: &Range<usize>, len: usize) -> bool {
+        // Of one form only: where a blank is put into the other, the word has none.
+        let is_flat_only = || at.len() == len && (at.start + 1..at.end).any(|i| self.divides(i));
+        self.stands_alone(at, false) || (self.stands_alone(at, true) && !is_flat_only())
+    }
+
+    /// The same of one form, in which words are `split` before capitals or not.
+    fn stands_alone(&self, at: &Range<usize>, split: bool) -> bool {
+        let begins = match at.start == self.span.start {
+            true => !self.joined_before,
+            false => !self.text[at.start - 1].is_ascii_alphanumeric() || (split && self.divides(at.start)),
+        };
+        let ends = |end: usize| match end == self.span.end {
+            true => !self.joined_behind,
+            false => !self.text[end].is_ascii_alphabetic() || (split && self.divides(end)),
+        };
+        let is_plural = || at.end < self.span.end && self.text[at.end].eq_ignore_ascii_case(&b's');
+        begins && (ends(at.end) || (is_plural() && ends(at.end + 1)))
+    }
+
+    /// Whether a capital at `at` is behind a small letter.
+    fn divides(&self, at: usize) -> bool {
+        at > self.span.start && self.text[at - 1].is_ascii_lowercase() && self.text[at].is_ascii_uppercase()
     }
 }
 
@@ -208,6 +260,8 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn near(text: &str, value: &str, word: &str) -> bool {
@@ -219,7 +273,8 @@ mod tests {
         let mut context = Context::default();
         let near = context.has_any(text.as_bytes(), &tokens, &span, (&vocabulary, &listed[0])).0;
         // What all rules' words at once say is what the rule's own expression says.
-        assert_eq!(near, context.word(&words).is_some());
+        let word = context.word(text.as_bytes(), &tokens, &span, &words);
+        assert_eq!(near, word.is_some());
         near
     }
 
@@ -256,5 +311,33 @@ mod tests {
         assert!(near("[SSN_k7q2m9xv] ssn 123 [SSN_k7q2m9xv]", "123", "ssn"));
         assert!(near("[SSN_k7q2m9xv] 123 ssn [SSN_k7q2m9xv]", "123", "ssn"));
         assert!(!near("[SSN_k7q2m9xv]ssn 123", "123", "ssn") && !near("123 ssn[SSN_k7q2m9xv]", "123", "ssn"));
+    }
+
+    proptest! {
+        #[test]
+        fn words_of_all_of_a_text_are_those_around_a_value(
+            text in "(ssn|Ssn|SSN|iban|iBan|account|Account|number|Number|s|x|X|7|_| |\\.|身份证|\\[SSN_k7q2m9xv\\]){0,40}",
+            at in 0usize..200,
+            len in 0usize..12,
+        ) {
+            let words = ["ssn", "iban", "account number", "account", "number", "n", "身份证"];
+            let words = Words::new(&words.map(str::to_owned)).unwrap();
+            let (vocabulary, _) = Vocabulary::new([Some(&words)].into_iter()).unwrap();
+            let text = text.as_bytes();
+            let span = at.min(text.len())..(at + len).min(text.len());
+            let tokens = crate::mask::token::find(text);
+            let mut around = Context::default();
+            around.read(text, &tokens, &span);
+            let mut expected = Vec::new();
+            vocabulary.find(&around.flat, &mut expected);
+            vocabulary.find(&around.split, &mut expected);
+            let mut found = Vec::new();
+            Around::of(text, &tokens, &span).find(text, &vocabulary.occurrences(text), &vocabulary, &mut found);
+            for words in [&mut expected, &mut found] {
+                words.sort_unstable();
+                words.dedup();
+            }
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -56,7 +56,25 @@ pub(super) fn resolve(
     }
     drop_contained(candidates);
     mark_later_readings(candidates);
-    candidates.sort_by(|a, b| {
+    let mut others = Vec::new();
+    let mut rest = &mut candidates[..];
+    while let Some(first) = rest.first() {
+        let mut end = first.span.end;
+        let mut count = 1;
+        while let Some(next) = rest.get(count).filter(|next| next.span.start < end) {
+            end = end.max(next.span.end);
+            count += 1;
+        }
+        let (group, behind) = rest.split_at_mut(count);
+        resolve_group(group, text, &mut emit, &mut others);
+        rest = behind;
+    }
+    *candidates = others;
+}
+
+/// Resolves candidates of which each overlaps another one: nearly always one alone, or readings of the same bytes.
+fn resolve_group(group: &mut [Candidate], text: &[u8], emit: &mut impl FnMut(Candidate), others: &mut Vec<Candidate>) {
+    group.sort_by(|a, b| {
         let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.severity), c.later, Reverse(c.span.len()));
         key(a)
             .cmp(&key(b))
@@ -64,26 +82,31 @@ pub(super) fn resolve(
             .then(a.span.start.cmp(&b.span.start))
             .then(a.rule.cmp(&b.rule))
     });
+    let Some((winner, losers)) = group.split_first() else { return };
+    if losers.iter().all(|loser| loser.span == winner.span) {
+        emit(winner.clone());
+        others.extend_from_slice(losers);
+        return;
+    }
     let mut taken: BTreeMap<usize, Candidate> = BTreeMap::new();
-    let (mut rest, mut others) = (Vec::new(), Vec::new());
-    for candidate in candidates.drain(..) {
+    let mut rest = Vec::new();
+    for candidate in group.iter() {
         if is_free(&taken, &candidate.span) {
-            taken.insert(candidate.span.start, candidate);
+            taken.insert(candidate.span.start, candidate.clone());
         } else if taken.get(&candidate.span.start).is_some_and(|winner| winner.span == candidate.span) {
-            others.push(candidate);
+            others.push(candidate.clone());
         } else {
             rest.push(candidate);
         }
     }
     for loser in rest {
         let holds_winner = taken.range(loser.span.clone()).any(|(_, winner)| winner.span.end <= loser.span.end);
-        let is_told = |part: &Range<usize>| is_told(&loser, holds_winner, part);
+        let is_told = |part: &Range<usize>| is_told(loser, holds_winner, part);
         for span in uncovered(&taken, &loser.span, text).into_iter().filter(is_told) {
             taken.insert(span.start, Candidate { span, ..loser.clone() });
         }
     }
-    taken.into_values().for_each(&mut emit);
-    candidates.append(&mut others);
+    taken.into_values().for_each(emit);
 }
 
 fn is_free(taken: &BTreeMap<usize, Candidate>, span: &Range<usize>) -> bool {

@@ -17,6 +17,7 @@ mod compile;
 pub(super) mod dictionary;
 pub(super) mod examples;
 pub(super) mod file;
+mod first;
 mod following;
 pub(super) mod fuzz;
 pub(super) mod mistake;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 
 pub(super) use self::allow::Allow;
 use self::dictionary::Dictionary;
+use self::first::FirstBytes;
 use self::following::Following;
 use self::mistake::{Fault, Mistake, Origin, Position};
 use super::context::Words;
@@ -134,8 +136,9 @@ pub(super) enum Locate {
     /// The pattern has one width: the value starts that far back, and `verify` says how far it goes.
     Fixed { width: usize, verify: Option<Regex> },
     /// The value begins at most `back` bytes before the end of the match: `verify` is searched from there on, and what it finds reaches the end.
+    /// It begins with one of `first`.
     /// `begins` matches from `back` bytes before the end if any value does: it gives up where no value can begin any more.
-    Window { back: usize, begins: Option<Regex>, verify: Regex },
+    Window { back: usize, first: Box<FirstBytes>, begins: Option<Regex>, verify: Regex },
     /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value. No name
     /// in which `unless` is found introduces one.
     After { after: Following, unless: Option<Regex> },

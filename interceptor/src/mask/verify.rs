@@ -273,9 +273,13 @@ impl<'v> View<'v> {
                 self.awaits_rest(index, start..start + 1, start + rule.reach);
                 verify.find(self.window(start..start + rule.reach)?).map(|m| start..start + m.end())
             }
-            Locate::Window { back, begins, verify } => {
+            Locate::Window { back, first, begins, verify } => {
                 let from = end.saturating_sub(*back);
                 self.awaits_rest(index, from..end, end + rule.reach);
+                let may_begin = |at: usize| first.has(self.text[at]) && self.edge_is_free(rule, at);
+                if !(from..end).any(may_begin) {
+                    return Ok(());
+                }
                 let window = self.window(from..end + rule.reach)?;
                 if begins.as_ref().is_some_and(|begins| !begins.is_match(window)) {
                     return Ok(());
@@ -400,7 +404,10 @@ impl<'v> View<'v> {
                 Need::Lone => near || self.lone().holds(&candidate.span),
             };
             if self.trace.is_some() {
-                let word = rule.words.as_ref().filter(|_| near).and_then(|words| self.context.word(words));
+                let word = rule.words.as_ref().filter(|_| near).and_then(|words| {
+                    let tokens = self.tokens.get_or_init(|| token::find(self.text));
+                    self.context.word(self.text, tokens, &candidate.span, words)
+                });
                 let checks = Checks { confirmed: candidate.tier == Tier::Confirmed, word, folded, ..Checks::default() };
                 let failed = (!enough).then_some(Fate::NoWords);
                 self.tell(rule, Tried { span: candidate.span.clone(), rule: candidate.rule, checks, failed });

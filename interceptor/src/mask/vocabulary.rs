@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aho_corasick::automaton::{Automaton, OverlappingState};
+use aho_corasick::automaton::{Automaton, OverlappingState, StateID};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, Input};
 
@@ -13,8 +13,8 @@ use super::context::Words;
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     words: DFA,
-    /// Which of them are of a script with blanks between words, and so have a beginning and an end.
-    bounded: Vec<bool>,
+    /// Bytes of those that are of a script with blanks between words, and so have a beginning and an end.
+    bounded: Vec<Option<usize>>,
 }
 
 /// The words of one rule: a bit for each word of the vocabulary.
@@ -50,7 +50,7 @@ impl Vocabulary {
             }
             listed.push(list);
         }
-        let bounded = words.iter().map(|word| word.is_ascii()).collect();
+        let bounded = words.iter().map(|word| word.is_ascii().then_some(word.len())).collect();
         let words = DFA::new(&words).map_err(|error| format!("words: {error}"))?;
         Ok((Self { words, bounded }, listed))
     }
@@ -65,36 +65,75 @@ impl Vocabulary {
             && let Some(word) = state.get_match()
         {
             let number = word.pattern().as_u32();
-            if !self.bounded[word.pattern()] || stands_alone(flat, word.start(), word.end()) {
+            if self.bounded[word.pattern()].is_none() || stands_alone(flat, word.start(), word.end()) {
                 found.push(number);
             }
         }
     }
 
-    /// Where words end in `text` as it is, whatever is around them, in order: no word is found around a candidate that
-    /// is not among these.
-    pub(super) fn ends(&self, text: &[u8]) -> Vec<usize> {
-        let mut ends = Vec::new();
-        let Ok(mut flat) = self.words.start_state(Anchored::No) else { return (0..=text.len()).collect() };
-        // The state of the form with a blank before a capital, while it differs.
-        let mut split = None;
+    /// The words in `text`, whatever is around them, in the order of their ends.
+    pub(super) fn occurrences(&self, text: &[u8]) -> Vec<Occurrence> {
+        let mut found = Vec::new();
+        // It fails for anchored searches alone.
+        let Ok(mut flat) = self.words.start_state(Anchored::No) else { return found };
+        // The state of the form with a blank before a capital, while it differs; and where blanks were put in it.
+        let (mut split, mut blanks) = (None, Vec::new());
         let mut last_small = false;
         let step = |state, byte| self.words.next_state(Anchored::No, state, byte);
-        for (&byte, end) in text.iter().zip(1..) {
-            let plain = if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() };
+        for (&byte, end) in text.iter().zip(1u32..) {
+            let plain = flattened(byte);
             if last_small && byte.is_ascii_uppercase() {
                 split = Some(step(split.unwrap_or(flat), b' '));
+                blanks.push(end - 1);
             }
             last_small = byte.is_ascii_lowercase();
             flat = step(flat, plain);
+            self.matches(flat, end, &[], &mut found);
             split = split.map(|state| step(state, plain)).filter(|state| *state != flat);
-            if self.words.is_special(flat) && self.words.is_match(flat) || split.is_some_and(|s| self.words.is_match(s))
-            {
-                ends.push(end);
+            if let Some(split) = split {
+                self.matches(split, end, &blanks, &mut found);
             }
         }
-        ends
+        found
     }
+
+    /// Adds the words that end at `end`, in a form of the text into which `blanks` were put before some bytes.
+    #[inline]
+    fn matches(&self, state: StateID, end: u32, blanks: &[u32], found: &mut Vec<Occurrence>) {
+        if !self.words.is_special(state) || !self.words.is_match(state) {
+            return;
+        }
+        for word in (0..self.words.match_len(state)).map(|at| self.words.match_pattern(state, at)) {
+            let mut start = end - self.words.pattern_len(word) as u32;
+            // A blank within the word is none of the text.
+            for blank in blanks.iter().rev() {
+                if *blank <= start {
+                    break;
+                }
+                start += 1;
+            }
+            found.push(Occurrence { start, end, word: word.as_u32() });
+        }
+    }
+
+    /// Bytes of a word, if it is of a script with blanks between words.
+    pub(super) fn bounded(&self, word: u32) -> Option<usize> {
+        self.bounded[word as usize]
+    }
+}
+
+/// A word of some rule in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Occurrence {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) word: u32,
+}
+
+/// As words are compared: in lower case, a blank for `_` and `-`.
+#[inline]
+pub(super) fn flattened(byte: u8) -> u8 {
+    if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() }
 }
 
 /// Whether `flat[start..end]` is a word of its own, or the plural of one.

@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 
 use super::allow::Allow;
 use super::file::{Raw, Treatment};
+use super::first::FirstBytes;
 use super::following::Following;
 use super::mistake::{Fault, KeyFault, Origin, Position, Width};
 use super::{DEFAULT_REACH, Example, Locate, Need, Rule, Source};
@@ -174,11 +175,12 @@ fn locate(raw: &Raw, pattern: &str) -> Result<Locate, KeyFault> {
                 return Err(KeyFault::new("pattern", Fault::Wide(Width(back))));
             }
             let (key, verify) = raw.verify.as_deref().map_or(("pattern", pattern), |verify| ("verify", verify));
+            let first = Box::new(FirstBytes::of(verify));
             let anywhere = format!(r"\A(?s:.{{0,{}}}?)(?:{verify})", back - 1);
             let verify = build(key, verify)?;
             // A shortcut, which a very long pattern does without.
             let begins = (back <= NARROW).then(|| build(key, &anywhere).ok()).flatten();
-            Ok(Locate::Window { back, begins, verify })
+            Ok(Locate::Window { back, first, begins, verify })
         }
     }
 }

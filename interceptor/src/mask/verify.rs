@@ -276,7 +276,7 @@ impl<'v> View<'v> {
             Locate::Window { back, first, begins, verify } => {
                 let from = end.saturating_sub(*back);
                 self.awaits_rest(index, from..end, end + rule.reach);
-                let may_begin = |at: usize| first.has(self.text[at]) && self.edge_is_free(rule, at);
+                let may_begin = |at: usize| first.may_begin(&self.text[at..]) && self.edge_is_free(rule, at);
                 if !(from..end).any(may_begin) {
                     return Ok(());
                 }

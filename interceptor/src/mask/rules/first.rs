@@ -3,33 +3,43 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 
-/// Bytes with which an expression can begin to match.
+/// Literals of an expression's beginnings that are told apart; with more, any may be.
+const MOST_BEGINNINGS: usize = 4096;
+
+/// The bytes that an expression can begin to match with: the first, and the second.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mask) struct FirstBytes([bool; 256]);
+pub(in crate::mask) struct FirstBytes([[bool; 256]; 2]);
 
 impl FirstBytes {
     /// Of an expression over bytes; any byte where that is not known.
     pub(super) fn of(expression: &str) -> Self {
-        let parsed = ParserBuilder::new().unicode(false).utf8(false).build().parse(expression);
-        let beginnings = parsed.ok().and_then(|hir| {
-            let mut beginnings = Extractor::new().limit_class(256).limit_literal_len(1).limit_total(4096).extract(&hir);
-            beginnings.keep_first_bytes(1);
-            beginnings.dedup();
-            Some(beginnings.literals()?.iter().map(|literal| literal.as_bytes().first().copied()).collect::<Vec<_>>())
-        });
-        let mut first = Self([false; 256]);
-        match beginnings.and_then(|beginnings| beginnings.into_iter().collect::<Option<Vec<u8>>>()) {
-            Some(bytes) => bytes.into_iter().for_each(|byte| first.0[usize::from(byte)] = true),
-            // One that may match nothing, or begins with too much.
-            None => first.0.fill(true),
+        let mut first = Self([[false; 256]; 2]);
+        for (at, bytes) in first.0.iter_mut().enumerate() {
+            match beginnings(expression, at + 1) {
+                Some(beginnings) => {
+                    beginnings.iter().for_each(|beginning| bytes[usize::from(beginning[at])] = true);
+                }
+                None => bytes.fill(true),
+            }
         }
         first
     }
 
+    /// Whether a match can begin where `text` does.
     #[inline]
-    pub(in crate::mask) fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte)]
+    pub(in crate::mask) fn may_begin(&self, text: &[u8]) -> bool {
+        self.0.iter().zip(text).all(|(bytes, byte)| bytes[usize::from(*byte)])
     }
+}
+
+/// The first `len` bytes of all that an expression matches, where it is known that there are so many.
+fn beginnings(expression: &str, len: usize) -> Option<Vec<Vec<u8>>> {
+    let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(expression).ok()?;
+    let mut extractor = Extractor::new();
+    extractor.limit_class(256).limit_literal_len(len).limit_total(MOST_BEGINNINGS);
+    let beginnings = extractor.extract(&hir);
+    let beginnings: Vec<Vec<u8>> = beginnings.literals()?.iter().map(|literal| literal.as_bytes().to_vec()).collect();
+    beginnings.iter().all(|beginning| beginning.len() >= len).then_some(beginnings)
 }
 
 #[cfg(test)]
@@ -40,17 +50,18 @@ mod tests {
     use crate::mask::engine::Engine;
     use crate::mask::rules::{Locate, Source};
 
-    fn first(expression: &str) -> String {
-        let first = FirstBytes::of(expression);
-        (0..=255).filter(|byte| first.has(*byte)).map(char::from).collect()
+    fn first(expression: &str) -> [String; 2] {
+        FirstBytes::of(expression).0.map(|bytes| (0..=255).filter(|b| bytes[usize::from(*b)]).map(char::from).collect())
     }
 
     #[test]
     fn beginnings_are_told() {
-        assert_eq!(first("(?i:https?|ftp)://[a-z]+"), "FHfh");
-        assert_eq!(first("[a-c]{2,9}x|z?y"), "abcyz");
-        assert_eq!(first("\\bkey"), "k");
-        assert_eq!(first("a*").len(), first("(?s:.)x").len());
+        assert_eq!(first("(?i:https?|ftp)://[a-z]+"), ["FHfh", "Tt"]);
+        assert_eq!(first("[a-c]{2,9}x|z?y[0-9]"), ["abcyz", "0123456789abcy"]);
+        assert_eq!(first("\\bkey"), ["k", "e"]);
+        assert_eq!(first("a|bc")[0], "ab");
+        assert_eq!(first("a|bc")[1].chars().count(), 256);
+        assert_eq!(first("a*").map(|bytes| bytes.chars().count()), [256, 256]);
     }
 
     proptest! {
@@ -63,7 +74,7 @@ mod tests {
             }).collect();
             let (first, verify) = verifies[at % verifies.len()];
             for found in verify.find_iter(text.as_bytes()) {
-                prop_assert!(first.has(found.as_bytes()[0]), "{verify} in {text}");
+                prop_assert!(first.may_begin(&text.as_bytes()[found.start()..]), "{verify} in {text}");
             }
         }
     }

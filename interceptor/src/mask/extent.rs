@@ -91,7 +91,16 @@ pub(super) fn may_be_ipv4(text: &Window) -> bool {
 #[inline]
 pub(super) fn may_be_ipv6(text: &Window) -> bool {
     let (before, behind) = (IPV6_GROUP + 2, 2 * IPV6_GROUP + 2);
-    (text.joints >> (BEFORE - before) & !(u64::MAX << (before + behind))).count_ones() >= 2
+    let near = text.joints >> (BEFORE - before) & !(u64::MAX << (before + behind));
+    if near & near.wrapping_sub(1) == 0 {
+        return false;
+    }
+    // And the address has two colons in a row, or so many that there may be two beyond what the window shows.
+    let outside = !(text.digits | text.letters | text.joints);
+    let start = u64::BITS - (outside & !(u64::MAX << BEFORE)).leading_zeros();
+    let end = (outside & u64::MAX << BEFORE).trailing_zeros();
+    let joints = text.joints & u64::MAX << start & u64::MAX.checked_shl(end).map_or(u64::MAX, |behind| !behind);
+    joints & joints >> 1 != 0 || joints.count_ones() >= 5
 }
 
 /// The dotted quad, with its prefix length, that begins with `token`.

@@ -49,10 +49,11 @@ pub(super) fn joins(byte: u8) -> bool {
     matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')')
 }
 
-/// Whether there are enough digits behind the first one, around which `text` is.
+/// Whether there are enough digits behind the first one, around which `text` is, with two separators between at most.
 pub(super) fn may_begin(text: &Window) -> bool {
     let digits = text.digits >> BEFORE & !(u64::MAX << MOST_BYTES);
-    digits.count_ones() >= FEWEST_DIGITS
+    let gaps = !digits & !digits >> 1 & !digits >> 2;
+    (digits & !(u64::MAX << gaps.trailing_zeros())).count_ones() >= FEWEST_DIGITS
 }
 
 /// Digits and separators in a row, as a number is written. Most texts have thousands, so nothing is allocated.

@@ -104,14 +104,15 @@ impl Vocabulary {
             return;
         }
         for word in (0..self.words.match_len(state)).map(|at| self.words.match_pattern(state, at)) {
-            let mut start = end - self.words.pattern_len(word) as u32;
             // A blank within the word is none of the text.
+            let mut len = self.words.pattern_len(word) as u32;
             for blank in blanks.iter().rev() {
-                if *blank <= start {
+                if end - blank >= len {
                     break;
                 }
-                start += 1;
+                len -= 1;
             }
+            let start = end - len;
             found.push(Occurrence { start, end, word: word.as_u32() });
         }
     }

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 pub use self::reference::fuzz_scan_reference;
-use super::classes::{Classes, Token};
+use super::classes::Classes;
 use super::context::{AFTER, Context};
 use super::engine::{Engine, Pattern};
 use super::explain::{Checks, Fate, Trace, Tried};
@@ -117,15 +117,7 @@ impl<'v> View<'v> {
             self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
-        let (bytes, classes) = (self.text, self.classes);
-        classes.each_token(|token| {
-            stretches.add(bytes, &token.span);
-            if token.span.end <= self.settled {
-                return Ok(());
-            }
-            self.token(&token)?;
-            if is_behind_backslash(bytes, &token) { self.rest_of(&token) } else { Ok(()) }
-        })?;
+        self.tokens(&mut stretches)?;
         self.network_cards()?;
         if may_hide_a_number(text, self.classes) {
             return self.folded(text, 0..text.len());
@@ -526,34 +518,12 @@ impl<'v> View<'v> {
         is_behind_break || !start.checked_sub(1).is_some_and(|i| rule.left.holds(self.text[i]))
     }
 
-    /// Compares what is left of a token behind a break with what may begin there.
-    #[cold]
-    fn rest_of(&mut self, token: &Token) -> Result<(), Error> {
-        self.behind_break(token).map_or(Ok(()), |rest| self.token(&rest))
-    }
-
-    /// What is left of a token that begins with the letter of a `\n` written as two characters. In `\new1` and `\ref12`
-    /// that letter is of a name.
-    fn behind_break(&self, token: &Token) -> Option<Token> {
-        let span = token.span.start + 1..token.span.end;
-        let divides = !token.digits
-            && self.text[span.clone()].first().is_some_and(|b| !b.is_ascii_lowercase())
-            && extent::ends_in_break(&self.text[..span.start]);
-        divides.then(|| Token { digits: self.text[span.clone()].iter().all(u8::is_ascii_digit), span })
-    }
-
     /// Whether digits before or after make `start..end` part of a longer number, of a fraction or of a UUID.
     fn number_goes_on(&self, start: usize, end: usize) -> bool {
         let joins = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(|b| matches!(b, b'.' | b'-'));
         let digit = |i: Option<usize>| i.and_then(|i| self.text.get(i)).is_some_and(u8::is_ascii_digit);
         (joins(start.checked_sub(1)) && digit(start.checked_sub(2))) || (joins(Some(end)) && digit(Some(end + 1)))
     }
-}
-
-/// Whether a token may begin with the letter of an escape.
-#[inline]
-fn is_behind_backslash(text: &[u8], token: &Token) -> bool {
-    token.span.start.checked_sub(1).is_some_and(|before| text[before] == b'\\')
 }
 
 /// A value that passed the checks of `rule`, before anything is known of what is around it.

@@ -6,6 +6,7 @@ use super::View;
 use crate::mask::Error;
 use crate::mask::classes::{Token, Window};
 use crate::mask::extent;
+use crate::mask::fold::Stretches;
 use crate::mask::phone::{self, MOST_DIGITS, Plan, Written};
 use crate::mask::rules::{Address, Edge, Need, Rule, Source};
 use crate::mask::shapes::{LONG_NUMBER, Start};
@@ -14,9 +15,38 @@ use crate::mask::shapes::{LONG_NUMBER, Start};
 const FIRST_GROUP: [usize; 2] = [4, 6];
 
 impl View<'_> {
+    /// Compares what is around each digit-bearing token with what may begin there, and tells `stretches` of all of them.
+    pub(super) fn tokens(&mut self, stretches: &mut Stretches) -> Result<(), Error> {
+        let (text, classes) = (self.text, self.classes);
+        classes.each_token(|token| {
+            stretches.add(text, &token.span);
+            if token.span.end <= self.settled {
+                return Ok(());
+            }
+            self.token(&token)?;
+            if is_behind_backslash(text, &token) { self.rest_of(&token) } else { Ok(()) }
+        })
+    }
+
+    /// Compares what is left of a token behind a break with what may begin there.
+    #[cold]
+    fn rest_of(&mut self, token: &Token) -> Result<(), Error> {
+        self.behind_break(token).map_or(Ok(()), |rest| self.token(&rest))
+    }
+
+    /// What is left of a token that begins with the letter of a `\n` written as two characters. In `\new1` and `\ref12`
+    /// that letter is of a name.
+    pub(super) fn behind_break(&self, token: &Token) -> Option<Token> {
+        let span = token.span.start + 1..token.span.end;
+        let divides = !token.digits
+            && self.text[span.clone()].first().is_some_and(|b| !b.is_ascii_lowercase())
+            && extent::ends_in_break(&self.text[..span.start]);
+        divides.then(|| Token { digits: self.text[span.clone()].iter().all(u8::is_ascii_digit), span })
+    }
+
     /// Compares what is around a digit-bearing token with the rules' pictures, number plans and addresses.
     #[inline(always)]
-    pub(super) fn token(&mut self, token: &Token) -> Result<(), Error> {
+    fn token(&mut self, token: &Token) -> Result<(), Error> {
         let start = self.engine.shapes().at(self.text, token);
         if token.span.end + 2 > self.text.len() && token.digits && token.span.len() <= MOST_DIGITS {
             self.hold(token.span.start.saturating_sub(2));
@@ -211,4 +241,10 @@ impl View<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a token may begin with the letter of an escape.
+#[inline]
+fn is_behind_backslash(text: &[u8], token: &Token) -> bool {
+    token.span.start.checked_sub(1).is_some_and(|before| text[before] == b'\\')
 }

@@ -20,8 +20,8 @@ pub(super) struct Context {
     split: Vec<u8>,
     /// The words of any rule that are there.
     found: Vec<u32>,
-    /// Bytes read so far around candidates of this text.
-    read: usize,
+    /// Bytes looked at so far around candidates of this text.
+    looked_at: usize,
     /// All words in the text, once so much was read that it pays to look for all of them at once.
     all: Option<Vec<Occurrence>>,
 }
@@ -30,13 +30,13 @@ impl Context {
     /// Forgets the last candidate; a new text follows.
     pub(super) fn reset(&mut self) {
         self.of = None;
-        self.read = 0;
+        self.looked_at = 0;
         self.all = None;
     }
 
     /// Whether one of `words` is near `span`, with none of `tokens` between. A token is seldom as long as what it stands
     /// for: words beyond it may have been too far away, and masking what is masked would find more. Gives the bytes
-    /// looked at too.
+    /// looked at too; once all words are known, one.
     pub(super) fn has_any(
         &mut self,
         text: &[u8],
@@ -50,14 +50,14 @@ impl Context {
         self.of = Some(span.clone());
         self.found.clear();
         let mut work = 1;
-        if self.read >= text.len() {
+        if self.looked_at >= text.len() {
             work += self.look(text, vocabulary);
         }
         match &self.all {
             Some(all) => Around::of(text, tokens, span).find(text, all, vocabulary, &mut self.found),
             None => {
                 work += BEFORE + AFTER;
-                self.read += BEFORE + AFTER;
+                self.looked_at += BEFORE + AFTER;
                 self.read(text, tokens, span);
                 vocabulary.find(&self.flat, &mut self.found);
                 vocabulary.find(&self.split, &mut self.found);

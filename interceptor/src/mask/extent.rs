@@ -95,12 +95,14 @@ pub(super) fn may_be_ipv6(text: &Window) -> bool {
     if near & near.wrapping_sub(1) == 0 {
         return false;
     }
-    // And the address has two colons in a row, or so many that there may be two beyond what the window shows.
+    // And the address has two colons in a row, or so many before it that there may be two beyond what the window shows.
+    const MANY: u32 = 5;
+    const { assert!((MANY as usize - 1) * (IPV6_GROUP + 1) + 2 <= BEFORE) }
     let outside = !(text.digits | text.letters | text.joints);
     let start = u64::BITS - (outside & !(u64::MAX << BEFORE)).leading_zeros();
     let end = (outside & u64::MAX << BEFORE).trailing_zeros();
     let joints = text.joints & u64::MAX << start & u64::MAX.checked_shl(end).map_or(u64::MAX, |behind| !behind);
-    joints & joints >> 1 != 0 || joints.count_ones() >= 5
+    joints & joints >> 1 != 0 || joints.count_ones() >= MANY
 }
 
 /// The dotted quad, with its prefix length, that begins with `token`.
@@ -117,7 +119,8 @@ pub(super) fn ipv4(text: &[u8], token: &Token) -> Walk {
         end -= 1;
     }
     let is_version = || text[start.saturating_sub(9)..start].windows(7).any(|w| w.eq_ignore_ascii_case(b"version"));
-    if end - start < 7 || is_version() {
+    let dots = text[start..end].iter().filter(|b| **b == b'.').count();
+    if end - start < 7 || dots < 3 || is_version() {
         return Walk::nothing(work);
     }
     Walk { span: Some(start..with_prefix_length(text, end, 32)), work, ..Walk::default() }
@@ -157,6 +160,10 @@ pub(super) fn ipv6(text: &[u8], token: &Token, done: &mut usize) -> Walk {
     // Groups that are left out are so once; without that there are eight, or six and a dotted quad.
     let address = &text[span.clone()];
     let shortened = address.windows(2).any(|two| two == b"::");
+    let is_group = |group: &[u8]| group.len() <= IPV6_GROUP || group.contains(&b'.');
+    if !address.split(|b| *b == b':').all(is_group) {
+        return Walk::nothing(work);
+    }
     if span.len() > LONGEST || !(shortened || address.iter().filter(|b| **b == b':').count() >= 6) {
         return Walk::nothing(work);
     }

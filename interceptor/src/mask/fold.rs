@@ -137,8 +137,7 @@ impl Stretches {
     #[inline]
     pub(super) fn add(&mut self, text: &[u8], token: &ByteSpan) {
         let gap = text.get(self.current.end..token.start).unwrap_or_default();
-        // Nearly all are words apart.
-        let joined = gap.len() <= WIDEST_GAP && joins(gap);
+        let joined = joins(gap);
         if !joined {
             self.close();
             self.current.start = token.start;

@@ -72,7 +72,7 @@ pub(super) fn resolve(
     *candidates = others;
 }
 
-/// Resolves candidates of which each overlaps another one: nearly always one alone, or readings of the same bytes.
+/// Resolves candidates that overlap no others: nearly always one alone, or readings of the same bytes.
 fn resolve_group(group: &mut [Candidate], text: &[u8], emit: &mut impl FnMut(Candidate), others: &mut Vec<Candidate>) {
     group.sort_by(|a, b| {
         let key = |c: &Candidate| (Reverse(c.tier), Reverse(c.severity), c.later, Reverse(c.span.len()));

@@ -136,7 +136,7 @@ pub(super) enum Locate {
     /// The pattern has one width: the value starts that far back, and `verify` says how far it goes.
     Fixed { width: usize, verify: Option<Regex> },
     /// The value begins at most `back` bytes before the end of the match: `verify` is searched from there on, and what it finds reaches the end.
-    /// It begins with `first`.
+    /// A value begins with bytes that `first` allows.
     /// `begins` matches from `back` bytes before the end if any value does: it gives up where no value can begin any more.
     Window { back: usize, first: Box<FirstBytes>, begins: Option<Regex>, verify: Regex },
     /// The pattern is what introduces the value: `after` matches right behind it; its first group is the value. No name

@@ -57,6 +57,16 @@ fn rule_ids_are_unique_and_there_are_enough() {
     assert!(secrets >= 250 && all - secrets >= 60, "{secrets} of {all} rules are for secrets");
 }
 
+#[test]
+fn a_text_full_of_values_shows_what_each_of_its_lines_shows() {
+    // After some dozens of numbers, words are looked for in all of the text at once.
+    for line in ["cardNumber=4111111111111111 536-90-4399\n", "taxId 536-90-4399\n", "NIR 2 55 08 14 168 025 38\n"] {
+        let count = scan(line).len();
+        assert!(count > 0, "{line}");
+        assert_eq!(scan(&line.repeat(400)).len(), 400 * count, "{line}");
+    }
+}
+
 fn scan(text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     SCANNER.with_borrow_mut(|scanner| scanner.scan(text, &mut found)).unwrap();

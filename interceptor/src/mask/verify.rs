@@ -269,7 +269,9 @@ impl<'v> View<'v> {
                 let from = end.saturating_sub(*back);
                 self.awaits_rest(index, from..end, end + rule.reach);
                 let may_begin = |at: usize| first.may_begin(&self.text[at..]) && self.edge_is_free(rule, at);
-                if !(from..end).any(may_begin) {
+                let begins_somewhere = (from..end).any(may_begin);
+                self.spend(end - from)?;
+                if !begins_somewhere {
                     return Ok(());
                 }
                 let window = self.window(from..end + rule.reach)?;

@@ -13,6 +13,8 @@ use super::context::Words;
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     words: DFA,
+    /// Where a search begins.
+    start: StateID,
     /// Bytes of those that are of a script with blanks between words, and so have a beginning and an end.
     bounded: Vec<Option<usize>>,
 }
@@ -52,7 +54,8 @@ impl Vocabulary {
         }
         let bounded = words.iter().map(|word| word.is_ascii().then_some(word.len())).collect();
         let words = DFA::new(&words).map_err(|error| format!("words: {error}"))?;
-        Ok((Self { words, bounded }, listed))
+        let start = words.start_state(Anchored::No).map_err(|error| format!("words: {error}"))?;
+        Ok((Self { words, start, bounded }, listed))
     }
 
     /// Appends the words in `flat`, a stretch in lower case with blanks only. A word starts where no letter or digit
@@ -74,8 +77,7 @@ impl Vocabulary {
     /// The words in `text`, whatever is around them, in the order of their ends.
     pub(super) fn occurrences(&self, text: &[u8]) -> Vec<Occurrence> {
         let mut found = Vec::new();
-        // It fails for anchored searches alone.
-        let Ok(mut flat) = self.words.start_state(Anchored::No) else { return found };
+        let mut flat = self.start;
         // The state of the form with a blank before a capital, while it differs; and where blanks were put in it.
         let (mut split, mut blanks) = (None, Vec::new());
         let mut last_small = false;

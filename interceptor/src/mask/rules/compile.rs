@@ -133,8 +133,11 @@ fn check(raw: &Raw) -> Result<(), KeyFault> {
 }
 
 fn words(words: &[String]) -> Result<Words, KeyFault> {
-    let never_found =
-        |word: &&String| word.is_empty() || word.contains(|c: char| c.is_ascii_uppercase() || c == '_' || c == '-');
+    let never_found = |word: &&String| {
+        word.is_empty()
+            || word.trim() != **word
+            || word.contains(|c: char| c.is_ascii_uppercase() || c == '_' || c == '-')
+    };
     match words.iter().position(|word| never_found(&word)) {
         Some(number) => Err(KeyFault::of_element("words", number, Fault::Word(words[number].clone()))),
         None => Words::new(words).map_err(|reason| KeyFault::new("words", Fault::Regex { key: "words", reason })),

@@ -7,7 +7,7 @@ use regex_syntax::hir::literal::Extractor;
 const MOST_BEGINNINGS: usize = 4096;
 
 /// The bytes that an expression can begin to match with: the first, and the second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in crate::mask) struct FirstBytes([[bool; 256]; 2]);
 
 impl FirstBytes {

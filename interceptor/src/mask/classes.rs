@@ -180,7 +180,7 @@ impl Classes {
         Ok(())
     }
 
-    /// The token around its digit at `digit`, wherever it begins and ends.
+    /// Where the token begins and ends that the digit at `digit` is in.
     #[inline(never)]
     fn across(&self, digit: usize) -> Range<usize> {
         start_of(&self.blocks, digit, Block::tokens)..end_of(&self.blocks, digit, Block::tokens)

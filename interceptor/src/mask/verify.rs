@@ -117,7 +117,7 @@ impl<'v> View<'v> {
             self.hit(pattern, end as usize)?;
         }
         let mut stretches = Stretches::default();
-        self.tokens(&mut stretches)?;
+        self.numbers(&mut stretches)?;
         self.network_cards()?;
         if may_hide_a_number(text, self.classes) {
             return self.folded(text, 0..text.len());

@@ -161,7 +161,7 @@ pub enum Fault {
     #[error("`need` asks for words, but `words` is empty; list the words that stand near such a value")]
     NoWords,
     /// A word that can never match.
-    #[error("word {0:?} is never found; write it in lower case, with blanks for `_` and `-`")]
+    #[error("word {0:?} is never found; write it in lower case, with blanks for `_` and `-` and none at its ends")]
     Word(String),
     /// A picture that is none.
     #[error("{0}; docs/rules.md says how pictures are drawn")]

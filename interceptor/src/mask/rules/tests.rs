@@ -98,6 +98,7 @@ fn every_kind_of_mistake_is_told_with_its_line_its_rule_and_a_remedy() {
             badge(pattern, "pattern = 'x'\nwords = [\"a\", \"Badge\"]"),
             "my.toml:9:15: rule corp.badge: word \"Badge\" is",
         ),
+        (badge(pattern, "pattern = 'x'\nwords = [\" foo\"]"), "my.toml:9:10: rule corp.badge: word \" foo\" is"),
         (badge(pattern, "pattern = 'x'\nallow = [\"**\"]"), "my.toml:9:10: rule corp.badge: allowing \"**\" would"),
         (badge("corp.badge", "card.pan"), "my.toml:2:1: rule card.pan: the id is taken by the rule in payment.toml:"),
         (format!("{BADGE}{BADGE}"), "my.toml:12:1: rule corp.badge: the id is taken by the rule in my.toml:2; choose"),

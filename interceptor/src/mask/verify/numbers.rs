@@ -16,7 +16,7 @@ const FIRST_GROUP: [usize; 2] = [4, 6];
 
 impl View<'_> {
     /// Compares what is around each digit-bearing token with what may begin there, and tells `stretches` of all of them.
-    pub(super) fn tokens(&mut self, stretches: &mut Stretches) -> Result<(), Error> {
+    pub(super) fn numbers(&mut self, stretches: &mut Stretches) -> Result<(), Error> {
         let (text, classes) = (self.text, self.classes);
         classes.each_token(|token| {
             stretches.add(text, &token.span);
